@@ -1,0 +1,5 @@
+"""The one thing that pyproject.toml can't say: the two extension modules."""
+
+from setuptools import setup
+
+setup(cffi_modules=["device/native_build.py:ffibuilder", "fuse/native_build.py:ffibuilder"])

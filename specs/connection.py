@@ -1,0 +1,111 @@
+"""The vhost-user connection: one record, key 0."""
+
+from machine.table import Effect, Event, Refusal, Row, Table
+
+_ASK = ("GET_FEATURES", "GET_PROTOCOL_FEATURES", "GET_QUEUE_NUM", "GET_MAX_MEM_SLOTS", "GET_CONFIG", "GET_STATUS")
+_OWNED_ONLY = (
+    "SET_FEATURES",
+    "SET_MEM_TABLE",
+    "ADD_MEM_REG",
+    "REM_MEM_REG",
+    "GET_INFLIGHT_FD",
+    "SET_INFLIGHT_FD",
+    "SET_STATUS",
+    "SET_CONFIG",
+    "RESET_DEVICE",
+    "RESET_OWNER",
+)
+_ALL = (*_ASK, *_OWNED_ONLY, "SET_PROTOCOL_FEATURES", "SET_BACKEND_REQ_FD", "SET_OWNER")
+
+CONNECTION = Table(
+    name="connection",
+    key="always 0",
+    states=("disconnected", "connected", "owned", "ready"),
+    absent="disconnected",
+    events=(
+        Event("connect", "the front-end's socket was accepted"),
+        Event("disconnect", "the front-end closed the socket, or broke the protocol"),
+        *(Event(name, "message") for name in _ALL),
+    ),
+    rows=(
+        Row(
+            ("disconnected",),
+            ("connect",),
+            "connected",
+            (
+                Effect(
+                    "put",
+                    "connection",
+                    ("features", "protocol_features", "status", "backend_fd", "inflight_size", "inflight_fd"),
+                ),
+            ),
+            "vhost-user.rst, Communication",
+        ),
+        Row(
+            ("connected", "owned", "ready"),
+            ("disconnect",),
+            "disconnected",
+            (Effect("delete", "connection"), Effect("clear", "region"), Effect("clear", "vring")),
+        ),
+        Row(("connected", "owned", "ready"), _ASK, "="),
+        Row(
+            ("connected", "owned", "ready"),
+            ("SET_PROTOCOL_FEATURES",),
+            "=",
+            (Effect("set", "connection", ("protocol_features",)),),
+            "legal before SET_FEATURES",
+        ),
+        Row(
+            ("connected", "owned", "ready"),
+            ("SET_BACKEND_REQ_FD",),
+            "=",
+            (Effect("set", "connection", ("backend_fd",)),),
+        ),
+        Row(("connected",), ("SET_OWNER",), "owned", cite="marks the sender as owner of the session"),
+        Row(("owned", "ready"), ("SET_FEATURES",), "ready", (Effect("set", "connection", ("features",)),)),
+        Row(
+            ("owned", "ready"),
+            ("SET_MEM_TABLE",),
+            "=",
+            (Effect("clear", "region"), Effect("put", "region", ("guest_address", "size", "user_address", "mmap_offset", "fd", "state"))),
+        ),
+        Row(
+            ("owned", "ready"),
+            ("ADD_MEM_REG",),
+            "=",
+            (Effect("put", "region", ("guest_address", "size", "user_address", "mmap_offset", "fd", "state")),),
+        ),
+        Row(("owned", "ready"), ("REM_MEM_REG",), "=", (Effect("delete", "region"),)),
+        Row(
+            ("owned", "ready"),
+            ("GET_INFLIGHT_FD", "SET_INFLIGHT_FD"),
+            "=",
+            (Effect("set", "connection", ("inflight_size", "inflight_fd")),),
+        ),
+        Row(
+            ("owned", "ready"),
+            ("SET_STATUS",),
+            "=",
+            (Effect("set", "connection", ("status",)),),
+            "VIRTIO 2.1; status 0 is a reset, which the session machine records by itself",
+        ),
+        Row(("owned", "ready"), ("SET_CONFIG",), "="),
+        Row(
+            ("owned", "ready"),
+            ("RESET_DEVICE",),
+            "=",
+            (Effect("set", "connection", ("status",)),),
+            "keeps ownership; rings are disabled, the session ends",
+        ),
+        Row(("owned", "ready"), ("RESET_OWNER",), "=", cite="deprecated: all rings are disabled"),
+    ),
+    refusals=(
+        Refusal(("disconnected",), ("disconnect", *_ALL), "nack", "there is no connection"),
+        Refusal(("connected", "owned", "ready"), ("connect",), "close", "one front-end at a time"),
+        Refusal(("connected",), _OWNED_ONLY, "nack", "SET_OWNER must come before"),
+        Refusal(("owned", "ready"), ("SET_OWNER",), "nack", "the session has an owner already"),
+    ),
+    fields=("state", "features", "protocol_features", "status", "backend_fd", "inflight_size", "inflight_fd"),
+    doc="Who talks to us and what was negotiated.",
+    cite="vhost-user.rst",
+)

@@ -1,0 +1,52 @@
+"""FUSE_INIT flags (include/uapi/linux/fuse.h, 7.45): what we take when the guest offers it.
+
+`offered` flags are answered when the guest offers them and the option that `why` names, if any, allows it.
+"""
+
+from machine.rows import Flag
+
+INIT_FLAGS = (
+    Flag("ASYNC_READ", 0, True),
+    Flag("POSIX_LOCKS", 1, False, "remote locks come later; the guest keeps them to itself"),
+    Flag("FILE_OPS", 2, False, "unused since 7.9"),
+    Flag("ATOMIC_O_TRUNC", 3, True),
+    Flag("EXPORT_SUPPORT", 4, False, "'.' and '..' are not looked up"),
+    Flag("BIG_WRITES", 5, True),
+    Flag("DONT_MASK", 6, False, "comes with POSIX ACLs; the guest applies the umask"),
+    Flag("SPLICE_WRITE", 7, False, "/dev/fuse only"),
+    Flag("SPLICE_MOVE", 8, False, "/dev/fuse only"),
+    Flag("SPLICE_READ", 9, False, "/dev/fuse only"),
+    Flag("FLOCK_LOCKS", 10, False, "remote locks come later; the guest keeps them to itself"),
+    Flag("HAS_IOCTL_DIR", 11, True),
+    Flag("AUTO_INVAL_DATA", 12, True),
+    Flag("DO_READDIRPLUS", 13, True, "readdirplus"),
+    Flag("READDIRPLUS_AUTO", 14, True, "readdirplus"),
+    Flag("ASYNC_DIO", 15, True),
+    Flag("WRITEBACK_CACHE", 16, True, "writeback"),
+    Flag("NO_OPEN_SUPPORT", 17, False, "handles carry the guest's open files"),
+    Flag("PARALLEL_DIROPS", 18, True),
+    Flag("HANDLE_KILLPRIV", 19, False, "version 2 replaces it"),
+    Flag("POSIX_ACL", 20, False, "comes later"),
+    Flag("ABORT_ERROR", 21, False, "/dev/fuse only"),
+    Flag("MAX_PAGES", 22, True),
+    Flag("CACHE_SYMLINKS", 23, False, "a host may replace a symlink"),
+    Flag("NO_OPENDIR_SUPPORT", 24, False, "directory handles carry positions"),
+    Flag("EXPLICIT_INVAL_DATA", 25, False, "nobody would invalidate: virtio-fs has no notifications"),
+    Flag("MAP_ALIGNMENT", 26, False, "comes with DAX"),
+    Flag("SUBMOUNTS", 27, True, "announce_submounts"),
+    Flag("HANDLE_KILLPRIV_V2", 28, True, "set-id bits are cleared where the data changes"),
+    Flag("SETXATTR_EXT", 29, True),
+    Flag("INIT_EXT", 30, True),
+    Flag("INIT_RESERVED", 31, False, "reserved"),
+    Flag("SECURITY_CTX", 32, False, "comes with --security-label"),
+    Flag("HAS_INODE_DAX", 33, False, "comes with DAX"),
+    Flag("CREATE_SUPP_GROUP", 34, True),
+    Flag("HAS_EXPIRE_ONLY", 35, False, "notifications"),
+    Flag("DIRECT_IO_ALLOW_MMAP", 36, False, "comes with --allow-mmap"),
+    Flag("PASSTHROUGH", 37, False, "/dev/fuse only"),
+    Flag("NO_EXPORT_SUPPORT", 38, False, "an inode can be found again by its nodeid"),
+    Flag("HAS_RESEND", 39, False, "notifications"),
+    Flag("ALLOW_IDMAP", 40, False, "comes with uid translation"),
+    Flag("OVER_IO_URING", 41, False, "/dev/fuse only"),
+    Flag("REQUEST_TIMEOUT", 42, False, "a guest with a time-out would abort the mount during a recovery"),
+)

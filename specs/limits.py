@@ -1,0 +1,33 @@
+"""Every bound, its unit in its name, its reason beside it."""
+
+from machine.rows import Limit
+
+LIMITS = (
+    Limit("request_queues_max", 16, "more queues than any host core count we test with only cost memory"),
+    Limit("request_queues_offered", 4, "a 6.11 guest takes min(offered, its vCPUs); QEMU asks for one by default"),
+    Limit("queue_size_max_descriptors", 1024, "QEMU's own bound for vhost-user-fs is 1024"),
+    Limit("mem_slots_max", 509, "QEMU's default for vhost-user memory slots, as the Rust virtiofsd offers"),
+    Limit("message_body_max_bytes", 4096, "the largest body that we take is a table of 8 regions, 264 bytes"),
+    Limit("message_fds_max", 8, "vhost-user.rst: at most 8 regions, each with a descriptor"),
+    Limit("name_max_bytes", 255, "NAME_MAX of Linux"),
+    Limit("symlink_target_max_bytes", 4095, "PATH_MAX without its NUL"),
+    Limit("xattr_name_max_bytes", 255, "XATTR_NAME_MAX of Linux"),
+    Limit("xattr_value_max_bytes", 65536, "XATTR_SIZE_MAX of Linux"),
+    Limit("max_write_bytes", 1048576, "256 pages of 4 KiB: what a guest may send in one request"),
+    Limit("max_pages_pages", 256, "max_write_bytes in pages of 4 KiB"),
+    Limit("max_background_requests", 65535, "the queue bounds it; as the Rust virtiofsd answers"),
+    Limit("congestion_threshold_requests", 49149, "three quarters of max_background_requests"),
+    Limit("readdir_reply_max_bytes", 1048576, "no guest asks for more than max_write_bytes"),
+    Limit("inodes_max", 16777216, "about 4 GiB of tables; a guest that holds more is hostile or mistaken"),
+    Limit("handles_max", 1000000, "as many descriptors as RLIMIT_NOFILE allows by default"),
+    Limit("fds_reserved", 700, "memory slots, vrings, journal, sockets: what is never the guest's to use up"),
+    Limit("inode_fd_cache_max_fds", 16384, "descriptors kept for inodes that a file handle can find again"),
+    Limit("batch_max_requests", 64, "how many stateful requests share one commit; bounds the wait of the first"),
+    Limit("forgets_max_per_request", 8192, "a batch as large as a request may be: 128 KiB of 16 bytes each"),
+    Limit("fuse_minor_min", 27, "older guests than Linux 4.20 have no virtio-fs"),
+    Limit("fuse_minor", 45, "the protocol whose structures these tables hold"),
+    Limit("attr_timeout_auto_ns", 1000000000, "--cache auto: 1 s, as virtiofsd"),
+    Limit("attr_timeout_always_ns", 86400000000000, "--cache always and metadata: a day, as virtiofsd"),
+    Limit("poll_ns_max", 32000, "about twice a wake-up of 8 to 16 us; the guest pays for more with its own cores"),
+    Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),
+)

@@ -1,0 +1,10 @@
+"""All machines whose records the journal keeps, in the order in which they are shown; and the request's, kept in slots."""
+
+from specs.connection import CONNECTION
+from specs.request import REQUEST
+from specs.session import SESSION
+from specs.tables import HANDLE, INODE, MOUNT
+from specs.vring import REGION, VRING
+
+JOURNALED = (CONNECTION, REGION, VRING, SESSION, MOUNT, INODE, HANDLE)
+MACHINES = (*JOURNALED, REQUEST)

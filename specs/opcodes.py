@@ -1,0 +1,183 @@
+"""One row per FUSE opcode (include/uapi/linux/fuse.h, protocol 7.45): structures, lane, plan, effects, repetition.
+
+Lanes: rows of the data lane leave device state as it is and name their native executor; rows of the state lane name
+their plan. `moves` lists the machine events which a success records; a success without one is recorded as an event of
+the session if it `changes_host`. `keeps_reply` rows store their reply with the transition, since it can't be made again.
+"""
+
+from machine.rows import Opcode
+
+_ENTRY = (("inode", "entry"),)
+_NO_DAX = "DAX needs a shared memory region, which comes later"
+_NO_LOCKS = "remote locks come later; without them the guest keeps locks to itself"
+
+OPCODES = (
+    Opcode(
+        1, "LOOKUP", "state", names=1, out=("fuse_entry_out",), moves=_ENTRY, repeat="no",
+        plan=("dir_node", "check_name", "open_found", "intern", "reply_entry"),
+        doc="A second run would count twice; a committed and undelivered one is compensated.",
+    ),
+    Opcode(
+        2, "FORGET", "state", "fuse_forget_in", plan=("forget_one",), repeat="no",
+        moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
+        doc="No reply. The count drops in the commit that precedes the used element.",
+    ),
+    Opcode(3, "GETATTR", "data", "fuse_getattr_in", out=("fuse_attr_out",), native="getattr"),
+    Opcode(
+        4, "SETATTR", "state", "fuse_setattr_in", out=("fuse_attr_out",), changes_host=True, keeps_reply=True,
+        plan=(
+            "node", "handle_if_given", "set_mode", "set_owner", "set_size", "set_times", "stat_node", "reply_attr",
+        ),
+        witness="size_and_ctime", repeat="no",
+        doc="Mode, owner and explicit times may be repeated; a truncation or 'now' may not.",
+    ),
+    Opcode(5, "READLINK", "data", native="readlink"),
+    Opcode(
+        6, "SYMLINK", "state", names=2, out=("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
+        plan=(
+            "dir_node", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
+            "intern", "reply_entry",
+        ),
+        witness="name_absent", repeat="no",
+    ),
+    Opcode(
+        8, "MKNOD", "state", "fuse_mknod_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
+        plan=(
+            "dir_node", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
+            "reply_entry",
+        ),
+        witness="name_absent", repeat="no",
+    ),
+    Opcode(
+        9, "MKDIR", "state", "fuse_mkdir_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
+        plan=(
+            "dir_node", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
+            "reply_entry",
+        ),
+        witness="name_absent", repeat="no",
+    ),
+    Opcode(
+        10, "UNLINK", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
+        plan=("dir_node", "check_name", "unlinkat", "reply_empty"),
+    ),
+    Opcode(
+        11, "RMDIR", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
+        plan=("dir_node", "check_name", "rmdirat", "reply_empty"),
+    ),
+    Opcode(
+        12, "RENAME", "state", "fuse_rename_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
+        repeat="no",
+        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+    ),
+    Opcode(
+        13, "LINK", "state", "fuse_link_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
+        plan=("dir_node", "old_node", "check_name", "linkat", "open_found", "intern", "reply_entry"),
+        witness="name_absent", repeat="no",
+    ),
+    Opcode(
+        14, "OPEN", "state", "fuse_open_in", out=("fuse_open_out",), moves=(("handle", "open"),), repeat="no",
+        plan=("handle_room", "node", "open_node", "add_file", "reply_open"), witness="size_and_ctime",
+        doc="A truncation at open changes the host; the descriptor outlives the worker.",
+    ),
+    Opcode(15, "READ", "data", "fuse_read_in", native="read"),
+    Opcode(
+        16, "WRITE", "data", "fuse_write_in", out=("fuse_write_out",), native="write", witness="append_end",
+        changes_host=True, doc="At an offset it may be repeated; an append may not.",
+    ),
+    Opcode(17, "STATFS", "data", out=("fuse_statfs_out",), native="statfs"),
+    Opcode(
+        18, "RELEASE", "state", "fuse_release_in", plan=("drop_file", "reply_empty"), moves=(("handle", "release"),),
+        repeat="no",
+    ),
+    Opcode(20, "FSYNC", "data", "fuse_fsync_in", native="fsync"),
+    Opcode(
+        21, "SETXATTR", "state", "fuse_setxattr_in", 1, changes_host=True, keeps_reply=True, witness="xattr",
+        repeat="no",
+        plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "reply_empty"),
+    ),
+    Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr"),
+    Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr"),
+    Opcode(
+        24, "REMOVEXATTR", "state", names=1, changes_host=True, keeps_reply=True, witness="xattr", repeat="no",
+        plan=("xattr_wanted", "node", "check_xattr_name", "removexattr", "reply_empty"),
+    ),
+    Opcode(25, "FLUSH", "data", "fuse_flush_in", native="flush"),
+    Opcode(
+        26, "INIT", "state", "fuse_init_in", out=("fuse_init_out",), repeat="no", keeps_reply=True,
+        plan=("negotiate", "begin_session", "reply_init"), moves=(("session", "INIT"),),
+        doc="Ends an earlier session of the same device; the reply is kept and given again.",
+    ),
+    Opcode(
+        27, "OPENDIR", "state", "fuse_open_in", out=("fuse_open_out",), moves=(("handle", "opendir"),), repeat="no",
+        plan=("handle_room", "node", "open_directory", "add_directory", "reply_open"),
+    ),
+    Opcode(28, "READDIR", "data", "fuse_read_in", native="readdir", doc="The cookie is the host's d_off."),
+    Opcode(
+        29, "RELEASEDIR", "state", "fuse_release_in", plan=("drop_directory", "reply_empty"), repeat="no",
+        moves=(("handle", "releasedir"),),
+    ),
+    Opcode(30, "FSYNCDIR", "data", "fuse_fsync_in", native="fsyncdir"),
+    Opcode(31, "GETLK", "refuse", "fuse_lk_in", errno="ENOSYS", doc=_NO_LOCKS),
+    Opcode(32, "SETLK", "refuse", "fuse_lk_in", errno="ENOSYS", doc=_NO_LOCKS),
+    Opcode(33, "SETLKW", "refuse", "fuse_lk_in", errno="ENOSYS", doc=_NO_LOCKS),
+    Opcode(34, "ACCESS", "data", "fuse_access_in", native="access"),
+    Opcode(
+        35, "CREATE", "state", "fuse_create_in", 1, ("fuse_entry_out", "fuse_open_out"), changes_host=True,
+        moves=(("inode", "entry"), ("handle", "open")), keeps_reply=True, witness="name_absent", repeat="no",
+        plan=(
+            "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_found",
+            "open_existing", "intern", "add_file", "reply_create",
+        ),
+    ),
+    Opcode(36, "INTERRUPT", "silent", "fuse_interrupt_in", doc="Nothing we do waits for anyone; no reply."),
+    Opcode(37, "BMAP", "refuse", "fuse_bmap_in", errno="ENOSYS", doc="block devices only"),
+    Opcode(
+        38, "DESTROY", "state", plan=("end_session", "reply_empty"), moves=(("session", "DESTROY"),),
+    ),
+    Opcode(
+        39, "IOCTL", "state", "fuse_ioctl_in", out=("fuse_ioctl_out",), changes_host=True,
+        plan=("node", "check_ioctl", "run_ioctl", "reply_ioctl"),
+        doc="FS_IOC_GETFLAGS, SETFLAGS, FSGETXATTR, FSSETXATTR; any other is ENOTTY. All may be repeated.",
+    ),
+    Opcode(40, "POLL", "refuse", "fuse_poll_in", errno="ENOSYS", doc="the guest then treats files as always ready"),
+    Opcode(41, "NOTIFY_REPLY", "refuse", errno="ENOSYS", doc="there is no notification queue"),
+    Opcode(
+        42, "BATCH_FORGET", "state", "fuse_batch_forget_in", plan=("forget_many",), repeat="no",
+        moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
+        doc="No reply; the whole batch is one commit.",
+    ),
+    Opcode(43, "FALLOCATE", "data", "fuse_fallocate_in", native="fallocate", changes_host=True),
+    Opcode(
+        44, "READDIRPLUS", "state", "fuse_read_in", moves=_ENTRY, repeat="no",
+        plan=("directory_handle", "read_found", "intern_all", "reply_direntplus"),
+        doc="One lookup count per entry but '.' and '..'.",
+    ),
+    Opcode(
+        45, "RENAME2", "state", "fuse_rename2_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
+        repeat="no",
+        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+    ),
+    Opcode(46, "LSEEK", "data", "fuse_lseek_in", out=("fuse_lseek_out",), native="lseek"),
+    Opcode(
+        47, "COPY_FILE_RANGE", "data", "fuse_copy_file_range_in", out=("fuse_write_out",), native="copy_file_range",
+        changes_host=True,
+    ),
+    Opcode(48, "SETUPMAPPING", "refuse", errno="ENOSYS", doc=_NO_DAX),
+    Opcode(49, "REMOVEMAPPING", "refuse", errno="ENOSYS", doc=_NO_DAX),
+    Opcode(50, "SYNCFS", "data", "fuse_syncfs_in", native="syncfs"),
+    Opcode(
+        51, "TMPFILE", "state", "fuse_create_in", 1, ("fuse_entry_out", "fuse_open_out"), changes_host=True,
+        moves=(("inode", "entry"), ("handle", "open")), keeps_reply=True, witness="uncommitted_fd", repeat="no",
+        plan=(
+            "handle_room", "dir_node", "act_as_caller", "open_tmpfile", "act_as_daemon", "found_of_file", "intern",
+            "add_file", "reply_create",
+        ),
+        doc="The unnamed file lives as long as its descriptor.",
+    ),
+    Opcode(52, "STATX", "data", "fuse_statx_in", out=("fuse_statx_out",), native="statx"),
+    Opcode(
+        53, "COPY_FILE_RANGE_64", "data", "fuse_copy_file_range_in", out=("fuse_copy_file_range_out",),
+        native="copy_file_range_64", changes_host=True,
+    ),
+    Opcode(4096, "CUSE_INIT", "refuse", errno="ENOSYS", doc="character devices in user space, not a file system"),
+)

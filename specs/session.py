@@ -1,0 +1,59 @@
+"""The FUSE session (one record, key 0): every opcode is an event of it, so that a total table says what is legal when."""
+
+from machine.table import Effect, Event, Refusal, Row, Table
+from specs.opcodes import OPCODES
+
+_REFUSED = tuple(row.name for row in OPCODES if row.lane == "refuse")
+_ALWAYS = ("INIT", "DESTROY")
+_SERVED = tuple(row.name for row in OPCODES if row.lane != "refuse" and row.name not in _ALWAYS)
+_NEGOTIATED = ("epoch", "major", "minor", "flags", "max_write", "max_readahead", "readdirplus", "writeback")
+_END = (
+    Effect("clear", "inode"),
+    Effect("clear", "handle"),
+    Effect("clear", "mount"),
+)
+
+SESSION = Table(
+    name="session",
+    key="always 0",
+    states=("none", "fresh", "ready"),
+    absent="none",
+    events=(
+        Event("start", "the worker begins a new life and offers the device"),
+        Event("reset", "the device was reset, or the front-end went away"),
+        *(Event(row.name, f"opcode {row.code}") for row in OPCODES),
+    ),
+    rows=(
+        Row(("none",), ("start",), "fresh", (Effect("put", "session", _NEGOTIATED),)),
+        Row(
+            ("fresh", "ready"),
+            ("start", "reset"),
+            "fresh",
+            (Effect("set", "session", _NEGOTIATED), *_END),
+            "VIRTIO 1.3, 2.4; a later life of the daemon begins like a reset",
+        ),
+        Row(
+            ("fresh", "ready"),
+            ("INIT",),
+            "ready",
+            (
+                Effect("set", "session", _NEGOTIATED),
+                *_END,
+                Effect("put", "mount", ("fd", "state")),
+                Effect("put", "inode", ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")),
+            ),
+            "VIRTIO 1.4 draft, 5.11.6.1: a second FUSE_INIT ends the old session",
+        ),
+        Row(("ready",), ("DESTROY",), "fresh", (Effect("set", "session", _NEGOTIATED), *_END)),
+        Row(("fresh",), ("DESTROY",), "fresh", cite="nothing to end"),
+        Row(("ready",), _SERVED, "="),
+    ),
+    refusals=(
+        Refusal(("none",), ("reset", "INIT", "DESTROY", *_SERVED, *_REFUSED), "EIO", "the device isn't offered yet"),
+        Refusal(("fresh",), _SERVED, "EIO", "FUSE_INIT must come first"),
+        Refusal(("fresh", "ready"), _REFUSED, "ENOSYS", "not implemented; the row of the opcode names the errno"),
+    ),
+    fields=("state", *_NEGOTIATED),
+    doc="One mount of the guest, from FUSE_INIT to FUSE_DESTROY or to whatever ends it without a word.",
+    cite="include/uapi/linux/fuse.h; VIRTIO 1.3, 5.11",
+)

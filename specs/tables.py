@@ -1,0 +1,73 @@
+"""What the guest holds: inodes by nodeid, handles by fh, the mounts that they lie on."""
+
+from machine.table import Effect, Event, Refusal, Row, Table
+
+_INODE = ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")
+_HANDLE = ("state", "nodeid", "flags", "fd")
+
+INODE = Table(
+    name="inode",
+    key="nodeid, never used twice in a session; 1 is the root",
+    states=("absent", "live"),
+    absent="absent",
+    events=(
+        Event("entry", "a reply gives the guest one lookup count"),
+        Event("forget", "the guest gives back some of its lookup counts"),
+        Event("forget_last", "the guest gives back all of them"),
+        Event("forget_root", "the guest drops the root, which no FORGET removes"),
+    ),
+    rows=(
+        Row(("absent",), ("entry",), "live", (Effect("put", "inode", _INODE),), "fuse.h: FUSE_LOOKUP, fuse_entry_out"),
+        Row(("live",), ("entry",), "live", (Effect("add", "inode", ("nlookup",)),)),
+        Row(("live",), ("forget",), "live", (Effect("add", "inode", ("nlookup",)),), "fuse.h: FUSE_FORGET"),
+        Row(("live",), ("forget_last",), "absent", (Effect("delete", "inode"),)),
+        Row(("live",), ("forget_root",), "live"),
+    ),
+    refusals=(
+        Refusal(("absent",), ("forget", "forget_last", "forget_root"), "ignore", "FORGET has no reply to refuse with"),
+    ),
+    fields=_INODE,
+    doc="An inode that the guest knows; `fd` names an O_PATH descriptor unless a file `handle` finds it again.",
+    cite="Documentation/filesystems/fuse.rst",
+)
+
+HANDLE = Table(
+    name="handle",
+    key="fh, never used twice in a session",
+    states=("absent", "file", "directory"),
+    absent="absent",
+    events=(
+        Event("open", "OPEN, CREATE or TMPFILE"),
+        Event("opendir", "OPENDIR"),
+        Event("release", "RELEASE"),
+        Event("releasedir", "RELEASEDIR"),
+    ),
+    rows=(
+        Row(("absent",), ("open",), "file", (Effect("put", "handle", _HANDLE),), "fuse.h: fuse_open_out"),
+        Row(("absent",), ("opendir",), "directory", (Effect("put", "handle", _HANDLE),)),
+        Row(("file",), ("release",), "absent", (Effect("delete", "handle"),), "fuse.h: fuse_release_in"),
+        Row(("directory",), ("releasedir",), "absent", (Effect("delete", "handle"),)),
+    ),
+    refusals=(
+        Refusal(("file", "directory"), ("open", "opendir"), "EIO", "an fh is given once"),
+        Refusal(("absent",), ("release", "releasedir"), "EBADF", "no such handle"),
+        Refusal(("directory",), ("release",), "EBADF", "a directory's handle ends with RELEASEDIR"),
+        Refusal(("file",), ("releasedir",), "EBADF", "a file's handle ends with RELEASE"),
+    ),
+    fields=_HANDLE,
+    doc="An open file or directory; `fd` is the descriptor, which outlives the worker.",
+    cite="include/uapi/linux/fuse.h",
+)
+
+MOUNT = Table(
+    name="mount",
+    key="mnt_id of statx(2)",
+    states=("unknown", "known"),
+    absent="unknown",
+    events=(Event("meet", "the first inode with a file handle on this mount"),),
+    rows=(Row(("unknown",), ("meet",), "known", (Effect("put", "mount", ("state", "fd")),)),),
+    refusals=(Refusal(("known",), ("meet",), "EIO", "it is known"),),
+    fields=("state", "fd"),
+    doc="A mount below the share; `fd` lets open_by_handle_at(2) find its inodes again.",
+    cite="open_by_handle_at(2)",
+)
