@@ -17,6 +17,8 @@ _OWNED_ONLY = (
 )
 _ALL = (*_ASK, *_OWNED_ONLY, "SET_PROTOCOL_FEATURES", "SET_BACKEND_REQ_FD", "SET_OWNER")
 
+_INFLIGHT = ("inflight_fd", "inflight_size", "inflight_offset", "inflight_queues", "inflight_queue_size")
+
 CONNECTION = Table(
     name="connection",
     key="always 0",
@@ -33,11 +35,7 @@ CONNECTION = Table(
             ("connect",),
             "connected",
             (
-                Effect(
-                    "put",
-                    "connection",
-                    ("features", "protocol_features", "status", "backend_fd", "inflight_size", "inflight_fd"),
-                ),
+                Effect("put", "connection", ("features", "protocol_features", "status", "backend_fd", *_INFLIGHT)),
             ),
             "vhost-user.rst, Communication",
         ),
@@ -65,23 +63,17 @@ CONNECTION = Table(
         Row(("owned", "ready"), ("SET_FEATURES",), "ready", (Effect("set", "connection", ("features",)),)),
         Row(
             ("owned", "ready"),
-            ("SET_MEM_TABLE",),
+            ("SET_MEM_TABLE", "ADD_MEM_REG", "REM_MEM_REG"),
             "=",
-            (Effect("clear", "region"), Effect("put", "region", ("guest_address", "size", "user_address", "mmap_offset", "fd", "state"))),
+            cite="the regions' own transitions follow in the same commit",
         ),
         Row(
             ("owned", "ready"),
-            ("ADD_MEM_REG",),
+            ("GET_INFLIGHT_FD",),
             "=",
-            (Effect("put", "region", ("guest_address", "size", "user_address", "mmap_offset", "fd", "state")),),
+            cite="the region belongs to the front-end, which sends it back with SET_INFLIGHT_FD",
         ),
-        Row(("owned", "ready"), ("REM_MEM_REG",), "=", (Effect("delete", "region"),)),
-        Row(
-            ("owned", "ready"),
-            ("GET_INFLIGHT_FD", "SET_INFLIGHT_FD"),
-            "=",
-            (Effect("set", "connection", ("inflight_size", "inflight_fd")),),
-        ),
+        Row(("owned", "ready"), ("SET_INFLIGHT_FD",), "=", (Effect("set", "connection", _INFLIGHT),)),
         Row(
             ("owned", "ready"),
             ("SET_STATUS",),
@@ -105,7 +97,7 @@ CONNECTION = Table(
         Refusal(("connected",), _OWNED_ONLY, "nack", "SET_OWNER must come before"),
         Refusal(("owned", "ready"), ("SET_OWNER",), "nack", "the session has an owner already"),
     ),
-    fields=("state", "features", "protocol_features", "status", "backend_fd", "inflight_size", "inflight_fd"),
+    fields=("state", "features", "protocol_features", "status", "backend_fd", *_INFLIGHT),
     doc="Who talks to us and what was negotiated.",
     cite="vhost-user.rst",
 )

@@ -4,6 +4,7 @@ from machine.table import Effect, Event, Refusal, Row, Table
 
 _INODE = ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")
 _HANDLE = ("state", "nodeid", "flags", "fd")
+_TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 
 INODE = Table(
     name="inode",
@@ -45,8 +46,8 @@ HANDLE = Table(
     rows=(
         Row(("absent",), ("open",), "file", (Effect("put", "handle", _HANDLE),), "fuse.h: fuse_open_out"),
         Row(("absent",), ("opendir",), "directory", (Effect("put", "handle", _HANDLE),)),
-        Row(("file",), ("release",), "absent", (Effect("delete", "handle"),), "fuse.h: fuse_release_in"),
-        Row(("directory",), ("releasedir",), "absent", (Effect("delete", "handle"),)),
+        Row(("file",), ("release",), "absent", (Effect("delete", "handle", _TRAFFIC),), "fuse.h: fuse_release_in"),
+        Row(("directory",), ("releasedir",), "absent", (Effect("delete", "handle", _TRAFFIC),)),
     ),
     refusals=(
         Refusal(("file", "directory"), ("open", "opendir"), "EIO", "an fh is given once"),
@@ -54,8 +55,8 @@ HANDLE = Table(
         Refusal(("directory",), ("release",), "EBADF", "a directory's handle ends with RELEASEDIR"),
         Refusal(("file",), ("releasedir",), "EBADF", "a file's handle ends with RELEASE"),
     ),
-    fields=_HANDLE,
-    doc="An open file or directory; `fd` is the descriptor, which outlives the worker.",
+    fields=(*_HANDLE, *_TRAFFIC),
+    doc="An open file or directory; `fd` is the descriptor, which outlives the worker. Its data traffic is told at its end.",
     cite="include/uapi/linux/fuse.h",
 )
 

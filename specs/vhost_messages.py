@@ -49,7 +49,7 @@ MESSAGES = (
     Message(38, "REM_MEM_REG", "single_region", (0, 1), "CONFIGURE_MEM_SLOTS", "none", "connection"),
     Message(39, "SET_STATUS", "u64", (0, 0), "STATUS", "none", "connection"),
     Message(40, "GET_STATUS", "none", (0, 0), "STATUS", "u64", "connection"),
-    Message(41, "GET_SHARED_OBJECT", "opaque", (0, 0), "SHARED_OBJECT", "none", "none", "for graphics devices"),
+    Message(41, "GET_SHARED_OBJECT", "opaque", (0, 0), "SHARED_OBJECT", "u64", "none", "for graphics devices"),
     Message(42, "SET_DEVICE_STATE_FD", "opaque", (0, 1), "DEVICE_STATE", "u64", "none", _MIGRATION),
     Message(43, "CHECK_DEVICE_STATE", "none", (0, 0), "DEVICE_STATE", "u64", "none", _MIGRATION),
     Message(44, "GET_SHMEM_CONFIG", "none", (0, 0), "SHMEM", "shmem_config", "none", "comes with DAX"),

@@ -1,0 +1,22 @@
+# Every target first brings the checkout up to date (tools/setup.sh: system packages, .venv, extensions, guest kernel).
+PYTHON := .venv/bin/python
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: setup demo test lint bench
+.DEFAULT_GOAL := test
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	@$(PYTHON) -m tests.guest.demo
+
+test: setup
+	$(PYTHON) -m pytest -q tests
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools/*.py
+
+bench: setup
+	$(PYTHON) -m tests.bench

@@ -1,0 +1,1 @@
+"""The vhost-user device: wire and session, engine of the rings, worker and its commands."""

@@ -1,0 +1,61 @@
+"""steadfsctl: looks at a running daemon through its journal directory, without disturbing it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from device import slots
+from device.exits import Exit
+from journal.errors import JournalError
+from journal.live import read_live
+
+_IN_FLIGHT = ("popped", "executing", "executed", "committed")
+
+
+def status(directory: Path) -> dict[str, int | bool]:
+    """What `status` shows. Raises NoJournal when no daemon has ever used the directory, or not this format."""
+    found: dict[str, int | bool] = dict(read_live(directory))
+    found["in_flight"] = in_flight(directory)
+    found["running"] = _alive(int(found["worker_pid"]))
+    return found
+
+
+def in_flight(directory: Path) -> int:
+    """Requests popped and not published, from the slots file; 0 when there is none."""
+    try:
+        with (directory / "slots").open("rb") as file:
+            report = slots.validate(file.fileno())
+    except FileNotFoundError:
+        return 0
+    return sum(report.phases[phase] for phase in _IN_FLIGHT)
+
+
+def _alive(pid: int) -> bool:
+    return pid > 0 and Path(f"/proc/{pid}").exists()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="steadfsctl", description=__doc__)
+    parser.add_argument("--journal-dir", type=Path, required=True, help="the daemon's --journal-dir")
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("status", help="processes, session, journal, tables")
+    show.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    options = parser.parse_args(argv)
+    try:
+        found = status(options.journal_dir)
+    except (JournalError, slots.SlotsError, OSError) as error:
+        print(f"steadfsctl: --journal-dir: {error}", file=sys.stderr)
+        return Exit.JOURNAL_DIR
+    if options.json:
+        print(json.dumps(found, sort_keys=True))
+    else:
+        width = max(map(len, found))
+        for name, value in found.items():
+            print(f"{name.ljust(width)}  {value}")
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The transitions that one message would cause, tried out on a copy: nothing is real until the session commits it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from device.errors import PeerError
+from machine.errors import SpecError
+from machine.fold import EffectItem, Fold, Records, Transition
+from machine.runtime import Runtime
+from machine.table import Effect
+
+NO_FD = -1
+FD_FIELDS = {
+    "connection": ("backend_fd", "inflight_fd"),
+    "region": ("fd",),
+    "vring": ("kick_fd", "call_fd", "err_fd"),
+}
+
+
+class Reject(PeerError):
+    """The message is refused for a reason that no machine knows; `name` is what the refusal is counted under."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
+
+
+def reject(name: str, why: str) -> NoReturn:
+    """Refuses the message; raises Reject."""
+    raise Reject(name, why)
+
+
+class Draft:
+    """Working copies of the session's records; `move` asks the machine, checks the effects, and folds them in."""
+
+    def __init__(self, runtimes: Mapping[str, Runtime], records: Records) -> None:
+        self._runtimes = runtimes
+        self._fold = folded(runtimes, records, ())
+        self.transitions: list[Transition] = []
+
+    @property
+    def records(self) -> Records:
+        """The records as they would be; not to be changed by hand."""
+        return self._fold.records
+
+    def state(self, machine: str, key: int) -> str:
+        """The state that the record would be in."""
+        record = self.records[machine].get(key)
+        return self._runtimes[machine].table.absent if record is None else str(record["state"])
+
+    def move(
+        self,
+        machine: str,
+        key: int,
+        event: str,
+        *effects: EffectItem,
+        request: dict[str, Any] | None = None,
+    ) -> None:
+        """Adds one transition; raises Refused, or SpecError for an effect that the row doesn't declare."""
+        source = self.state(machine, key)
+        allowed = self._runtimes[machine].ask_from(source, event)
+        for effect in effects:
+            if not any(_declares(declared, effect) for declared in allowed.effects):
+                raise SpecError(f"{machine}: {event} in {source} doesn't declare the effect {effect[:3]}")
+        transition = Transition(machine, key, event, source, allowed.dest, request, list(effects), None)
+        self.transitions.append(transition)
+        self._fold.apply(len(self.transitions), transition)
+
+
+def _declares(declared: Effect, effect: EffectItem) -> bool:
+    fields = set(effect[3]) if len(effect) > 3 else set()
+    return declared.verb == effect[0] and declared.table == effect[1] and fields <= set(declared.fields)
+
+
+def folded(runtimes: Mapping[str, Runtime], records: Records, transitions: Iterable[Transition]) -> Fold:
+    """The fold of transitions over a copy of the records."""
+    fold = Fold({name: runtime.table.absent for name, runtime in runtimes.items()})
+    fold.records = {name: {key: dict(record) for key, record in records[name].items()} for name in runtimes}
+    for seq, transition in enumerate(transitions, 1):
+        fold.apply(seq, transition)
+    return fold
+
+
+def fds_of(records: Records) -> set[int]:
+    """Every descriptor that the records name."""
+    return {
+        record[field]
+        for table, fields in FD_FIELDS.items()
+        for record in records[table].values()
+        for field in fields
+        if record[field] != NO_FD
+    }

@@ -1,0 +1,28 @@
+"""Exit codes of steadfsd: a part of its interface, so that whoever starts it can tell the causes apart."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Why the daemon ended."""
+
+    OK = 0
+    USAGE = 2
+    SHARED_DIR = 3
+    SOCKET = 4
+    JOURNAL_DIR = 5
+    JOURNAL_IN_USE = 6
+    PRIVILEGES = 7
+    INTERNAL = 70
+
+
+MEANINGS = {
+    Exit.OK: "the front-end has closed the connection, or the daemon was told to end",
+    Exit.USAGE: "an option is unknown, lacks its value, contradicts another or is not supported",
+    Exit.SHARED_DIR: "the shared directory can't be used",
+    Exit.SOCKET: "the socket is in use or can't be used",
+    Exit.JOURNAL_DIR: "the journal directory can't be used",
+    Exit.JOURNAL_IN_USE: "another daemon uses the journal directory",
+    Exit.PRIVILEGES: "the process lacks a privilege that an option needs",
+    Exit.INTERNAL: "an error of the program itself",
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The engine: guest memory, vrings with their threads, pool, inbox. Control functions are called by one thread (the
+ * interpreter's); they return 0 or a positive value, or a negative errno:
+ *   EPROTO, EFAULT, E2BIG  the VMM's or guest's value is refused
+ *   EINVAL, EBUSY, ENOENT  the caller's mistake
+ *   ETIMEDOUT              the deadline passed; call again
+ *   others                 the machine's
+ *
+ * fds: the caller owns every fd it passes in. Regions, the in-flight region and the slots file are mapped during the call;
+ * kick, call and err fds are used until they are replaced (the call that replaces returns) or the engine is freed.
+ */
+#ifndef STEADFS_ENGINE_H
+#define STEADFS_ENGINE_H
+
+#include "inbox.h"
+#include "pool.h"
+
+/* hiprio and 63 request queues: more than a guest of today makes (one per CPU), and few threads. */
+#define ENGINE_QUEUES_MAX 64u
+
+struct engine_config {
+    uint32_t queues; /* with hiprio */
+    uint32_t pool_threads; /* 0: what would block runs in the queue thread */
+    uint64_t poll_ns_max;  /* 0: no polling */
+    const struct lane_ops *ops; /* outlives the engine */
+};
+
+struct engine {
+    struct engine_config config;
+    struct memory *memory;
+    struct vring *vrings;
+    struct pool pool;
+    struct inbox inbox;
+    uint64_t epoch;   /* atomic */
+    uint64_t counter; /* atomic: pops of all queues */
+    void *inflight_map;
+    size_t inflight_map_bytes;
+    uint8_t *inflight;
+    uint32_t inflight_queues;
+    uint32_t inflight_queue_size;
+    void *slots_map;
+    size_t slots_map_bytes;
+    uint32_t slots_queues;
+    uint32_t slots_per_queue;
+};
+
+int engine_new(const struct engine_config *config, struct engine **out);
+int engine_free(struct engine *e, uint64_t timeout_ns);
+
+int engine_memory_set(struct engine *e, const struct memory_region_spec *specs, uint32_t n);
+int engine_memory_add(struct engine *e, const struct memory_region_spec *spec);
+int engine_memory_remove(struct engine *e, uint64_t gpa, uint64_t uva, uint64_t size);
+
+int engine_inflight_set(struct engine *e, int fd, uint64_t bytes, uint64_t offset, uint32_t queues,
+                        uint32_t queue_size);
+int engine_slots_set(struct engine *e, int fd);
+void engine_epoch_set(struct engine *e, uint64_t epoch);
+
+int engine_vring_setup(struct engine *e, uint32_t queue, const struct vring_spec *spec);
+int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_ns);
+int engine_call_set(struct engine *e, uint32_t queue, int fd);
+int engine_err_set(struct engine *e, uint32_t queue, int fd);
+int engine_vring_start(struct engine *e, uint32_t queue);
+int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns);
+int engine_vring_base(struct engine *e, uint32_t queue);
+int engine_vring_signal(struct engine *e, uint32_t queue);
+int engine_vring_in_flight(struct engine *e, uint32_t queue);
+int engine_vring_running(struct engine *e, uint32_t queue);
+int engine_vring_broken(struct engine *e, uint32_t queue);
+const char *vring_broken_name(int reason);
+
+int engine_doorbell(struct engine *e);
+int engine_wait(struct engine *e, uint64_t spin_ns);
+uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
+int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
+int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);
+int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes);
+int engine_committed(struct lane_request **batch, uint32_t n);
+int engine_publish(struct engine *e, struct lane_request **batch, uint32_t n);
+
+int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out);
+
+/* No queue thread, nothing in flight. */
+bool engine_quiesced(struct engine *e);
+/* Ends the queue thread, without waiting for the pool. -ETIMEDOUT: call it again. */
+int control_stop_thread(struct vring *v, uint64_t deadline_ns);
+/* The body of a queue thread. */
+void *queue_main(void *vring);
+
+#endif

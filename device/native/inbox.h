@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Stateful requests of all vrings on their way to the interpreter, in order of pop.
+ *
+ * Fairness: one queue, first come first served. A request waits at most for those in it before, of which there are fewer
+ * than the rings have heads together; that is also why it can't overflow.
+ *
+ * The doorbell (an eventfd) is written only when the consumer may be asleep: the consumer says so, then looks once
+ * more; a producer puts its request in, then looks whether the consumer said so. A fence on both sides.
+ */
+#ifndef STEADFS_INBOX_H
+#define STEADFS_INBOX_H
+
+#include "vring.h"
+
+struct inbox {
+    pthread_mutex_t lock __attribute__((aligned(64)));
+    struct request **ring;
+    uint32_t mask;
+    uint32_t first; /* consumed so far */
+    uint32_t last;  /* put in so far; atomic */
+    uint32_t taken; /* copy of `first` for the consumer's waits; atomic */
+    int doorbell;
+    bool asleep; /* atomic */
+    bool rung;   /* atomic: the doorbell was written and not read since */
+    uint64_t rings;
+};
+
+/* Room for `requests`. Negative errno or 0. */
+int inbox_start(struct inbox *inbox, uint32_t requests);
+void inbox_stop(struct inbox *inbox);
+void inbox_push(struct inbox *inbox, struct request *r);
+uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max);
+/* Spins for at most spin_ns; true: there is something. False: the doorbell is armed. */
+bool inbox_wait(struct inbox *inbox, uint64_t spin_ns);
+
+#endif

@@ -1,0 +1,45 @@
+"""Builds the extension module `device._native` from device/native.
+
+setup.py names it (`cffi_modules=["device/native_build.py:ffibuilder"]`); run as a program it builds in place, with the
+intermediate files under build/. It is executed, not imported, so it imports nothing of ours.
+"""
+
+import os
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+ROOT = HERE.resolve().parent
+# Sources are given relative to the root of the project, as setuptools wants them.
+NATIVE = f"{HERE.name}/native"
+SOURCES = sorted(path.name for path in (HERE / "native").glob("*.c"))
+HEADERS = sorted(path.name for path in (HERE / "native").glob("*.h"))
+
+ffibuilder = FFI()
+ffibuilder.cdef((HERE / "native" / "native.cdef.h").read_text())
+ffibuilder.set_source(
+    "device._native",
+    '#include "engine.h"\n',
+    sources=[f"{NATIVE}/{name}" for name in SOURCES],
+    depends=[f"{NATIVE}/{name}" for name in HEADERS],
+    include_dirs=[NATIVE],
+    libraries=["pthread"],
+    extra_compile_args=[
+        "-std=c11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+    ],
+)
+
+if __name__ == "__main__":
+    from setuptools import Distribution
+
+    os.chdir(ROOT)
+    build = Distribution({"cffi_modules": [f"{HERE.name}/native_build.py:ffibuilder"]})
+    build.get_option_dict("build_ext").update(inplace=("here", "1"), build_temp=("here", "build/device"))
+    build.run_command("build_ext")

@@ -1,0 +1,155 @@
+"""Every option of steadfsd, one row each: parsing, `--help` and docs/options.md are read off this table."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from specs.limits import LIMITS
+
+_LIMITS = {limit.name: limit.value for limit in LIMITS}
+QUEUES_MAX = _LIMITS["request_queues_max"]
+QUEUES_OFFERED = _LIMITS["request_queues_offered"]
+POLL_NS_MAX = _LIMITS["poll_ns_max"]
+POLL_NS_LIMIT = 1_000_000  # a thread that spins longer than a millisecond burns a core for nothing
+POOL_THREADS_LIMIT = 256  # virtiofsd has no bound; more threads than this only take memory
+NOFILE_LIMIT = 1 << 30  # the kernel's own ceiling for nr_open is below
+
+Kind = Literal["flag", "path", "text", "tag", "number", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """`field` of Options that `name` sets; a flag sets it to `sets`. Numbers lie in `span`, choices in `choices`."""
+
+    name: str
+    field: str
+    kind: Kind
+    default: str
+    doc: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    span: tuple[int, int] = (0, 0)
+    sets: bool = True
+    ours: bool = False
+
+
+ROWS = (
+    OptionRow("--shared-dir", "shared_dir", "path", "required", "the directory that the guest sees", "DIR"),
+    OptionRow(
+        "--socket-path", "socket_path", "path", "this or --fd",
+        "listen at this path; a dead daemon's socket is replaced, PATH.pid is locked and names the process", "PATH",
+    ),
+    OptionRow("--socket", "socket_path", "path", "", "deprecated name of --socket-path", "PATH"),
+    OptionRow(
+        "--fd", "fd", "number", "", "listen on this inherited descriptor, a listening unix socket; excludes "
+        "--socket-path and --socket-group", "N", span=(0, 1 << 20),
+    ),
+    OptionRow(
+        "--socket-group", "socket_group", "text", "none", "give the socket to this group and let it connect", "GROUP",
+    ),
+    OptionRow(
+        "--tag", "tag", "tag", "none", "tell the front-end this tag, at most 36 bytes (User-Mode Linux needs it; QEMU "
+        "has its own and ignores it, QEMU 7.1 to 8.0 crash over it)", "TAG",
+    ),
+    OptionRow(
+        "--thread-pool-size", "thread_pool_size", "number", "0", "threads for requests that would block; 0: the "
+        "daemon's own choice", "N", span=(0, POOL_THREADS_LIMIT),
+    ),
+    OptionRow(
+        "--cache", "cache", "choice", "auto", "how long the guest may trust attributes and names: not at all, a day "
+        "(but no file data), a second, a day", "MODE", ("never", "metadata", "auto", "always"),
+    ),
+    OptionRow("--writeback", "writeback", "flag", "off", "let the guest delay writes"),
+    OptionRow("--xattr", "xattr", "flag", "off", "extended attributes"),
+    OptionRow("--readonly", "readonly", "flag", "off", "refuse every change of the shared directory"),
+    OptionRow(
+        "--allow-direct-io", "allow_direct_io", "flag", "off", "pass the guest's O_DIRECT on to the host's files",
+    ),
+    OptionRow("--no-readdirplus", "readdirplus", "flag", "off", "list directories without attributes", sets=False),
+    OptionRow("--announce-submounts", "announce_submounts", "flag", "on", "mounts below the share show as such"),
+    OptionRow(
+        "--no-announce-submounts", "announce_submounts", "flag", "off",
+        "the guest sees one file system; inode numbers may repeat in it", sets=False,
+    ),
+    OptionRow(
+        "--inode-file-handles", "inode_file_handles", "choice", "prefer", "find inodes again by file handle instead "
+        "of holding a descriptor for each", "MODE", ("never", "prefer", "mandatory"),
+    ),
+    OptionRow(
+        "--rlimit-nofile", "rlimit_nofile", "number", "1000000 or the most allowed",
+        "limit of open descriptors; 0 leaves it as it is", "N", span=(0, NOFILE_LIMIT),
+    ),
+    OptionRow("--sandbox", "sandbox", "choice", "none", "isolation; only `none` for now", "MODE", ("none",)),
+    OptionRow(
+        "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
+        ("error", "warn", "info", "debug", "trace", "off"),
+    ),
+    OptionRow("--syslog", "syslog", "flag", "off", "log to syslog instead"),
+    OptionRow(
+        "--journal-dir", "journal_dir", "path", "a new one on tmpfs", "where the journal lies; on tmpfs, mode 0700, "
+        "used by one daemon at a time", "DIR", ours=True,
+    ),
+    OptionRow(
+        "--journal-on-disk", "journal_on_disk", "flag", "off", "accept a journal directory that is not on tmpfs",
+        ours=True,
+    ),
+    OptionRow(
+        "--keep-listening", "keep_listening", "flag", "off", "serve the next front-end when one has gone, instead of "
+        "ending", ours=True,
+    ),
+    OptionRow(
+        "--request-queues", "request_queues", "number", str(QUEUES_OFFERED), "request queues offered", "N",
+        span=(1, QUEUES_MAX), ours=True,
+    ),
+    OptionRow(
+        "--poll-ns-max", "poll_ns_max", "number", str(POLL_NS_MAX), "longest spin for the next request before a "
+        "thread sleeps, in nanoseconds; 0: never spin", "NS", span=(0, POLL_NS_LIMIT), ours=True,
+    ),
+)  # fmt: skip
+
+# What libvirt and old scripts say with -o: name -> (option, value that the bare word gives, or None when it takes one).
+COMPAT: dict[str, tuple[str, str | None]] = {
+    "source": ("--shared-dir", None),
+    "cache": ("--cache", None),
+    "loglevel": ("--log-level", None),
+    "log_level": ("--log-level", None),
+    "sandbox": ("--sandbox", None),
+    "xattr": ("--xattr", "on"),
+    "no_xattr": ("--xattr", "off"),
+    "writeback": ("--writeback", "on"),
+    "no_writeback": ("--writeback", "off"),
+    "readdirplus": ("--no-readdirplus", "off"),
+    "no_readdirplus": ("--no-readdirplus", "on"),
+    "allow_direct_io": ("--allow-direct-io", "on"),
+    "no_allow_direct_io": ("--allow-direct-io", "off"),
+    "announce_submounts": ("--announce-submounts", "on"),
+}
+# Values that the C daemon spelt otherwise.
+COMPAT_VALUES = {
+    ("cache", "none"): "never",
+    ("log_level", "err"): "error",
+    ("loglevel", "err"): "error",
+}
+# What these switch off is never on here.
+COMPAT_IGNORED = ("no_posix_lock", "no_flock", "no_posix_acl", "no_security_label")
+
+# virtiofsd's options that we know and don't have; the value tells whether one follows.
+UNSUPPORTED = {
+    "--allow-mmap": False,
+    "--xattrmap": True,
+    "--posix-acl": False,
+    "--security-label": False,
+    "--killpriv-v2": False,
+    "--no-killpriv-v2": False,
+    "--preserve-noatime": False,
+    "--seccomp": True,
+    "--modcaps": True,
+    "--uid-map": True,
+    "--gid-map": True,
+    "--translate-uid": True,
+    "--translate-gid": True,
+    "--migration-mode": True,
+    "--migration-on-error": True,
+    "--migration-verify-handles": False,
+    "--migration-confirm-paths": False,
+    "--daemonize": False,
+}

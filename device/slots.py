@@ -1,0 +1,115 @@
+"""The private slots file: what became of the request in each (queue, descriptor head). See device/native/slots.h.
+
+The file lies on tmpfs beside the journal, mode 0600; the engine maps it (`Engine.set_slots`), these functions make and read
+it. Every slot is copied once and checked before it is believed.
+
+Errors: `SlotsError` for a file that isn't one, OSError for the machine's.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device._native import ffi, lib
+
+PHASES = ("free", "popped", "executing", "executed", "committed", "published")
+FILE_MODE = 0o600
+
+
+class SlotsError(Exception):
+    """Not a slots file, or its header disagrees with its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole file: geometry, and how many slots are in each phase; `bad` ones fail their check or are out of place."""
+
+    queues: int
+    slots_per_queue: int
+    generation: int
+    phases: dict[str, int]
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One sound slot that is not free; `error` and `length` count from phase executed on."""
+
+    queue: int
+    head: int
+    phase: str
+    attempts: int
+    epoch: int
+    unique: int
+    counter: int
+    opcode: int
+    witness: tuple[int, ...]
+    error: int
+    length: int
+
+
+def create(path: Path, *, queues: int, slots_per_queue: int = lib.VRING_NUM_MAX, generation: int = 0) -> int:
+    """Makes a new file of free slots and returns its fd (read and write), the caller's. FileExistsError if there is one."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        os.ftruncate(fd, lib.slots_bytes(queues, slots_per_queue))
+        with mmap.mmap(fd, 0) as view, ffi.from_buffer(view) as buffer:
+            lib.slots_format(buffer, queues, slots_per_queue, generation)
+    except BaseException:
+        os.close(fd)
+        path.unlink()
+        raise
+    return fd
+
+
+def validate(fd: int) -> Report:
+    """Checks header, size and every slot. SlotsError when the header is wrong; bad slots are counted."""
+    with _mapped(fd) as view, ffi.from_buffer(view) as buffer:
+        return _report(buffer, len(view))
+
+
+def read(fd: int) -> Iterator[Slot | tuple[int, int]]:
+    """All slots that are not free, in the order of their places; a bad one is given as (queue, head) only."""
+    with _mapped(fd) as view, ffi.from_buffer(view) as buffer:
+        report = _report(buffer, len(view))
+        copy = ffi.new("struct slot *")
+        for queue in range(report.queues):
+            for head in range(report.slots_per_queue):
+                phase = lib.slots_read(buffer, report.slots_per_queue, queue, head, copy)
+                if phase < 0:
+                    yield queue, head
+                elif phase != lib.SLOT_FREE:
+                    yield _slot(copy, phase)
+
+
+def _mapped(fd: int) -> mmap.mmap:
+    if os.fstat(fd).st_size == 0:
+        raise SlotsError("slots file: empty")
+    return mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+
+
+def _report(buffer: Any, size: int) -> Report:
+    out = ffi.new("struct slots_report *")
+    if lib.slots_validate(buffer, size, out) < 0:
+        raise SlotsError("slots file: wrong header, or shorter than the header says")
+    phases = dict(zip(PHASES, out.phases, strict=True))
+    return Report(out.queues, out.slots_per_queue, out.generation, phases, out.bad)
+
+
+def _slot(copy: Any, phase: int) -> Slot:
+    return Slot(
+        queue=copy.queue,
+        head=copy.head,
+        phase=PHASES[phase],
+        attempts=copy.state >> 16 & 0xFFFF,
+        epoch=copy.epoch,
+        unique=copy.unique,
+        counter=copy.counter,
+        opcode=copy.opcode,
+        witness=tuple(copy.witness),
+        error=copy.result,
+        length=copy.result_bytes,
+    )

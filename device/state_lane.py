@@ -1,0 +1,107 @@
+"""The stateful lane: takes requests from the rings, has them executed, commits once, publishes all of them.
+
+I1 lives in `serve`: nothing of a batch is published before the commit that holds its transitions. The parts are handed
+in by the composition root: this module knows the engine, and of the journal and of FUSE only three functions.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from device._native import ffi
+from device.engine import Engine
+from specs.limits import LIMITS
+
+logger = logging.getLogger("steadfs.lane")
+
+_HOLD_RETRY_S = 0.05
+_HOLD_LOG_EVERY_S = 5.0
+_LIMIT = {row.name: row.value for row in LIMITS}
+SPIN_NS = _LIMIT["state_lane_spin_ns"]
+BATCHES_PER_CALL_MAX = 64
+
+
+class Executes(Protocol):
+    """What runs a request: (whole request, most bytes of a reply) -> (errno, message; empty: none)."""
+
+    def __call__(self, data: Any, reply_max: int, /) -> tuple[int, bytes]: ...
+
+
+class StateLane:
+    """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
+
+    `full` is the exception type by which `commit` says that the journal has no room: the batch is then held, unanswered,
+    until there is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        execute: Executes,
+        commit: Callable[[], object],
+        settle: Callable[[], object],
+        full: type[Exception],
+    ) -> None:
+        self._engine = engine
+        self._execute = execute
+        self._commit = commit
+        self._settle = settle
+        self._full = full
+        self.held = 0
+        self.served = 0
+
+    def serve(self) -> int:
+        """Serves batches until the inbox stays empty for a moment; returns how many requests that were."""
+        total = 0
+        for _ in range(BATCHES_PER_CALL_MAX):
+            count = self._engine.take()
+            if count == 0:
+                if not self._engine.wait(SPIN_NS):
+                    break
+                continue
+            self._batch(count)
+            total += count
+        self.served += total
+        return total
+
+    def drain(self) -> None:
+        """Serves all that was popped before a vring is stopped or memory changes."""
+        while (count := self._engine.take()) != 0:
+            self._batch(count)
+            self.served += count
+
+    def _batch(self, count: int) -> None:
+        engine = self._engine
+        requests = engine.requests
+        execute = self._execute
+        for i in range(count):
+            request = requests[i]
+            engine.executing(i)
+            length = request.in_len
+            error, message = execute(ffi.buffer(getattr(request, "in"), length), request.dst_len)
+            engine.executed(i, error, len(message))
+            engine.reply(i, message)
+        self.commit_or_hold(count)
+        engine.committed(count)
+        engine.publish(count)
+        self._settle()
+
+    def commit_or_hold(self, count: int = 0) -> None:
+        """Commits; while the journal has no room, holds what waits for it and says so."""
+        logged = 0.0
+        while True:
+            try:
+                self._commit()
+            except self._full as error:
+                self.held = max(count, 1)
+                now = time.monotonic()
+                if now - logged >= _HOLD_LOG_EVERY_S:
+                    logger.error("journal can't be written, %d requests held until there is room: %s", self.held, error)
+                    logged = now
+                time.sleep(_HOLD_RETRY_S)
+            else:
+                if self.held:
+                    logger.warning("journal has room again, %d held requests go on", self.held)
+                    self.held = 0
+                return

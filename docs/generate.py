@@ -1,0 +1,35 @@
+"""Writes docs/machines from the specs: `python docs/generate.py` (a test fails when the pages are stale)."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from machine import diagrams  # noqa: E402
+from specs.init_flags import INIT_FLAGS  # noqa: E402
+from specs.limits import LIMITS  # noqa: E402
+from specs.machines import MACHINES  # noqa: E402
+from specs.opcodes import OPCODES  # noqa: E402
+from specs.primitives import PRIMITIVES  # noqa: E402
+from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
+from specs.vhost_messages import MESSAGES  # noqa: E402
+
+
+def pages() -> dict[str, str]:
+    """File name below docs/machines -> its content."""
+    made = {f"{table.name}.md": diagrams.machine_page(table) for table in MACHINES}
+    made["vhost-messages.md"] = diagrams.messages_page(MESSAGES)
+    made["fuse-operations.md"] = diagrams.opcodes_page(OPCODES, PRIMITIVES)
+    made["virtio-features.md"] = diagrams.flags_page("virtio features", VIRTIO_FEATURES)
+    made["protocol-features.md"] = diagrams.flags_page("vhost-user protocol features", PROTOCOL_FEATURES)
+    made["init-flags.md"] = diagrams.flags_page("FUSE_INIT flags", INIT_FLAGS)
+    made["limits.md"] = diagrams.limits_page(LIMITS)
+    return made
+
+
+if __name__ == "__main__":
+    target = ROOT / "docs" / "machines"
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (target / name).write_text(text)

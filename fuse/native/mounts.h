@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Mounts of the share: mount id -> a descriptor on that mount for open_by_handle_at.
+ *
+ * Holding the descriptor keeps the mount busy, so its id can't be given to another mount while it stands here.
+ * The table owns the descriptors. A handle is opened under the lock: were the descriptor closed and its number used
+ * again meanwhile, the handle would be looked for in a file system outside the share.
+ */
+#ifndef STEADFS_MOUNTS_H
+#define STEADFS_MOUNTS_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+/* Mounts below one share: each costs the host's administrator a mount, and look-ups here are linear. */
+#define MOUNTS_MAX 1024u
+/* MAX_HANDLE_SZ of fcntl.h: the kernel refuses longer handles. */
+#define HANDLE_BYTES_MAX 128u
+
+/* How operations on a file system may stall the thread that does them. */
+enum fs_class {
+    FS_MEMORY = 0, /* tmpfs, ramfs: never waits for a device */
+    FS_LOCAL = 1,  /* a disk: reads and syncs wait, close and stat do not */
+    FS_REMOTE = 2  /* NFS, SMB, FUSE and all that is not known to be local: anything may wait */
+};
+
+struct mount {
+    uint64_t mnt_id;
+    int32_t fd;
+    uint32_t fs_class;
+};
+
+struct mounts {
+    pthread_rwlock_t lock;
+    uint32_t n;
+    struct mount all[MOUNTS_MAX];
+};
+
+void mounts_make(struct mounts *m);
+void mounts_free(struct mounts *m);
+/* Takes fd over on success. 0, -EEXIST, -ENOSPC, or the error of fstatfs. */
+int mounts_add(struct mounts *m, uint64_t mnt_id, int fd);
+/* Takes one out that nothing uses yet, and closes it. */
+void mounts_remove(struct mounts *m, uint64_t mnt_id);
+/* The table's descriptor, or -ENOENT. */
+int mounts_fd(struct mounts *m, uint64_t mnt_id);
+/* enum fs_class, or -ENOENT. */
+int mounts_class(struct mounts *m, uint64_t mnt_id);
+/* Closes all but keep_mnt_id (0: all). */
+void mounts_clear(struct mounts *m, uint64_t keep_mnt_id);
+/* Opens a file handle O_PATH. -ESTALE: mount or file unknown (the latter by the kernel), or another error. */
+int mounts_open_handle(struct mounts *m, uint64_t mnt_id, int handle_type, const uint8_t *handle, uint32_t len);
+
+/* enum fs_class of the file behind fd (O_PATH suffices), or -errno. */
+int fs_class_of(int fd);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tables.h"
+
+#include <errno.h>
+#include <string.h>
+
+void host_settings(struct host *h, int use_handles, int announce_submounts)
+{
+    h->use_handles = use_handles != 0;
+    h->announce_submounts = announce_submounts != 0;
+}
+
+void host_sums(struct host *h, struct host_sums *sums)
+{
+    pthread_mutex_lock(&h->inodes.cache_lock);
+    uint32_t cached = h->inodes.cache_n;
+    pthread_mutex_unlock(&h->inodes.cache_lock);
+    *sums = (struct host_sums){
+        .inodes = h->inodes.n,
+        .handles = h->handles.n,
+        .mounts = h->mounts.n,
+        .cached_fds = cached,
+        .cache_opens = __atomic_load_n(&h->inodes.cache_opens, __ATOMIC_RELAXED),
+    };
+}
+
+int table_mount_add(struct host *h, uint64_t mnt_id, int fd)
+{
+    return mounts_add(&h->mounts, mnt_id, fd);
+}
+
+void table_mount_remove(struct host *h, uint64_t mnt_id)
+{
+    mounts_remove(&h->mounts, mnt_id);
+}
+
+int table_mount_fd(struct host *h, uint64_t mnt_id)
+{
+    return mounts_fd(&h->mounts, mnt_id);
+}
+
+int table_inode_add(struct host *h, const struct inode_info *info)
+{
+    return inode_add(&h->inodes, info);
+}
+
+int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int kind, struct found *f)
+{
+    if (f->handle_len > HANDLE_BYTES_MAX || (kind != INODE_FD && kind != INODE_HANDLE))
+        return -EINVAL;
+    struct inode_info info = {
+        .nodeid = nodeid,
+        .nlookup = nlookup,
+        .dev = f->dev,
+        .ino = f->ino,
+        .mnt_id = f->mnt_id,
+        .mode = f->mode,
+        .kind = (uint32_t)kind,
+        .fd = f->fd,
+        .handle_type = f->handle_type,
+        .handle_len = f->handle_len,
+    };
+    memcpy(info.handle, f->handle, f->handle_len);
+    int rc = inode_add(&h->inodes, &info);
+    if (rc == 0)
+        f->fd = -1;
+    return rc;
+}
+
+int table_inode_delete(struct host *h, uint64_t nodeid)
+{
+    return inode_delete(&h->inodes, nodeid);
+}
+
+int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n)
+{
+    return inode_nlookup_add(&h->inodes, nodeid, n);
+}
+
+uint64_t table_inode_find(struct host *h, const struct found *f)
+{
+    struct identity id = {
+        .dev = f->dev,
+        .ino = f->ino,
+        .mnt_id = f->mnt_id,
+        .handle_type = f->handle_type,
+        .handle_len = f->handle_len,
+        .handle = f->handle,
+    };
+    return inode_find(&h->inodes, &id);
+}
+
+int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info)
+{
+    return inode_get(&h->inodes, nodeid, info);
+}
+
+uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max)
+{
+    return inode_list(&h->inodes, cursor, infos, max);
+}
+
+int table_handle_add(struct host *h, const struct handle_info *info)
+{
+    return handle_add(&h->handles, info);
+}
+
+int table_handle_delete(struct host *h, uint64_t fh, int kind, struct handle_info *last)
+{
+    /* Only this thread deletes: what is of that kind now stays so. */
+    if (handle_get(&h->handles, fh, last) < 0 || (int)last->kind != kind)
+        return -EBADF;
+    return handle_delete(&h->handles, fh, last);
+}
+
+int table_handle_get(struct host *h, uint64_t fh, struct handle_info *info)
+{
+    return handle_get(&h->handles, fh, info);
+}
+
+uint32_t table_handle_list(struct host *h, uint32_t *cursor, struct handle_info *infos, uint32_t max)
+{
+    return handle_list(&h->handles, cursor, infos, max);
+}
+
+uint32_t table_inodes(struct host *h)
+{
+    return h->inodes.n;
+}
+
+uint32_t table_handles(struct host *h)
+{
+    return h->handles.n;
+}
+
+void table_settle(struct host *h)
+{
+    handles_settle(&h->handles);
+    inodes_settle(&h->inodes);
+}
+
+void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id)
+{
+    handles_clear(&h->handles);
+    inodes_clear(&h->inodes, keep_nodeid);
+    mounts_clear(&h->mounts, keep_mnt_id);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The host's tables as the interpreter calls them. See inodes.h, handles.h, mounts.h for what each does.
+ */
+#ifndef STEADFS_TABLES_H
+#define STEADFS_TABLES_H
+
+#include "hostcalls.h"
+
+struct host_sums {
+    uint32_t inodes;
+    uint32_t handles;
+    uint32_t mounts;
+    uint32_t cached_fds;
+    uint64_t cache_opens;
+};
+
+void host_settings(struct host *h, int use_handles, int announce_submounts);
+void host_sums(struct host *h, struct host_sums *sums);
+
+int table_mount_add(struct host *h, uint64_t mnt_id, int fd);
+void table_mount_remove(struct host *h, uint64_t mnt_id);
+/* The table's descriptor, or -ENOENT. */
+int table_mount_fd(struct host *h, uint64_t mnt_id);
+int table_inode_add(struct host *h, const struct inode_info *info);
+/* inode_add of what f describes; takes f->fd over on success and sets it to -1. */
+int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int kind, struct found *f);
+int table_inode_delete(struct host *h, uint64_t nodeid);
+int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n);
+uint64_t table_inode_find(struct host *h, const struct found *f);
+int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info);
+uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max);
+int table_handle_add(struct host *h, const struct handle_info *info);
+/* 0, or -EBADF: unknown, or not of that kind. */
+int table_handle_delete(struct host *h, uint64_t fh, int kind, struct handle_info *last);
+int table_handle_get(struct host *h, uint64_t fh, struct handle_info *info);
+uint32_t table_handle_list(struct host *h, uint32_t *cursor, struct handle_info *infos, uint32_t max);
+uint32_t table_inodes(struct host *h);
+uint32_t table_handles(struct host *h);
+/* What was deleted is committed: its descriptors may go. */
+void table_settle(struct host *h);
+/* A session's end: no handles, no inodes but keep_nodeid, no mounts but keep_mnt_id (0: none). Settles too. */
+void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id);
+
+#endif

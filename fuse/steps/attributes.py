@@ -1,0 +1,78 @@
+"""SETATTR: mode, owner, size, times, in that order, as the guest's kernel asks for them.
+
+args = valid, padding, fh, size, lock_owner, atime, mtime, ctime, atimensec, mtimensec, ctimensec, mode, unused4, uid, gid,
+unused5 (fuse_setattr_in).
+"""
+
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.wire import (
+    FATTR_ATIME,
+    FATTR_ATIME_NOW,
+    FATTR_GID,
+    FATTR_KILL_SUIDGID,
+    FATTR_MODE,
+    FATTR_MTIME,
+    FATTR_MTIME_NOW,
+    FATTR_SIZE,
+    FATTR_UID,
+)
+
+_UTIME_NOW = (1 << 30) - 1
+_UTIME_OMIT = (1 << 30) - 2
+_PERMISSION_BITS = 0o7777
+_UNCHANGED = 0xFFFF_FFFF
+
+
+def set_mode(x: Any, op: Operation) -> int:
+    if not op.args[0] & FATTR_MODE:
+        return 0
+    return -int(x.host.chmod(op.node, op.args[11] & _PERMISSION_BITS))
+
+
+def set_owner(x: Any, op: Operation) -> int:
+    valid = op.args[0]
+    if not valid & (FATTR_UID | FATTR_GID):
+        return 0
+    uid = op.args[13] if valid & FATTR_UID else _UNCHANGED
+    gid = op.args[14] if valid & FATTR_GID else _UNCHANGED
+    return -int(x.host.chown(op.node, uid, gid))
+
+
+def set_size(x: Any, op: Operation) -> int:
+    if not op.args[0] & FATTR_SIZE:
+        return 0
+    kill = bool(op.args[0] & FATTR_KILL_SUIDGID)
+    return -int(x.host.truncate(op.node, op.handle, op.args[3], kill))
+
+
+def set_times(x: Any, op: Operation) -> int:
+    valid = op.args[0]
+    if not valid & (FATTR_ATIME | FATTR_MTIME):
+        return 0
+    atime_nsec = mtime_nsec = _UTIME_OMIT
+    if valid & FATTR_ATIME:
+        atime_nsec = _UTIME_NOW if valid & FATTR_ATIME_NOW else op.args[8]
+    if valid & FATTR_MTIME:
+        mtime_nsec = _UTIME_NOW if valid & FATTR_MTIME_NOW else op.args[9]
+    return -int(x.host.utimens(op.node, _signed(op.args[5]), atime_nsec, _signed(op.args[6]), mtime_nsec))
+
+
+def _signed(seconds: int) -> int:
+    """fuse.h carries times before 1970 as unsigned numbers."""
+    return seconds - (1 << 64) if seconds >> 63 else seconds
+
+
+def stat_node(x: Any, op: Operation) -> int:
+    error, op.attr = x.host.attributes(op.node)
+    return -int(error)
+
+
+STEPS = {
+    "set_mode": set_mode,
+    "set_owner": set_owner,
+    "set_size": set_size,
+    "set_times": set_times,
+    "stat_node": stat_node,
+}

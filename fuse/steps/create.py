@@ -1,0 +1,99 @@
+"""New names: made as the caller, so that owner, group and permission are what the guest's process would get."""
+
+import errno
+import os
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.wire import EXT_HEADER, FUSE_EXT_GROUPS, SUPP_GROUPS
+
+_NO_GROUP = -1
+
+
+def supplementary_group(tail: bytes) -> int:
+    """The one group that the guest sends with CREATE_SUPP_GROUP (the parent directory's), or -1.
+
+    `tail` holds the request's extensions, each a fuse_ext_header and its body; what is cut short is ignored.
+    """
+    at = 0
+    while at + EXT_HEADER.size <= len(tail):
+        size, kind = EXT_HEADER.unpack_from(tail, at)
+        if size < EXT_HEADER.size:
+            return _NO_GROUP
+        if kind == FUSE_EXT_GROUPS and at + size <= len(tail):
+            return _first_group(tail[at + EXT_HEADER.size : at + size])
+        at += size
+    return _NO_GROUP
+
+
+def _first_group(body: bytes) -> int:
+    if len(body) < SUPP_GROUPS.size + 4:
+        return _NO_GROUP
+    (count,) = SUPP_GROUPS.unpack_from(body)
+    return int.from_bytes(body[SUPP_GROUPS.size : SUPP_GROUPS.size + 4], "little") if count == 1 else _NO_GROUP
+
+
+def act_as_caller(x: Any, op: Operation) -> int:
+    """The guest has applied the umask already (DONT_MASK is not negotiated); ours is 0 for good."""
+    group = supplementary_group(op.tail) if op.tail else _NO_GROUP
+    error = x.host.act_as(op.uid, op.gid, group)
+    op.caller = error == 0
+    return -error if error < 0 else 0
+
+
+def act_as_daemon(x: Any, op: Operation) -> int:
+    op.caller = False
+    x.host.act_as_daemon()
+    return 0
+
+
+def mkdirat(x: Any, op: Operation) -> int:
+    """args = mode, umask."""
+    return -int(x.host.mkdir(op.dir, op.name, op.args[0]))
+
+
+def mknodat(x: Any, op: Operation) -> int:
+    """args = mode, rdev, umask, padding."""
+    return -int(x.host.mknod(op.dir, op.name, op.args[0], op.args[1]))
+
+
+def symlinkat(x: Any, op: Operation) -> int:
+    return -int(x.host.symlink(op.name2, op.dir, op.name))
+
+
+def linkat(x: Any, op: Operation) -> int:
+    return -int(x.host.link(op.old, op.dir, op.name))
+
+
+def create_file(x: Any, op: Operation) -> int:
+    """args = flags, mode, umask, open_flags. A name that exists is opened later unless the guest insists (O_EXCL)."""
+    flags = x.open_flags(op.args[0])
+    fd = x.host.create(op.dir, op.name, flags, op.args[1])
+    if fd == -errno.EEXIST and not op.args[0] & os.O_EXCL:
+        return 0
+    if fd < 0:
+        return -int(fd)
+    op.file = fd
+    op.made = True
+    return 0
+
+
+def open_tmpfile(x: Any, op: Operation) -> int:
+    """args = flags, mode, umask, open_flags."""
+    op.file = x.host.tmpfile(op.dir, x.open_flags(op.args[0]), op.args[1])
+    if op.file < 0:
+        return -op.file
+    op.made = True
+    return 0
+
+
+STEPS = {
+    "act_as_caller": act_as_caller,
+    "act_as_daemon": act_as_daemon,
+    "mkdirat": mkdirat,
+    "mknodat": mknodat,
+    "symlinkat": symlinkat,
+    "linkat": linkat,
+    "create_file": create_file,
+    "open_tmpfile": open_tmpfile,
+}

@@ -1,0 +1,47 @@
+"""FORGET and BATCH_FORGET: lookup counts come back. Neither has a reply; what makes no sense is counted and dropped."""
+
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.record import inode_forget, inode_forget_last
+from fuse.settings import LIMIT
+from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
+
+_FORGETS_MAX = LIMIT["forgets_max_per_request"]
+
+
+def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
+    """A guest that gives back more than it got loses the inode and nothing else."""
+    if nlookup == 0 or nodeid == FUSE_ROOT_ID:
+        return
+    count = x.host.nlookup(nodeid)
+    if count < 0:
+        x.counts["forget of an unknown nodeid"] += 1
+        return
+    if nlookup < count:
+        x.host.nlookup_add(nodeid, -nlookup)
+        x.record(op, inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid)
+        return
+    if nlookup > count:
+        x.counts["forget of more lookups than were given"] += 1
+    x.record(op, inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid)
+    x.host.inode_delete(nodeid)
+
+
+def forget_one(x: Any, op: Operation) -> int:
+    forget(x, op, op.nodeid, op.args[0])
+    return 0
+
+
+def forget_many(x: Any, op: Operation) -> int:
+    """args = count, dummy; then `count` times (nodeid, nlookup), of which only what was really sent is read."""
+    sent = len(op.data) // FORGET_ONE.size
+    count = min(op.args[0], sent, _FORGETS_MAX)
+    if count < op.args[0]:
+        x.counts["batch of forgets shorter than it says"] += 1
+    for nodeid, nlookup in FORGET_ONE.iter_unpack(op.data[: count * FORGET_ONE.size]):
+        forget(x, op, nodeid, nlookup)
+    return 0
+
+
+STEPS = {"forget_one": forget_one, "forget_many": forget_many}

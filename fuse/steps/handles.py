@@ -1,0 +1,85 @@
+"""Open files and directories: given with OPEN, OPENDIR, CREATE and TMPFILE, taken back with RELEASE."""
+
+import errno
+import os
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.record import handle_delete, handle_put
+from fuse.wire import FUSE_OPEN_KILL_SUIDGID
+
+_FILE, _DIRECTORY = 0, 1
+
+
+def open_node(x: Any, op: Operation) -> int:
+    """args = flags, open_flags. The guest checked permissions; set-id bits go when it asks with a truncation."""
+    flags = op.args[0]
+    if x.settings.readonly and (flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC):
+        return errno.EROFS
+    kill = op.args[1] & FUSE_OPEN_KILL_SUIDGID and flags & os.O_TRUNC
+    op.file = x.host.reopen(op.node, x.open_flags(flags), bool(kill))
+    return -op.file if op.file < 0 else 0
+
+
+def open_existing(x: Any, op: Operation) -> int:
+    """CREATE met an existing name: opens that, as OPEN would. args = flags, mode, umask, open_flags."""
+    if op.file >= 0:
+        return 0
+    kill = op.args[3] & FUSE_OPEN_KILL_SUIDGID and op.args[0] & os.O_TRUNC
+    op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]), bool(kill))
+    return -op.file if op.file < 0 else 0
+
+
+def open_directory(x: Any, op: Operation) -> int:
+    op.file = x.host.reopen(op.node, os.O_RDONLY | os.O_DIRECTORY, False)
+    return -op.file if op.file < 0 else 0
+
+
+def add_file(x: Any, op: Operation) -> int:
+    return _add(x, op, _FILE, "open", "file")
+
+
+def add_directory(x: Any, op: Operation) -> int:
+    return _add(x, op, _DIRECTORY, "opendir", "directory")
+
+
+def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
+    """The table owns the descriptor from here on."""
+    fh = x.state.new_fh()
+    error = x.host.handle_add(fh, op.nodeid, op.file, op.args[0], kind)
+    if error < 0:
+        return -int(error)
+    text = handle_put(fh, event, state, x.request_of(op), op.nodeid, op.args[0], op.file)
+    x.record(op, text, "handle", fh)
+    op.fh = fh
+    op.file = -1
+    return 0
+
+
+def drop_file(x: Any, op: Operation) -> int:
+    return _drop(x, op, _FILE, "release", "file")
+
+
+def drop_directory(x: Any, op: Operation) -> int:
+    return _drop(x, op, _DIRECTORY, "releasedir", "directory")
+
+
+def _drop(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
+    """args = fh, flags, release_flags, lock_owner. Its traffic goes on record; its descriptor goes after the commit."""
+    fh = op.args[0]
+    traffic = x.host.handle_delete(fh, kind)
+    if traffic is None:
+        return errno.EBADF
+    x.record(op, handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh)
+    return 0
+
+
+STEPS = {
+    "open_node": open_node,
+    "open_existing": open_existing,
+    "open_directory": open_directory,
+    "add_file": add_file,
+    "add_directory": add_directory,
+    "drop_file": drop_file,
+    "drop_directory": drop_directory,
+}

@@ -1,0 +1,68 @@
+"""The replies of successful operations."""
+
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.wire import ATTR_OUT, ENTRY_OUT, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, IOCTL_OUT, OPEN_OUT, OUT_HEADER
+
+_EMPTY_BYTES = OUT_HEADER.size
+_ENTRY_BYTES = OUT_HEADER.size + ENTRY_OUT.size
+_ATTR_BYTES = OUT_HEADER.size + ATTR_OUT.size
+_OPEN_BYTES = OUT_HEADER.size + OPEN_OUT.size
+_CREATE_BYTES = OUT_HEADER.size + ENTRY_OUT.size + OPEN_OUT.size
+FOPEN_CACHE_DIR = 1 << 3
+_DIRECTORY_OPS = "OPENDIR"
+
+
+def reply_empty(x: Any, op: Operation) -> int:
+    op.reply = OUT_HEADER.pack(_EMPTY_BYTES, 0, op.unique)
+    return 0
+
+
+def reply_entry(x: Any, op: Operation) -> int:
+    op.reply = OUT_HEADER.pack(_ENTRY_BYTES, 0, op.unique) + x.entry_out(op.nodeid, x.host.found)
+    return 0
+
+
+def reply_attr(x: Any, op: Operation) -> int:
+    valid, nsec = x.timeout
+    op.reply = OUT_HEADER.pack(_ATTR_BYTES, 0, op.unique) + ATTR_OUT.pack(valid, nsec, 0, op.attr)
+    return 0
+
+
+def _open_flags(x: Any, op: Operation) -> int:
+    """As virtiofsd: never caches nothing of files, always keeps all; metadata caches no file data."""
+    cache = x.settings.cache
+    if op.op == _DIRECTORY_OPS:
+        return FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR if cache == "always" else 0
+    if cache in {"never", "metadata"}:
+        return FOPEN_DIRECT_IO
+    return FOPEN_KEEP_CACHE if cache == "always" else 0
+
+
+def reply_open(x: Any, op: Operation) -> int:
+    op.reply = OUT_HEADER.pack(_OPEN_BYTES, 0, op.unique) + OPEN_OUT.pack(op.fh, _open_flags(x, op), 0)
+    return 0
+
+
+def reply_create(x: Any, op: Operation) -> int:
+    entry = x.entry_out(op.nodeid, x.host.found)
+    open_out = OPEN_OUT.pack(op.fh, _open_flags(x, op), 0)
+    op.reply = OUT_HEADER.pack(_CREATE_BYTES, 0, op.unique) + entry + open_out
+    return 0
+
+
+def reply_ioctl(x: Any, op: Operation) -> int:
+    body = IOCTL_OUT.pack(0, 0, 0, 0) + op.attr
+    op.reply = OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, op.unique) + body
+    return 0
+
+
+STEPS = {
+    "reply_empty": reply_empty,
+    "reply_entry": reply_entry,
+    "reply_attr": reply_attr,
+    "reply_open": reply_open,
+    "reply_create": reply_create,
+    "reply_ioctl": reply_ioctl,
+}

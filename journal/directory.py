@@ -1,0 +1,123 @@
+"""The journal's directory: where it is by default, whether it will do, and who holds it."""
+
+import ctypes
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from journal.errors import JournalInUse, NotOnTmpfs, UnusableDirectory
+
+TMPFS_MAGIC = 0x01021994
+"""include/uapi/linux/magic.h"""
+
+_STATFS_BYTES = 256
+"""More than any architecture's struct statfs; its first member, one machine word, is f_type (statfs(2))."""
+
+_PID_BYTES_MAX = 32
+"""A decimal pid and a newline, with room to spare."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def default_directory(name: str) -> Path:
+    """`<tmpfs>/steadfs-<uid>/<name>`; the tmpfs is /dev/shm, or $XDG_RUNTIME_DIR where /dev/shm is none.
+
+    `name` tells devices apart, such as the socket's path with '/' replaced; it must be one path component.
+    """
+    if not name or "/" in name or name in (".", ".."):
+        raise ValueError(f"not one path component: {name!r}")
+    own = f"steadfs-{os.getuid()}"
+    shm = Path("/dev/shm")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not (shm.is_dir() and is_tmpfs(shm) and os.access(shm, os.W_OK)) and runtime.startswith("/"):
+        return Path(runtime) / own / name
+    return shm / own / name
+
+
+def is_tmpfs(path: Path) -> bool:
+    """Whether `path` (which must exist) is on tmpfs, by statfs(2); raises OSError."""
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.statfs(os.fsencode(path), buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+    return (ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF) == TMPFS_MAGIC
+
+
+def prepare(directory: Path, on_disk: bool) -> None:
+    """Makes the directory (0700, parents as well) or takes an existing one and sets its mode.
+
+    Raises UnusableDirectory or NotOnTmpfs; an existing directory is not touched when it is refused.
+    """
+    try:
+        _make_with_parents(directory)
+        found = directory.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise UnusableDirectory(directory, "it is not a directory")
+        if found.st_uid != os.geteuid():
+            raise UnusableDirectory(directory, f"it belongs to user {found.st_uid}, not to {os.geteuid()}")
+        if not on_disk and not is_tmpfs(directory):
+            raise NotOnTmpfs(directory)
+        if not os.access(directory, os.W_OK | os.X_OK) or os.statvfs(directory).f_flag & os.ST_RDONLY:
+            raise UnusableDirectory(directory, "it is not writable")
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise UnusableDirectory(directory, error.strerror or str(error)) from error
+
+
+def _make_with_parents(directory: Path) -> None:
+    """Like mkdir -p with 0700 for every new directory; Path.mkdir would give new parents the umask's mode."""
+    if directory.exists():
+        return
+    _make_with_parents(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
+class Hold:
+    """The exclusive hold on a directory: an flock on its file `lock`, which names the holder's pid.
+
+    The lock belongs to the open file description, so it lasts while any process has a copy of `fd` open. A keeper
+    may take it once and hand it to one writer after the other.
+    """
+
+    def __init__(self, directory: Path, fd: int) -> None:
+        self.directory = directory
+        self.fd = fd
+
+    @classmethod
+    def take(cls, directory: Path, on_disk: bool = False) -> "Hold":
+        """Prepares the directory and locks it; raises JournalInUse, NotOnTmpfs or UnusableDirectory."""
+        prepare(directory, on_disk)
+        try:
+            fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise UnusableDirectory(directory, error.strerror or str(error)) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _pid_in(fd)
+            os.close(fd)
+            raise JournalInUse(directory, pid) from None
+        hold = cls(directory, fd)
+        hold.sign()
+        return hold
+
+    def sign(self) -> None:
+        """Writes our pid into the lock file, for the message that a second daemon shows."""
+        try:
+            os.ftruncate(self.fd, 0)
+            os.pwrite(self.fd, b"%d\n" % os.getpid(), 0)
+        except OSError:
+            """A full tmpfs: the lock holds all the same, only the pid in the other's message is missing."""
+
+    def release(self) -> None:
+        """Gives the directory free; the lock file stays (to remove it would race with another taker)."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _pid_in(fd: int) -> int:
+    text = os.pread(fd, _PID_BYTES_MAX, 0).strip()
+    return int(text) if text.isdigit() else 0

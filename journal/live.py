@@ -1,0 +1,84 @@
+"""The page `live`: a few counters in a mapped file that `steadfsctl status` reads while the daemon runs.
+
+It is derived from the state, never part of it: nothing is ever restored from it, and it may be removed at any time.
+Each field is one aligned little-endian u64 that a single store changes, so a reader sees each value whole, though not
+all of them of the same moment.
+"""
+
+import mmap
+import os
+import struct
+from pathlib import Path
+
+from journal.errors import NoJournal
+
+NAME = "live"
+
+MAGIC = 0x6576696C_66647473
+"""The bytes "stdflive" """
+
+VERSION = 1
+
+FIELDS = (
+    "magic",
+    "version",
+    "keeper_pid",
+    "worker_pid",
+    "worker_generation",
+    "session_epoch",
+    "journal_seq",
+    "checkpoint_seq",
+    "inodes",
+    "handles",
+    "held_requests",
+    "started_ns",
+    "in_flight",
+    "commits",
+    "requests",
+)
+"""In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
+
+PAGE_BYTES = 4096
+
+INDEX = {name: index for index, name in enumerate(FIELDS)}
+_LAYOUT = struct.Struct(f"<{len(FIELDS)}Q")
+
+
+class LivePage:
+    """The writer's side. `page.words[INDEX["inodes"]] = n` is the cheap way, `set` the readable one."""
+
+    def __init__(self, directory: Path) -> None:
+        """Makes or takes over the file; its earlier values are kept until set (they may tell of the last life)."""
+        fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # Room is taken now: a store into a hole of a full tmpfs would be a SIGBUS.
+            os.posix_fallocate(fd, 0, PAGE_BYTES)
+            self._map = mmap.mmap(fd, PAGE_BYTES)
+        finally:
+            os.close(fd)
+        self.words = memoryview(self._map).cast("Q")
+        self.set(version=VERSION)
+        self.set(magic=MAGIC)
+
+    def set(self, **values: int) -> None:
+        """Stores the named fields; raises KeyError for an unknown name, ValueError for what is no u64."""
+        for name, value in values.items():
+            self.words[INDEX[name]] = value
+
+    def close(self) -> None:
+        """Unmaps the page; the file stays."""
+        self.words.release()
+        self._map.close()
+
+
+def read_live(directory: Path) -> dict[str, int]:
+    """All fields by name; raises NoJournal when there is no page of this version."""
+    try:
+        with (directory / NAME).open("rb") as file:
+            values = _LAYOUT.unpack(file.read(_LAYOUT.size))
+    except (OSError, struct.error) as error:
+        raise NoJournal(directory) from error
+    fields = dict(zip(FIELDS, values, strict=True))
+    if fields["magic"] != MAGIC or fields["version"] != VERSION:
+        raise NoJournal(directory)
+    return fields

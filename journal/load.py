@@ -1,0 +1,91 @@
+"""State = fold(checkpoint, journal), from an open database."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from journal.chain import Anchor, CommitRow, verify
+from journal.encode import key_from_column
+from journal.errors import JournalDamaged
+from journal.schema import checkpoint_table, checkpoint_tables
+from machine.errors import FoldError
+from machine.fold import Fold, Transition
+
+Touch = Callable[[str, int, int], None]
+"""Told (table, key, transition number) for each record that a transition after the horizon touches."""
+
+
+def checkpoint_seq(connection: sqlite3.Connection) -> int:
+    """The horizon: up to this number the checkpoint alone tells the state."""
+    return int(connection.execute("SELECT checkpoint_seq FROM horizon").fetchone()[0])
+
+
+def anchor(connection: sqlite3.Connection) -> Anchor:
+    """Where the present rows' chain begins: the end of what was trimmed."""
+    return Anchor(*connection.execute("SELECT commit_seq, last, digest FROM horizon").fetchone())
+
+
+def commit_rows(connection: sqlite3.Connection) -> Iterator[CommitRow]:
+    """All present rows of `commits`, oldest first."""
+    yield from connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq")
+
+
+def verify_present(connection: sqlite3.Connection, path: Path) -> Anchor:
+    """Verifies the chain of the present rows and returns its end; raises JournalDamaged."""
+    try:
+        return verify(anchor(connection), commit_rows(connection))
+    except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+        raise JournalDamaged(path, str(error)) from error
+
+
+def transitions(row: CommitRow) -> Iterator[tuple[int, Transition]]:
+    """The numbered transitions of one commit; raises ValueError when the body doesn't hold them."""
+    first, last, body = row[1], row[2], row[4]
+    items = json.loads(body)
+    if not isinstance(items, list) or len(items) != last - first + 1:
+        raise ValueError(f"commit {row[0]} should hold transitions {first} to {last}")
+    for seq, item in enumerate(items, first):
+        if not isinstance(item, list) or len(item) != len(Transition._fields):
+            raise ValueError(f"transition {seq} is not an array of {len(Transition._fields)}")
+        yield seq, Transition._make(item)
+
+
+def load(connection: sqlite3.Connection, absent: Mapping[str, str], path: Path, touch: Touch | None = None) -> Fold:
+    """Folds checkpoint and journal; `absent` gives each machine table's state without a record.
+
+    Raises JournalDamaged when they don't fit together. Verify the chain first: this doesn't.
+    """
+    try:
+        return _load(connection, absent, touch)
+    except (FoldError, ValueError, TypeError, KeyError, LookupError, sqlite3.DatabaseError) as error:
+        raise JournalDamaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touch | None) -> Fold:
+    horizon = checkpoint_seq(connection)
+    fold = Fold(absent)
+    for table, floor in checkpoint_tables(connection).items():
+        if table not in absent:
+            raise FoldError(f"a checkpoint of an unknown table {table!r}")
+        fold.floors[table] = max(floor, horizon)
+        for column, seq, text in connection.execute(f'SELECT key, seq, record FROM "{checkpoint_table(table)}"'):
+            record = None if text is None else json.loads(text)
+            fold.load(table, key_from_column(column), max(seq, horizon), record)
+    for row in commit_rows(connection):
+        if row[2] <= horizon:
+            continue
+        for seq, transition in transitions(row):
+            if seq <= horizon:
+                continue
+            fold.apply(seq, transition)
+            if touch is not None:
+                _report(touch, seq, transition)
+    return fold
+
+
+def _report(touch: Touch, seq: int, transition: Transition) -> None:
+    touch(transition.machine, transition.key, seq)
+    for effect in transition.effects:
+        if effect[0] != "clear":
+            touch(effect[1], effect[2], seq)

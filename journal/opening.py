@@ -1,0 +1,124 @@
+"""What happens before a journal can be written: recognise, verify, fold, set aside, begin a life."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal import schema
+from journal.chain import Anchor
+from journal.errors import ForeignJournal
+from journal.limits import Limits
+from journal.load import anchor, checkpoint_seq, load, verify_present
+from journal.pragmas import prepare_writer
+from journal.transaction import transaction
+from machine.fold import Fold
+from machine.table import Table
+
+
+@dataclass(slots=True)
+class Opened:
+    """An open database, ready to be written."""
+
+    connection: sqlite3.Connection
+    start: Anchor
+    """Where the present rows begin: the end of what was trimmed."""
+    end: Anchor
+    horizon: int
+    tables: tuple[str, ...]
+    fold: Fold | None
+    touched: list[tuple[str, int, int]]
+    """(table, key, number) of all that transitions after the horizon touched, in order."""
+    bytes_present: int
+
+
+def open_database(
+    directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits
+) -> Opened:
+    """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
+    path = directory / schema.DATABASE_NAME
+    connection = connect(path, limits)
+    try:
+        known = _recognise(connection, path)
+        if known and _specs_differ(connection, specs_digest):
+            verify_present(connection, path)
+            _set_aside(connection, directory, limits)
+            connection = connect(path, limits)
+            known = False
+        schema.migrate(connection, tables)
+        end = verify_present(connection, path)
+        touched: list[tuple[str, int, int]] = []
+        fold = None
+        if known:
+            absent = {name: table.absent for name, table in tables.items()}
+            fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)))
+        _begin_life(connection, specs_json, specs_digest, end, limits)
+        size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM commits").fetchone()[0]
+        start = anchor(connection)
+        return Opened(connection, start, end, checkpoint_seq(connection), tuple(tables), fold, touched, size)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def connect(path: Path, limits: Limits) -> sqlite3.Connection:
+    """The writer's connection: autocommit, private to its owner, all settings made; raises ForeignJournal."""
+    old = os.umask(0o077)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            prepare_writer(connection, limits)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+                raise ForeignJournal(path, "is not an SQLite database") from error
+            raise
+    finally:
+        os.umask(old)
+    return connection
+
+
+def _recognise(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether it is a journal that has begun a life; False for a new one."""
+    if schema.is_empty(connection):
+        return False
+    schema.recognise(connection, path)
+    return schema.is_complete(connection)
+
+
+def _specs_differ(connection: sqlite3.Connection, digest: bytes) -> bool:
+    row = connection.execute("SELECT specs_digest FROM lives ORDER BY life DESC LIMIT 1").fetchone()
+    return row is not None and row[0] != digest
+
+
+def _set_aside(connection: sqlite3.Connection, directory: Path, limits: Limits) -> None:
+    """Closes the database as one whole file and renames it journal-<n>.db; removes the oldest beyond the limit."""
+    # Leaving WAL mode writes everything into the one file and removes the WAL: a rename must not separate the two.
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.close()
+    numbers = sorted(numbered(directory))
+    following = numbers[-1] + 1 if numbers else 1
+    os.rename(directory / schema.DATABASE_NAME, directory / f"journal-{following}.db")
+    for number in [*numbers, following][: -limits.set_aside_max]:
+        os.unlink(directory / f"journal-{number}.db")
+
+
+def numbered(directory: Path) -> list[int]:
+    """The numbers n for which there is a journal-<n>.db set aside."""
+    names = (entry.name for entry in directory.glob("journal-*.db"))
+    texts = (name.removeprefix("journal-").removesuffix(".db") for name in names)
+    return [int(text) for text in texts if text.isdigit()]
+
+
+def _begin_life(
+    connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits
+) -> None:
+    with transaction(connection):
+        connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
+        connection.execute(
+            "INSERT INTO lives (specs_digest, pid, started_ns, first_commit) VALUES (?, ?, ?, ?)",
+            (specs_digest, os.getpid(), time.time_ns(), end.commit_seq + 1),
+        )
+        connection.execute("DELETE FROM lives WHERE life <= (SELECT max(life) FROM lives) - ?", (limits.lives_max,))

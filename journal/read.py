@@ -1,0 +1,133 @@
+"""Reads a journal, also while its writer runs: always from a private copy, which never disturbs the writer.
+
+The writer locks the database exclusively, so nobody else can open it. journal.db is copied first, its WAL second, and
+the copy is whole when the WAL's header is the same afterwards: its salts change when the WAL is begun anew, and until
+then each page that a writeback may have changed in journal.db under our hands is in the WAL too, where SQLite finds it
+first. Frames appended while we copy do no harm: SQLite ignores the part of a WAL that fails its checksums.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal import load
+from journal.directory import is_tmpfs
+from journal.errors import JournalBusy, JournalDamaged, NoJournal
+from journal.pragmas import distrust_schema
+from journal.schema import DATABASE_NAME, recognise
+from machine.fold import Fold
+
+COPY_TRIES = 20
+"""A writer at full speed begins its WAL anew about every 10 ms, a copy of 10 MB takes about 3 ms."""
+
+WAL_HEADER_BYTES = 32
+"""https://www.sqlite.org/fileformat.html#the_write_ahead_log: magic, version, page size, sequence, salts, checksums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What the chain of the present rows says; `error` is empty when it holds."""
+
+    first_commit: int
+    last_commit: int
+    first_seq: int
+    last_seq: int
+    digest: bytes
+    error: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether every present row is as it was written and none is missing between them."""
+        return not self.error
+
+
+@contextmanager
+def copied(directory: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to a private copy of the directory's journal, gone afterwards.
+
+    Raises NoJournal, JournalBusy, ForeignJournal.
+    """
+    source = directory / DATABASE_NAME
+    if not source.is_file():
+        raise NoJournal(directory)
+    shm = Path("/dev/shm")
+    place = shm if shm.is_dir() and os.access(shm, os.W_OK) and is_tmpfs(shm) else None
+    with tempfile.TemporaryDirectory(prefix="steadfs-read-", dir=place) as name:
+        target = Path(name) / DATABASE_NAME
+        for _ in range(COPY_TRIES):
+            if _copy(source, target):
+                break
+        else:
+            raise JournalBusy(directory, COPY_TRIES)
+        with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+            distrust_schema(connection)
+            recognise(connection, source)
+            connection.execute("PRAGMA query_only=ON")
+            yield connection
+
+
+def load_fold(directory: Path, absent: Mapping[str, str]) -> Fold:
+    """The state that checkpoint and journal tell; `absent`: each machine table's state without a record.
+
+    Raises JournalDamaged when the chain is broken or the transitions don't fit, and what `copied` raises.
+    """
+    with copied(directory) as connection:
+        load.verify_present(connection, directory / DATABASE_NAME)
+        return load.load(connection, absent, directory / DATABASE_NAME)
+
+
+def verify_chain(directory: Path) -> Verified:
+    """Checks the digests and the numbers of all present rows; raises what `copied` raises."""
+    with copied(directory) as connection:
+        return verify(connection, directory / DATABASE_NAME)
+
+
+def verify(connection: sqlite3.Connection, path: Path) -> Verified:
+    """The same on an open database."""
+    start = load.anchor(connection)
+    try:
+        end, error = load.verify_present(connection, path), ""
+    except JournalDamaged as damaged:
+        end, error = start, damaged.why
+    return Verified(start.commit_seq + 1, end.commit_seq, start.last + 1, end.last, end.digest, error)
+
+
+def _copy(source: Path, target: Path) -> bool:
+    """Copies db and WAL, in this order; whether the copy is whole."""
+    wal, target_wal = _wal(source), _wal(target)
+    before = _state(source, wal)
+    try:
+        shutil.copyfile(source, target)
+        if before.wal_header:
+            shutil.copyfile(wal, target_wal)
+        else:
+            target_wal.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return False
+    return _state(source, wal) == before
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What changes when the WAL is begun anew or the files are replaced; not when frames are appended."""
+
+    database_inode: int
+    wal_inode: int
+    wal_header: bytes
+
+
+def _state(source: Path, wal: Path) -> _State:
+    try:
+        with wal.open("rb") as file:
+            return _State(source.stat().st_ino, os.fstat(file.fileno()).st_ino, file.read(WAL_HEADER_BYTES))
+    except FileNotFoundError:
+        return _State(0, 0, b"")
+
+
+def _wal(database: Path) -> Path:
+    return database.with_name(database.name + "-wal")

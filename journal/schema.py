@@ -1,0 +1,129 @@
+"""The database's tables, made and migrated with sqlite-utils, and how a file is recognised as ours."""
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
+
+from sqlite_utils import Database
+from sqlite_utils.db import Table
+from sqlite_utils.migrations import Migrations
+
+from journal.chain import GENESIS
+from journal.errors import ForeignJournal
+
+APPLICATION_ID = 0x5354664A
+"""PRAGMA application_id of every journal: "STfJ"."""
+
+FORMAT = 1
+"""Counted up when an older reader would misread what we write."""
+
+DATABASE_NAME = "journal.db"
+
+TRANSITIONS = """
+SELECT commits.first + item.key AS seq,
+       commits.seq AS commit_seq,
+       commits.time_ns AS time_ns,
+       json_extract(item.value, '$[0]') AS machine,
+       json_extract(item.value, '$[1]') AS "key",
+       json_extract(item.value, '$[2]') AS event,
+       json_extract(item.value, '$[3]') AS source,
+       json_extract(item.value, '$[4]') AS dest,
+       json_extract(item.value, '$[5]') AS request,
+       json_extract(item.value, '$[6]') AS effects,
+       json_extract(item.value, '$[7]') AS reply
+FROM commits, json_each(commits.body) AS item
+"""
+"""One row per transition: the view `journal`. Our own readers use it as a subquery, not through the view, since they
+don't trust the schema of a file that they are given."""
+
+migrations = Migrations("journal")
+
+
+@migrations()
+def format_1(db: Database) -> None:
+    """The first format; docs/journal-format.md explains each column."""
+    _table(db, "meta").create({"name": str, "value": str}, pk="name")
+    _table(db, "specs").create({"digest": bytes, "json": str}, pk="digest")
+    _table(db, "lives").create(
+        {"life": int, "specs_digest": bytes, "pid": int, "started_ns": int, "first_commit": int},
+        pk="life",
+        foreign_keys=[("specs_digest", "specs", "digest")],
+    )
+    # The digest stands before the body: trimming reads it without walking through the body's overflow pages.
+    _table(db, "commits").create(
+        {"seq": int, "first": int, "last": int, "time_ns": int, "digest": bytes, "body": str},
+        pk="seq",
+        not_null={"first", "last", "time_ns", "body", "digest"},
+    )
+    db.create_view("journal", TRANSITIONS)
+    _table(db, "checkpoint").create({"table": str, "floor": int}, pk="table", not_null={"floor"})
+    _table(db, "horizon").create(
+        {"id": int, "checkpoint_seq": int, "commit_seq": int, "last": int, "digest": bytes}, pk="id"
+    )
+    _table(db, "horizon").insert({"id": 0, "checkpoint_seq": 0, "commit_seq": 0, "last": 0, "digest": GENESIS})
+    _table(db, "counts").create(
+        {"machine": str, "event": str, "op": str, "n": int}, pk=("machine", "event", "op"), not_null={"n"}
+    )
+    _table(db, "meta").insert_all(
+        [{"name": "format", "value": str(FORMAT)}, {"name": "created_ns", "value": str(time.time_ns())}]
+    )
+
+
+def checkpoint_table(table: str) -> str:
+    """The name of the table that holds the checkpointed records of machine table `table`."""
+    return f"checkpoint_{table}"
+
+
+def checkpoint_tables(connection: sqlite3.Connection) -> dict[str, int]:
+    """The machine tables that the checkpoint knows, with their floors."""
+    return dict(connection.execute('SELECT "table", floor FROM checkpoint ORDER BY "table"'))
+
+
+def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
+    """Brings an empty or older journal to this format, with a checkpoint table for each of `tables`."""
+    db = Database(connection)
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    migrations.apply(db)
+    known = checkpoint_tables(connection)
+    for name in tables:
+        if not name.isidentifier():
+            raise ValueError(f"not a table's name: {name!r}")
+        if name not in known:
+            with db.atomic():
+                _table(db, checkpoint_table(name)).create(
+                    {"key": int, "seq": int, "record": str}, pk="key", not_null={"seq"}
+                )
+                _table(db, "checkpoint").insert({"table": name, "floor": 0})
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing has been stored in this database yet (it was just made, or its maker died at once)."""
+    return bool(connection.execute("SELECT count(*) = 0 FROM sqlite_schema").fetchone()[0])
+
+
+def is_complete(connection: sqlite3.Connection) -> bool:
+    """Whether the first migration went through; it is one transaction, so it did wholly or not at all."""
+    found = connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()
+    return bool(found[0])
+
+
+def recognise(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises ForeignJournal when this is no journal, or one that a newer version wrote."""
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if application != APPLICATION_ID:
+            raise ForeignJournal(path, "is not a steadfs journal")
+        if is_complete(connection):
+            found = connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+            if found is None or not str(found[0]).isdigit():
+                raise ForeignJournal(path, "does not tell its format")
+            if int(found[0]) > FORMAT:
+                raise ForeignJournal(path, f"has format {found[0]}, newer than {FORMAT} which this version knows")
+    except sqlite3.DatabaseError as error:
+        raise ForeignJournal(path, f"is not a steadfs journal ({error})") from error
+
+
+def _table(db: Database, name: str) -> Table:
+    return cast("Table", db[name])

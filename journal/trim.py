@@ -1,0 +1,97 @@
+"""Deletes commits that the checkpoint has made superfluous, in bounded steps, and keeps count of what they held."""
+
+import json
+import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from journal.transaction import transaction
+
+Kind = tuple[str, str, str]
+"""machine, event, op of the request ("" where it has none)"""
+
+UNTOLD = 0
+"""The number of a kind that nobody told: it is read from the transition itself before that is deleted."""
+
+_OLDEST = "SELECT seq, last, digest FROM commits ORDER BY seq LIMIT ?"
+_BODIES = "SELECT first, body FROM commits WHERE seq BETWEEN ? AND ? ORDER BY seq"
+_ADD = (
+    "INSERT INTO counts (machine, event, op, n) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (machine, event, op) DO UPDATE SET n = n + excluded.n"
+)
+
+
+def kind_of(item: Sequence[Any]) -> Kind:
+    """What a transition, or its JSON array, counts as."""
+    request = item[5]
+    return item[0], item[2], str(request.get("op", "")) if isinstance(request, dict) else ""
+
+
+class Trim:
+    """The oldest rows of `commits`. A step is one transaction; it raises sqlite3.Error and then has done nothing."""
+
+    def __init__(self, connection: sqlite3.Connection, first: int, last: int) -> None:
+        """`first` to `last` are the numbers of the transitions present; last = first - 1 for none."""
+        self._connection = connection
+        self._execute = connection.cursor().execute
+        self._kinds: list[Kind] = [("", "", "")]
+        self._numbers: dict[Kind, int] = {}
+        self._present = array("H", bytes(2 * (last - first + 1)))
+        """The kind's number of each transition present, from `_first` on."""
+        self._first = first
+        row = self._execute(_OLDEST, (1,)).fetchone()
+        self._oldest_last: int | None = None if row is None else row[1]
+
+    def number(self, kind: Kind) -> int:
+        """A small number for a kind, the same one each time; raises OverflowError after 65535 of them."""
+        found = self._numbers.get(kind)
+        if found is None:
+            found = self._numbers[kind] = len(self._kinds)
+            array("H", (found,))
+            self._kinds.append(kind)
+        return found
+
+    def added(self, last: int, numbers: list[int]) -> None:
+        """A commit was added that ends with transition `last`; `numbers` are its transitions' kinds."""
+        self._present.extend(numbers)
+        if self._oldest_last is None:
+            self._oldest_last = last
+
+    def due(self, horizon: int) -> bool:
+        """Whether the oldest row lies wholly at or before the horizon."""
+        return self._oldest_last is not None and self._oldest_last <= horizon
+
+    def step(self, horizon: int, count: int) -> None:
+        """Deletes the oldest rows up to the horizon: at least one row, else at most `count` transitions."""
+        rows = self._execute(_OLDEST, (count + 1,)).fetchall()
+        taken = 0
+        while taken < len(rows) and rows[taken][1] <= horizon and (not taken or rows[taken][1] < self._first + count):
+            taken += 1
+        if not taken:
+            return
+        seq, last, digest = rows[taken - 1]
+        length = last - self._first + 1
+        numbers = Counter(self._present[:length])
+        kinds = Counter({self._kinds[number]: n for number, n in numbers.items() if number != UNTOLD})
+        if UNTOLD in numbers:
+            kinds.update(self._read_kinds(rows[0][0], seq))
+        with transaction(self._connection):
+            for kind, n in kinds.items():
+                self._execute(_ADD, (*kind, n))
+            self._execute("DELETE FROM commits WHERE seq <= ?", (seq,))
+            self._execute("UPDATE horizon SET commit_seq = ?, last = ?, digest = ?", (seq, last, digest))
+        del self._present[:length]
+        self._first = last + 1
+        following = self._execute(_OLDEST, (1,)).fetchone()
+        self._oldest_last = None if following is None else following[1]
+
+    def _read_kinds(self, first_seq: int, last_seq: int) -> Counter[Kind]:
+        """The kinds, from the rows themselves, of those that nobody told."""
+        kinds: Counter[Kind] = Counter()
+        for first, body in self._execute(_BODIES, (first_seq, last_seq)).fetchall():
+            for index, item in enumerate(json.loads(body), first - self._first):
+                if self._present[index] == UNTOLD:
+                    kinds[kind_of(item)] += 1
+        return kinds

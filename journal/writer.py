@@ -1,0 +1,263 @@
+"""The one writer of a journal: add transitions, commit them together, tidy up in small steps."""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from journal.chain import link
+from journal.checkpoint import Checkpoint, Source, Spared
+from journal.directory import Hold
+from journal.errors import JournalError, JournalFailed, JournalFull
+from journal.limits import Limits
+from journal.opening import Opened, open_database
+from journal.transaction import transaction
+from journal.trim import UNTOLD, Trim
+from machine.fold import Fold
+from machine.table import Table
+
+_INSERT = "INSERT INTO commits (seq, first, last, time_ns, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class Journal:
+    """An open journal. Not for several threads.
+
+    `last_seq`: number of the last committed transition; they are numbered from 1 over all lives of the directory.
+    """
+
+    def __init__(self, hold: Hold, owns_hold: bool, opened: Opened, source: Source, limits: Limits) -> None:
+        """For `open`, which see."""
+        self.directory: Path = hold.directory
+        self.limits = limits
+        self.last_seq = opened.end.last
+        self._commit_seq = opened.end.commit_seq
+        self._digest = opened.end.digest
+        self._recovered = opened.fold
+        self._hold = hold if owns_hold else None
+        self._connection = opened.connection
+        self._execute = opened.connection.cursor().execute
+        self._checkpoint = Checkpoint(opened.connection, opened.tables, source, opened.horizon)
+        for table, key, number in opened.touched:
+            self._checkpoint.touch(table, key, number)
+        self._dirty = self._checkpoint.dirty
+        self._trim = Trim(opened.connection, opened.start.last + 1, opened.end.last)
+        self._texts: list[str] = []
+        self._kinds: list[int] = []
+        self._marks: list[tuple[str, int]] = []
+        self._clears: list[tuple[str, int, int]] = []
+        """Table, how many texts and how many marks were pending when it was cleared."""
+        self._bytes_since_round = opened.bytes_present
+        self._last_at_tidy = self.last_seq
+        self._vacuum_due = False
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        tables: Mapping[str, Table],
+        specs_json: str,
+        specs_digest: bytes,
+        source: Source,
+        on_disk: bool = False,
+        limits: Limits | None = None,
+        hold: Hold | None = None,
+    ) -> "Journal":
+        """Opens the directory's journal, or begins one; a new life is noted in it.
+
+        `specs_json` is the canonical JSON of the specs and `specs_digest` its digest; a journal that other specs wrote
+        is set aside as journal-<n>.db. `hold` is a hold taken before (and kept by the caller); else one is taken.
+
+        Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed.
+        """
+        limits = limits or Limits()
+        held = hold or Hold.take(directory, on_disk)
+        try:
+            opened = open_database(held.directory, tables, specs_json, specs_digest, limits)
+        except sqlite3.Error as error:
+            if hold is None:
+                held.release()
+            raise _blame(held.directory, error) from error
+        except BaseException:
+            if hold is None:
+                held.release()
+            raise
+        return cls(held, hold is None, opened, source, limits)
+
+    def take_recovered(self) -> Fold | None:
+        """What checkpoint and journal said when it was opened, given away once; None for a new journal."""
+        fold, self._recovered = self._recovered, None
+        return fold
+
+    @property
+    def pending(self) -> int:
+        """Transitions added and not committed yet."""
+        return len(self._texts)
+
+    @property
+    def checkpoint_seq(self) -> int:
+        """The horizon: up to this transition the checkpoint alone tells the state."""
+        return self._checkpoint.horizon
+
+    @property
+    def digest(self) -> bytes:
+        """The chain's end: digest of the last commit."""
+        return self._digest
+
+    def kind(self, machine: str, event: str, op: str = "") -> int:
+        """A number for `add` that stands for (machine, event, request's op). Ask once for each and keep it."""
+        return self._trim.number((machine, event, op))
+
+    def add(self, text: str, machine: str, key: int, kind: int = UNTOLD) -> None:
+        """Adds one transition of `machine` on `key`: `text` is its JSON in ASCII (see `journal.encode`).
+
+        Effects on other records must be told with `touch`, effects that clear a table with `add_clear`. `kind` tells
+        what to count it as once it is trimmed, and saves some 6 us of parsing then. Raises KeyError for an unknown
+        machine.
+        """
+        self._dirty[machine]
+        self._texts.append(text)
+        self._kinds.append(kind)
+        self._marks.append((machine, key))
+
+    def touch(self, table: str, key: int) -> None:
+        """The transition added last, or the next one, has an effect on this record too."""
+        self._dirty[table]
+        self._marks.append((table, key))
+
+    def add_clear(self, table: str) -> None:
+        """The transition added last clears this table. It can't touch a record of that table as well."""
+        self._dirty[table]
+        if not self._texts:
+            raise ValueError("add the transition that clears the table first")
+        self._clears.append((table, len(self._texts), len(self._marks)))
+
+    def commit(self) -> int:
+        """Commits all added transitions as one row; returns the number of the last. Without any: does nothing.
+
+        Raises JournalFull or JournalFailed; the transitions then are unwritten and pending as before.
+        """
+        texts = self._texts
+        if not texts:
+            return self.last_seq
+        first = self.last_seq + 1
+        last = self.last_seq + len(texts)
+        seq = self._commit_seq + 1
+        body = "[" + ",".join(texts) + "]"
+        now = time.time_ns()
+        digest = link(self._digest, seq, first, last, now, body)
+        try:
+            if self._clears:
+                with transaction(self._connection):
+                    self._execute(_INSERT, (seq, first, last, now, body, digest))
+                    for table, ordinal, _ in self._clears:
+                        self._checkpoint.store_clear(table, self.last_seq + ordinal)
+            else:
+                self._execute(_INSERT, (seq, first, last, now, body, digest))
+        except sqlite3.Error as error:
+            self._doubt(error, seq, digest)
+        self._mark(first)
+        self._texts = []
+        self._commit_seq = seq
+        self._digest = digest
+        self.last_seq = last
+        self._bytes_since_round += len(body)
+        self._trim.added(last, self._kinds)
+        self._kinds.clear()
+        return last
+
+    def _mark(self, first: int) -> None:
+        dirty = self._dirty
+        if self._clears:
+            position = 0
+            for table, _, marks in self._clears:
+                for name, key in self._marks[position:marks]:
+                    dirty[name].setdefault(key, first)
+                self._checkpoint.forget(table)
+                position = marks
+            del self._marks[:position]
+            self._clears = []
+        for name, key in self._marks:
+            dirty[name].setdefault(key, first)
+        self._marks.clear()
+
+    def _doubt(self, error: sqlite3.Error, seq: int, digest: bytes) -> None:
+        """A failed statement normally wrote nothing; ask, since to write a row twice would break the chain."""
+        try:
+            row = self._execute("SELECT digest FROM commits WHERE seq = ?", (seq,)).fetchone()
+        except sqlite3.Error as second:
+            raise _blame(self.directory, second) from error
+        if row is None or row[0] != digest:
+            raise _blame(self.directory, error) from error
+
+    def tidy(self, count: int | None = None) -> bool:
+        """One bounded step of checkpoint or trimming when one is due; returns whether more is due.
+
+        Call it after each commit, and when idle as long as it says True. `count` bounds the records or transitions of
+        this step (default: by the limits, and more when much was added since the last step). The source must agree with
+        what is committed: after `open` that means to adopt `take_recovered` or to commit clears first.
+
+        Raises JournalFull or JournalFailed, having done nothing.
+        """
+        try:
+            return self._tidy(count)
+        except sqlite3.Error as error:
+            raise _blame(self.directory, error) from error
+
+    def _tidy(self, count: int | None) -> bool:
+        checkpoint, trim, limits = self._checkpoint, self._trim, self.limits
+        grown = limits.growth_factor * (self.last_seq - self._last_at_tidy)
+        self._last_at_tidy = self.last_seq
+        if not (self._begins() or checkpoint.in_round or trim.due(checkpoint.horizon)):
+            return self._tidy_space(count)
+        if trim.due(checkpoint.horizon):
+            trim.step(checkpoint.horizon, count or max(limits.transitions_trimmed_per_step, grown))
+            self._vacuum_due = True
+        else:
+            if not checkpoint.in_round:
+                checkpoint.begin_round()
+                self._bytes_since_round = 0
+            checkpoint.write_some(self.last_seq, count or max(limits.keys_per_step, grown), self._spared())
+        return True
+
+    def _begins(self) -> bool:
+        limits = self.limits
+        return (
+            self.last_seq - self._checkpoint.horizon >= limits.transitions_between_checkpoints
+            or self._bytes_since_round >= limits.bytes_between_checkpoints
+        )
+
+    def _tidy_space(self, count: int | None) -> bool:
+        """Nothing else is due: tombstones, then free pages."""
+        if self._checkpoint.tombstones_due:
+            self._checkpoint.drop_tombstones(count or self.limits.keys_per_step)
+            return True
+        if not self._vacuum_due:
+            return False
+        free = self._execute("PRAGMA freelist_count").fetchone()[0]
+        if free > self.limits.pages_free_max:
+            self._execute(f"PRAGMA incremental_vacuum({self.limits.pages_freed_per_step})").fetchall()
+            return True
+        self._vacuum_due = False
+        return False
+
+    def _spared(self) -> Spared | None:
+        """Records that pending transitions touch: the live record may show what is not committed."""
+        if not self._marks and not self._clears:
+            return None
+        marks = set(self._marks)
+        cleared = {table for table, _, _ in self._clears}
+        return lambda table, key: table in cleared or (table, key) in marks
+
+    def close(self) -> None:
+        """Closes the database and, if `open` took it, the hold. Pending transitions are dropped: commit first."""
+        self._connection.close()
+        if self._hold is not None:
+            self._hold.release()
+
+
+def _blame(directory: Path, error: sqlite3.Error) -> JournalError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL,):
+        return JournalFull(directory, str(error))
+    return JournalFailed(directory, str(error))

@@ -1,0 +1,90 @@
+"""Draws tables for readers: a mermaid state diagram and Markdown tables, made anew from the specs."""
+
+from collections.abc import Iterable
+
+from machine.check import Allowed, check
+from machine.rows import Flag, Limit, Message, Opcode, Primitive
+from machine.table import Effect, Table
+
+_EVENTS_PER_ARROW_MAX = 4
+
+
+def machine_page(table: Table) -> str:
+    """One machine: what it is, its diagram, every (state, event), every refusal with its reason."""
+    verdicts = check(table)
+    lines = [f"# {table.name}", "", table.doc, "", f"Key: {table.key}. Source: {table.cite}.", "", "```mermaid"]
+    lines += ["stateDiagram-v2", f"    [*] --> {table.absent}"]
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, event), verdict in verdicts.items():
+        if isinstance(verdict, Allowed) and (verdict.dest != state or verdict.effects):
+            arrows.setdefault((state, verdict.dest), []).append(event)
+    lines += [f"    {source} --> {dest}: {_events(events)}" for (source, dest), events in sorted(arrows.items())]
+    lines += ["```", "", "## Events", "", "| event | means |", "| --- | --- |"]
+    lines += [f"| {event.name} | {_cell(event.means)} |" for event in table.events]
+    lines += ["", "## Rows", "", "| state | event | leads to | effects |", "| --- | --- | --- | --- |"]
+    for state in table.states:
+        for event in table.events:
+            verdict = verdicts[state, event.name]
+            if isinstance(verdict, Allowed):
+                lines.append(f"| {state} | {event.name} | {verdict.dest} | {_effects(verdict.effects)} |")
+    lines += ["", "## Refusals", "", "| state | events | answer | why |", "| --- | --- | --- | --- |"]
+    for refusal in table.refusals:
+        states, events = ", ".join(refusal.states), ", ".join(refusal.events)
+        lines.append(f"| {states} | {events} | {refusal.answer} | {_cell(refusal.why)} |")
+    return "\n".join(lines) + "\n"
+
+
+def messages_page(messages: Iterable[Message]) -> str:
+    """The vhost-user messages and how each is answered."""
+    head = ["# vhost-user messages", "", "| code | message | body | fds | gate | reply | machine | refused because |"]
+    head.append("| ---: | --- | --- | --- | --- | --- | --- | --- |")
+    rows = [
+        f"| {m.code} | {m.name} | {m.body} | {m.fds[0]}-{m.fds[1]} | {m.gate} | {m.reply} | {m.machine} | "
+        f"{_cell(m.refused)} |"
+        for m in messages
+    ]
+    return "\n".join(head + rows) + "\n"
+
+
+def opcodes_page(opcodes: Iterable[Opcode], primitives: Iterable[Primitive]) -> str:
+    """The FUSE operations with their plans, and the vocabulary of the plans."""
+    lines = ["# FUSE operations", "", "| code | operation | lane | runs | repeat | witness | notes |"]
+    lines.append("| ---: | --- | --- | --- | --- | --- | --- |")
+    for row in opcodes:
+        runs = " → ".join(row.plan) or row.native or row.errno or "no reply"
+        lines.append(f"| {row.code} | {row.name} | {row.lane} | {runs} | {row.repeat} | {row.witness} | {_cell(row.doc)} |")
+    lines += ["", "## Primitives", "", "| primitive | reads | writes | changes the host | does |"]
+    lines.append("| --- | --- | --- | --- | --- |")
+    for step in primitives:
+        host = "yes" if step.changes_host else ""
+        reads, writes = ", ".join(step.reads), ", ".join(step.writes)
+        lines.append(f"| {step.name} | {reads} | {writes} | {host} | {_cell(step.doc)} |")
+    return "\n".join(lines) + "\n"
+
+
+def flags_page(title: str, flags: Iterable[Flag]) -> str:
+    """The bits of one feature word."""
+    lines = [f"# {title}", "", "| bit | name | offered | why |", "| ---: | --- | --- | --- |"]
+    lines += [f"| {f.bit} | {f.name} | {'yes' if f.offered else 'no'} | {_cell(f.why)} |" for f in flags]
+    return "\n".join(lines) + "\n"
+
+
+def limits_page(limits: Iterable[Limit]) -> str:
+    """Every bound."""
+    lines = ["# Limits", "", "| limit | value | why |", "| --- | ---: | --- |"]
+    lines += [f"| {row.name} | {row.value} | {_cell(row.why)} |" for row in limits]
+    return "\n".join(lines) + "\n"
+
+
+def _events(events: list[str]) -> str:
+    if len(events) <= _EVENTS_PER_ARROW_MAX:
+        return ", ".join(events)
+    return f"{', '.join(events[:_EVENTS_PER_ARROW_MAX])} and {len(events) - _EVENTS_PER_ARROW_MAX} more"
+
+
+def _effects(effects: tuple[Effect, ...]) -> str:
+    return "; ".join(f"{e.verb} {e.table}{' ' + ', '.join(e.fields) if e.fields else ''}" for e in effects)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""`python -m tests.bench`: steadfs and the other virtiofsds, side by side on this machine."""

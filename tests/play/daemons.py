@@ -1,0 +1,198 @@
+"""Virtio-fs daemons to play against: QEMU's C virtiofsd, the Rust one, steadfs. Started, measured, stopped by pid."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+C_PEER = Path("/usr/lib/qemu/virtiofsd")
+RUST_UNPACKED = ROOT / ".cache" / "peers" / "rust"
+RUST_INSTALLED = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/virtiofsd"))
+STEADFS = ROOT / ".venv" / "bin" / "steadfsd"
+
+Command = list[str]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to start one sort of daemon: (socket, share, directory for its own state) to a command line."""
+
+    name: str
+    command: Callable[[Path, Path, Path], Command]
+
+
+def c_peer() -> Kind | None:
+    """QEMU 7.2's virtiofsd, or None when it is not installed. Default options but for the sandbox."""
+    if not C_PEER.exists():
+        return None
+    return Kind(
+        "C",
+        lambda sock, share, _: [
+            *(str(C_PEER), "-f", f"--socket-path={sock}", "-o", f"source={share}"),
+            *("-o", "sandbox=chroot", "-o", "log_level=err"),
+        ],
+    )
+
+
+def rust_start() -> Command | None:
+    """The words that start the Rust virtiofsd: installed, or unpacked with its own loader and libraries."""
+    unpacked = RUST_UNPACKED / "usr" / "libexec" / "virtiofsd"
+    if unpacked.exists():
+        loaders = sorted(RUST_UNPACKED.glob("usr/lib*/**/ld-linux*.so*"))
+        folders = sorted({str(found.parent) for found in RUST_UNPACKED.glob("usr/lib/**/*.so*")})
+        if loaders:
+            return [str(loaders[0]), "--library-path", ":".join(folders), str(unpacked)]
+        return [str(unpacked)]
+    for installed in RUST_INSTALLED:
+        if installed.exists():
+            return [str(installed)]
+    return None
+
+
+def rust_peer() -> Kind | None:
+    """The Rust virtiofsd, or None when there is none. Default options but for the sandbox."""
+    start = rust_start()
+    if start is None:
+        return None
+    return Kind(
+        "Rust",
+        lambda sock, share, _: [
+            *(*start, f"--socket-path={sock}", f"--shared-dir={share}"),
+            *("--sandbox=chroot", "--log-level=error"),
+        ],
+    )
+
+
+def steadfs() -> Kind | None:
+    """Our own daemon, or None when it is not installed in the virtual environment."""
+    if not STEADFS.exists():
+        return None
+    return Kind(
+        "steadfs",
+        lambda sock, share, state: [
+            *(str(STEADFS), "--socket-path", str(sock), "--shared-dir", str(share)),
+            *("--journal-dir", str(state / "journal")),
+        ],
+    )
+
+
+class Daemon:
+    """A running daemon, its socket and its state directory under `directory`. Its standard error goes to `log`."""
+
+    def __init__(self, kind: Kind, share: Path, directory: Path, extra: Sequence[str] = ()) -> None:
+        self.kind = kind
+        self.share = share
+        directory.mkdir(parents=True, exist_ok=True)
+        self.socket_path = directory / "socket"
+        self.log = directory / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*kind.command(self.socket_path, share, directory), *extra],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def family(self) -> list[int]:
+        """Process ids of the daemon and all its living descendants."""
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                parent = _parent_of(int(entry.name))
+                if parent is not None:
+                    children.setdefault(parent, []).append(int(entry.name))
+        found = [self.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
+
+    def wait_exit(self, seconds: float) -> int:
+        """Its exit status. Raises TimeoutError when it still runs."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{self.kind.name} still runs") from error
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """SIGTERM, then SIGKILL for whoever of the family is left."""
+        family = self.family()
+        if self.process.poll() is None:
+            self.process.terminate()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.process.poll() is None:
+            time.sleep(0.005)
+        for pid in family[1:]:
+            if _parent_of(pid) in {1, *family}:
+                _kill(pid)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(stat[stat.rindex(b")") + 2 :].split()[1])
+
+
+def cpu_ns(pids: Sequence[int]) -> int:
+    """Processor time so far of all threads that those processes have now, from schedstat (nanoseconds)."""
+    total = 0
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            try:
+                total += int(task.read_text().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # the thread ended between the listing and the look
+    return total
+
+
+def memory_bytes(pids: Sequence[int], field: str) -> int:
+    """Sum of a /proc/PID/status field such as VmRSS or VmHWM; bytes."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                total += int(line.split()[1]) << 10
+    return total
+
+
+def thread_ids(pids: Sequence[int]) -> set[int]:
+    """All threads of those processes."""
+    return {int(task.name) for pid in pids for task in Path(f"/proc/{pid}/task").glob("*")}
+
+
+def cpu_ticks_ns(pids: Sequence[int]) -> int:
+    """As `cpu_ns`, with the time of threads that have ended, but only to the clock tick."""
+    ticks = 0
+    for pid in pids:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,226 @@
+"""The slots file and the in-flight region: what they say at each step, and that nonsense in them is told from sense."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from device import slots
+from device.engine import Engine
+from device.errors import PeerError
+from tests.native.machine import BLOCK, DATA, GPA, STATE, WRITE, Queue, Rig, out, request, take, wait_until
+
+SLOT = 128
+EPOCH = 0x1122_3344_5566
+QUEUE_SIZE = 64
+INFLIGHT_BYTES = 64 * ((16 + 16 * QUEUE_SIZE + 63) // 64)
+
+
+def tracked(rig: Rig, directory: Path) -> tuple[int, int]:
+    """Slots file and in-flight region attached; their fds."""
+    slots_fd = slots.create(directory / "slots", queues=2, generation=3)
+    inflight_fd = os.memfd_create("inflight")
+    os.ftruncate(inflight_fd, 2 * INFLIGHT_BYTES)
+    rig.engine.set_slots(slots_fd)
+    rig.engine.set_inflight(inflight_fd, 2 * INFLIGHT_BYTES, 0, 2, QUEUE_SIZE)
+    rig.engine.set_epoch(EPOCH)
+    return slots_fd, inflight_fd
+
+
+def sound(fd: int) -> dict[int, slots.Slot]:
+    found = list(slots.read(fd))
+    assert all(isinstance(slot, slots.Slot) for slot in found)
+    return {slot.head: slot for slot in found if isinstance(slot, slots.Slot)}
+
+
+def inflight_header(fd: int, queue: int) -> tuple[int, ...]:
+    """version, desc_num, last_batch_head, used_idx"""
+    return struct.unpack("<8xHHHH", os.pread(fd, 16, queue * INFLIGHT_BYTES))
+
+
+def inflight_entry(fd: int, queue: int, head: int) -> tuple[int, ...]:
+    """inflight, next, counter"""
+    return struct.unpack("<B5xHQ", os.pread(fd, 16, queue * INFLIGHT_BYTES + 16 + 16 * head))
+
+
+def test_a_stateful_request_leaves_its_slot_at_each_step(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, inflight_fd = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.send(queue.chain(4, request(STATE, 0xABCD)))
+        take(rig.engine, 1)
+        slot = sound(slots_fd)[4]
+        assert (slot.queue, slot.phase, slot.epoch, slot.unique) == (1, "popped", EPOCH, 0xABCD)
+        assert (slot.opcode, slot.attempts) == (STATE, 0)
+        assert inflight_entry(inflight_fd, 1, 4) == (1, 0, slot.counter)
+        rig.engine.executing(0, (1, 2, 2**64 - 1))
+        slot = sound(slots_fd)[4]
+        assert (slot.phase, slot.witness) == ("executing", (1, 2, 2**64 - 1, 0, 0, 0))
+        rig.engine.executed(0, 17, 99)
+        slot = sound(slots_fd)[4]
+        assert (slot.phase, slot.error, slot.length) == ("executed", 17, 99)
+        rig.engine.committed(1)
+        assert sound(slots_fd)[4].phase == "committed"
+        rig.engine.reply(0, out(0xABCD))
+        assert sound(slots_fd)[4].phase == "committed"
+        rig.engine.publish(1)
+        assert sound(slots_fd)[4].phase == "published"
+        assert inflight_entry(inflight_fd, 1, 4)[0] == 0
+        assert inflight_header(inflight_fd, 1) == (1, queue.num, 4, 1)
+        queue.replies(1)
+
+
+def test_a_data_request_is_executing_while_it_runs_and_published_after(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, inflight_fd = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        with rig.echo.gate_closed():
+            queue.send(queue.chain(2, request(BLOCK, 5)))
+            wait_until(lambda: rig.engine.counters(1)["blocked"] == 1, "the pool")
+            assert sound(slots_fd)[2].phase == "executing"
+            assert inflight_entry(inflight_fd, 1, 2)[0] == 1
+        queue.replies(1)
+        rig.engine.vring_pause(1)
+        assert sound(slots_fd)[2].phase == "published"
+        assert inflight_entry(inflight_fd, 1, 2)[0] == 0
+
+
+def test_the_last_batch_is_linked_and_counters_tell_the_order_of_pop_over_all_vrings(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, inflight_fd = tracked(rig, tmp_path)
+        hiprio, queue = (each.start() for each in rig.queues)
+        queue.send(*(queue.chain(head, request(STATE, head)) for head in (6, 2, 4)))
+        take(rig.engine, 3)
+        rig.engine.publish(3)
+        assert inflight_header(inflight_fd, 1)[2:] == (4, 3)
+        assert [inflight_entry(inflight_fd, 1, head)[1] for head in (4, 2)] == [2, 6]
+        hiprio.send(hiprio.chain(0, request(DATA, 1)))
+        hiprio.replies(1)
+        rig.engine.vring_pause(0)
+        counters = {(slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)}
+        assert sorted(counters, key=lambda key: counters[key]) == [(1, 6), (1, 2), (1, 4), (0, 0)]
+
+
+def test_a_malformed_chain_is_tracked_like_any_other_but_has_no_identity(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, inflight_fd = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.desc(0, GPA, 0, WRITE)
+        queue.send(0)
+        queue.replies(1)
+        rig.engine.vring_pause(1)
+        assert inflight_entry(inflight_fd, 1, 0)[0] == 0
+        assert inflight_header(inflight_fd, 1)[3] == 1
+        assert (sound(slots_fd)[0].unique, sound(slots_fd)[0].phase) == (0, "published")
+
+
+def test_slots_survive_the_engine_and_a_setup_that_keeps_them(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, inflight_fd = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.send(queue.chain(2, request(DATA, 1)), queue.chain(4, request(STATE, 2)))
+        queue.replies(1)
+        take(rig.engine, 1)
+        rig.engine.executing(0, (7,))
+        rig.engine.close()
+        second = Engine(queues=2, ops=rig.echo.ops)
+        second.set_memory([rig.memory.region()])
+        second.set_slots(slots_fd)
+        second.set_inflight(inflight_fd, 2 * INFLIGHT_BYTES, 0, 2, QUEUE_SIZE)
+        Queue(rig.memory, second, 1).setup(base=queue.avail_idx, keep_inflight=True)
+        assert (sound(slots_fd)[4].phase, sound(slots_fd)[4].unique) == ("executing", 2)
+        assert inflight_entry(inflight_fd, 1, 4)[0] == 1
+        Queue(rig.memory, second, 1).setup(base=queue.avail_idx)
+        assert sound(slots_fd) == {}
+        assert inflight_entry(inflight_fd, 1, 4)[0] == 0
+        second.close()
+
+
+@pytest.mark.parametrize("bit", [0, 9, 17, 40, 63 * 1, 64 + 5, 128 + 63, 192, 256 + 31, 256 + 33, 256 + 50, 320, 704, 736])
+def test_a_flipped_bit_in_any_field_that_counts_is_found(tmp_path: Path, bit: int) -> None:
+    with Rig() as rig:
+        slots_fd, _ = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.send(queue.chain(2, request(STATE, 5)))
+        take(rig.engine, 1)
+        rig.engine.executing(0, (1, 2, 3))
+        rig.engine.executed(0, 0, 10)
+        at = SLOT + SLOT * (1024 + 2) + bit // 8
+        [byte] = os.pread(slots_fd, 1, at)
+        os.pwrite(slots_fd, bytes([byte ^ 1 << bit % 8]), at)
+        assert (1, 2) in list(slots.read(slots_fd))
+        assert slots.validate(slots_fd).bad == 1
+
+
+def test_a_slot_in_anothers_place_is_bad(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, _ = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.send(queue.chain(2, request(DATA, 5)))
+        queue.replies(1)
+        rig.engine.vring_pause(1)
+        whole = os.pread(slots_fd, SLOT, SLOT + SLOT * (1024 + 2))
+        os.pwrite(slots_fd, whole, SLOT + SLOT * 3)
+        assert list(slots.read(slots_fd))[0] == (0, 3)
+
+
+def test_a_file_that_is_no_slots_file_or_too_short_for_its_header_is_refused(tmp_path: Path) -> None:
+    fd = slots.create(tmp_path / "slots", queues=2, slots_per_queue=16, generation=9)
+    report = slots.validate(fd)
+    assert (report.queues, report.slots_per_queue, report.generation, report.bad) == (2, 16, 9, 0)
+    assert report.phases["free"] == 32
+    size = os.fstat(fd).st_size
+    header = os.pread(fd, 128, 0)
+    for at in (0, 8, 12):
+        os.pwrite(fd, bytes([header[at] ^ 0x40]), at)
+        with pytest.raises(slots.SlotsError):
+            slots.validate(fd)
+        os.pwrite(fd, header, 0)
+    for queues, per_queue in ((2**32 - 1, 2**32 - 1), (0, 16), (2, 17), (2**16, 2**16)):
+        os.pwrite(fd, struct.pack("<II", queues, per_queue), 16)
+        with pytest.raises(slots.SlotsError):
+            slots.validate(fd)
+    os.pwrite(fd, header, 0)
+    os.ftruncate(fd, size - 1)
+    with Rig() as rig:
+        with pytest.raises(slots.SlotsError):
+            slots.validate(fd)
+        with pytest.raises(OSError, match="cleaning"):
+            rig.engine.set_slots(fd)
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("at", "data"),
+    [
+        (8, b"\2\0"),  # version
+        (10, b"\x09\0"),  # desc_num
+        (12, b"\x10\0"),  # last_batch_head
+        (14, b"\xf0\0"),  # used_idx far from the ring's
+        (16 + 0, b"\2"),  # inflight
+        (16 + 6, b"\x10\0"),  # next
+    ],
+)
+def test_an_inflight_region_with_values_out_of_range_is_the_peers_error(tmp_path: Path, at: int, data: bytes) -> None:
+    with Rig() as rig:
+        _, inflight_fd = tracked(rig, tmp_path)
+        queue = rig.queues[1].setup()
+        rig.engine.vring_start(1)
+        rig.engine.vring_pause(1)
+        queue.setup(keep_inflight=True)
+        os.pwrite(inflight_fd, data, INFLIGHT_BYTES + at)
+        with pytest.raises(PeerError):
+            queue.setup(keep_inflight=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "offset", "queues", "queue_size"),
+    [(2 * INFLIGHT_BYTES, 4, 2, 64), (64, 0, 2, 64), (2**40, 0, 2, 64), (2**64 - 1, 8, 2, 64), (64, 0, 0, 64), (64, 0, 1, 0)],
+)
+def test_an_inflight_region_that_does_not_fit_is_refused(size: int, offset: int, queues: int, queue_size: int) -> None:
+    fd = os.memfd_create("inflight")
+    os.ftruncate(fd, 2 * INFLIGHT_BYTES + 8)
+    with Rig() as rig, pytest.raises(PeerError):
+        rig.engine.set_inflight(fd, size, offset, queues, queue_size)
+    os.close(fd)

@@ -1,0 +1,48 @@
+"""Fetch Debian 13's Rust virtiofsd and its libraries for comparison: ``fetch_peer_rust.py DIR``.
+
+Nothing is installed: tools/peer-rust-virtiofsd runs it with its own C library's loader. ``DIR/outcome`` holds the package file
+names, or why it can't be had; either way it isn't tried again until that file is removed.
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from private_apt import AptError, PrivateApt, distribution_source, os_release
+
+SUITE = "trixie"
+PACKAGES = ("virtiofsd", "libc6", "libcap-ng0", "libgcc-s1", "libseccomp2")
+
+
+def fetch(target: pathlib.Path) -> list[str]:
+    """Download and unpack; returns the packages' file names. Raises AptError, also when the program does not start."""
+    source = distribution_source()
+    if os_release().get("ID") != "debian":
+        raise AptError("only fetched on Debian hosts")
+    apt = PrivateApt(target.parents[1] / "apt" / SUITE, source, SUITE)
+    apt.update()
+    names = apt.download_unpack(list(PACKAGES), target)
+    wrapper = pathlib.Path(__file__).with_name("peer-rust-virtiofsd")
+    started = subprocess.run([wrapper, "--version"], capture_output=True, text=True, timeout=30, check=False)
+    if started.returncode != 0:
+        raise AptError(f"it does not start: {started.stderr.strip()}")
+    return names
+
+
+def main() -> int:
+    """Returns 0 when the program runs, 1 with the reason on stderr otherwise."""
+    target = pathlib.Path(sys.argv[1]).absolute()
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    try:
+        outcome, status = "\n".join(fetch(target)), 0
+    except AptError as error:
+        outcome, status = f"unavailable: {error}", 1
+        print(outcome, file=sys.stderr)
+    (target / "outcome").write_text(outcome + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
