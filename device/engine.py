@@ -1,14 +1,14 @@
 """The typed face of the native ring layer (`device/native`): memory, vrings, requests.
 
-Who owns which fd: **the Python side owns every fd it passes in** (memory regions, in-flight region, slots file, kick, call,
-err). Regions and files are mapped during the call and the fd is not kept: it may be closed, or kept for the next worker.
+Who owns which fd: **the Python side owns every fd it passes in** (memory regions, in-flight region, slots file, kick,
+call, err). Regions and files are mapped during the call and the fd isn't kept: close it, or keep it for the next worker.
 Kick, call and err fds are used until the matching `set_*` call with another fd (or `None`) has returned, or until
 `close`; close them only then. The doorbell's fd belongs to the engine.
 
 Threads: one thread of Python uses an Engine. Calls that may wait release the GIL and have a deadline.
 
-Errors: `PeerError` when the VMM's or the guest's values are refused, `CallerError` for calls out of order, `OSError` for
-trouble of the machine, `TimeoutError` (an OSError) when a deadline has passed: the call may be repeated.
+Errors: `PeerError` when the VMM's or the guest's values are refused, `CallerError` for calls out of order, `OSError`
+for trouble of the machine, `TimeoutError` (an OSError) when a deadline has passed: the call may be repeated.
 """
 
 import errno
@@ -145,7 +145,7 @@ class Engine:
     ) -> None:
         """Configures a paused, idle vring; addresses are the VMM's (uva). Clears `broken`.
 
-        `keep_inflight` leaves the in-flight region and slots of this queue as they are (recovery), else they start afresh.
+        `keep_inflight` leaves the in-flight region and slots of this queue as they are (recovery), else they start anew.
         PeerError: num not a power of two or above lib.VRING_NUM_MAX, address unaligned or outside of memory.
         """
         if base > 0xFFFF:
@@ -202,7 +202,7 @@ class Engine:
 
     @contextmanager
     def paused(self, deadline_s: float = DEADLINE_S) -> Iterator[None]:
-        """All running vrings paused for the body, started again after it. The body must drain before it changes memory."""
+        """All running vrings paused for the body, started again after it. Drain before you change memory in it."""
         queues = [queue for queue in range(self.queues) if self.running(queue)]
         try:
             for queue in queues:
@@ -222,8 +222,8 @@ class Engine:
         """Fills `requests` in order of pop and returns how many; also silences the doorbell. Everything taken before
         must have been published, or its pointers kept by the caller, since the array is overwritten.
 
-        Fairness: first come, first served over all queues. A request waits at most for those that were popped before it,
-        fewer than the sum of the rings' sizes.
+        Fairness: first come, first served over all queues. A request waits at most for those that were popped before
+        it, fewer than the sum of the rings' sizes.
         """
         count: int = lib.engine_take(self._engine, self.requests, TAKE_MAX)
         return count
@@ -234,7 +234,7 @@ class Engine:
         return bytes(ffi.buffer(getattr(request, "in"), request.in_len))
 
     def reply(self, i: int, message: bytes | bytearray | memoryview) -> None:
-        """Stages a whole reply (out header first) in guest memory; nothing is published. An empty one: no reply (FORGET)."""
+        """Stages a whole reply, out header first, in guest memory; publishes nothing. Empty: no reply (FORGET)."""
         whole = message if isinstance(message, bytes) else ffi.from_buffer(message)
         _check(lib.engine_reply(self.requests[i], whole, len(message)), "reply")
 
@@ -255,7 +255,7 @@ class Engine:
         _check(lib.engine_committed(self.requests, count), "committed")
 
     def publish(self, count: int) -> None:
-        """Pushes the used elements of requests[0:count], at most one signal for each vring; the requests are gone then."""
+        """Pushes the used elements of requests[0:count], with one signal for each vring; the requests are gone then."""
         _check(lib.engine_publish(self._engine, self.requests, count), "publish")
 
     # --- observation

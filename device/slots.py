@@ -1,7 +1,7 @@
 """The private slots file: what became of the request in each (queue, descriptor head). See device/native/slots.h.
 
-The file lies on tmpfs beside the journal, mode 0600; the engine maps it (`Engine.set_slots`), these functions make and read
-it. Every slot is copied once and checked before it is believed.
+The file lies on tmpfs beside the journal, mode 0600; the engine maps it (`Engine.set_slots`), these functions make and
+read it. Every slot is copied once and checked before it is believed.
 
 Errors: `SlotsError` for a file that isn't one, OSError for the machine's.
 """
@@ -52,7 +52,7 @@ class Slot:
 
 
 def create(path: Path, *, queues: int, slots_per_queue: int = lib.VRING_NUM_MAX, generation: int = 0) -> int:
-    """Makes a new file of free slots and returns its fd (read and write), the caller's. FileExistsError if there is one."""
+    """Makes a new file of free slots and returns its fd (read, write), the caller's. FileExistsError if it exists."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
         os.ftruncate(fd, lib.slots_bytes(queues, slots_per_queue))

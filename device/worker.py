@@ -105,12 +105,12 @@ class Worker:
             more_to_tidy = self._tidy()
             self._look_for_broken_vrings()
             self._update_live()
+        if self._channel is not None:
+            self._hang_up("the daemon ends")
         return Exit.OK
 
     def close(self) -> None:
         """Ends in order: vrings first, so that no thread is left that uses what follows."""
-        if self._channel is not None:
-            self._hang_up("the daemon ends")
         signal.set_wakeup_fd(-1)
         self.engine.close()
         self.host.close()

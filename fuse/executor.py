@@ -6,6 +6,7 @@ before the caller has committed the batch; descriptors that a transition lets go
 """
 
 import errno
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from machine.step import compile_step
 from specs.opcodes import OPCODES
 from specs.primitives import PRIMITIVES
 from specs.session import SESSION
+
+logger = logging.getLogger("steadfs.fuse")
 
 Step = Callable[["Executor", Operation], int]
 _EXT_UNIT_BYTES = 8
@@ -183,6 +186,11 @@ class Executor:
                 error = step(self, op)
                 if error:
                     break
+        except Exception:
+            # A bug of ours must not take the guest's mount away; what was recorded is given back below.
+            logger.exception("%s of nodeid %d failed inside the daemon", op.op, op.nodeid)
+            self.counts["internal errors"] += 1
+            error = errno.EIO
         finally:
             if op.caller:
                 self.host.act_as_daemon()
@@ -210,7 +218,7 @@ class Executor:
 
     def _decode(self, compiled: _Compiled, data: Any, header: tuple[int, ...]) -> int:
         """Splits what follows the header: structure, names, extensions. EINVAL when it is too short or unterminated."""
-        op = self.operation
+        op = self._operation
         length = len(data) - header[7] * _EXT_UNIT_BYTES
         at = IN_HEADER.size
         if compiled.unpack is not None:
@@ -231,7 +239,7 @@ class Executor:
         return 0
 
     def _decode_names(self, names: int, rest: bytes) -> int:
-        op = self.operation
+        op = self._operation
         name, terminator, rest = rest.partition(b"\0")
         if not terminator:
             return errno.EINVAL

@@ -72,7 +72,7 @@ class ScanEntry:
 
     def __init__(self, c: Any) -> None:
         self.c = c
-        self.found = Found(c.found)
+        self.found = Found(ffi.addressof(c, "found"))
 
     @property
     def name(self) -> bytes:

@@ -18,6 +18,10 @@ from machine.fold import Fold
 from machine.table import Table
 
 
+SQLITE_MAGIC = b"SQLite format 3\0"
+"""https://www.sqlite.org/fileformat.html#magic_header_string"""
+
+
 @dataclass(slots=True)
 class Opened:
     """An open database, ready to be written."""
@@ -65,19 +69,31 @@ def open_database(
 
 def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     """The writer's connection: autocommit, private to its owner, all settings made; raises ForeignJournal."""
+    _refuse_other_files(path)
     old = os.umask(0o077)
     try:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             prepare_writer(connection, limits)
-        except sqlite3.DatabaseError as error:
+        except BaseException:
             connection.close()
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
-                raise ForeignJournal(path, "is not an SQLite database") from error
             raise
     finally:
         os.umask(old)
     return connection
+
+
+def _refuse_other_files(path: Path) -> None:
+    """SQLite takes a file that is shorter than a page for an empty database, and would overwrite it."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(SQLITE_MAGIC))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ForeignJournal(path, f"can't be read ({error.strerror})") from error
+    if start not in (b"", SQLITE_MAGIC):
+        raise ForeignJournal(path, "is not an SQLite database")
 
 
 def _recognise(connection: sqlite3.Connection, path: Path) -> bool:

@@ -38,7 +38,7 @@ def harness(name: str, sanitizer: str) -> Path:
     """The program tests/native/{name}.c with the ring layer, made once for this process."""
     program = _directory() / f"{name}-{sanitizer}"
     sources = [*sorted(NATIVE.glob("*.c")), HERE / "echo.c", HERE / "guest.c", HERE / f"{name}.c"]
-    command = ["gcc", *FLAGS, *SANITIZERS[sanitizer], "-o", program, *sources, "-lpthread"]
+    command: list[str | Path] = ["gcc", *FLAGS, *SANITIZERS[sanitizer], "-o", program, *sources, "-lpthread"]
     subprocess.run(command, check=True, timeout=120)
     return program
 

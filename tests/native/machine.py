@@ -133,7 +133,7 @@ class Queue:
     def gpa(self, at: int) -> int:
         return GPA + self.base + at
 
-    def desc(self, index: int, gpa: int, size: int, flags: int = 0, link: int = 0, table: int = 0) -> None:
+    def desc(self, index: int, gpa: int, size: int, flags: int = 0, link: int = 0, *, table: int = 0) -> None:
         """Descriptor `index` of the table at offset `table`."""
         self.write(table + 16 * index, struct.pack("<QIHH", gpa, size, flags, link))
 
@@ -221,7 +221,7 @@ def out(unique: int, body: bytes = b"", error: int = 0) -> bytes:
 
 
 def take(engine: Engine, count: int) -> list[int]:
-    """Waits as the worker does until `count` stateful requests are there; they stand in requests[0:count]. Their uniques."""
+    """Waits as the worker does for `count` stateful requests: then they are requests[0:count]. Gives their uniques."""
     deadline = time.monotonic() + DEADLINE_S
     got: list[Any] = []
     while len(got) < count:

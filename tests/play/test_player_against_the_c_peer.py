@@ -223,3 +223,14 @@ def test_a_segment_outside_the_memory_is_not_readable(guest: Guest) -> None:
     with pytest.raises(ValueError, match="outside"):
         guest.vmm.machine.read(end - 1, 2)
     assert Segment(end, 1).addr == end
+
+
+def test_a_paused_device_goes_on_and_a_rebooted_guest_starts_anew(guest: Guest) -> None:
+    guest.mkdir(ROOT, "folder")
+    guest.vmm.resume(guest.vmm.stop())
+    assert guest.lookup(ROOT, "folder").attr.nlink == 2
+    guest.vmm.reboot()
+    rebooted = Guest(guest.vmm)
+    rebooted.init()
+    assert rebooted.lookup(ROOT, "folder").attr.nlink == 2
+    assert guest.vmm.queues[1].used_idx == 2

@@ -347,5 +347,5 @@ def test_a_transition_that_contradicts_the_state_is_damage(place: Path) -> None:
 def test_limits_are_positive_and_a_step_can_keep_up() -> None:
     limits = Limits()
     assert limits.growth_factor > 1
-    assert SPECS_DIGEST != bytes(32)
+    assert bytes(32) != SPECS_DIGEST
     assert limits.pages_free_max * 4096 > limits.bytes_between_checkpoints

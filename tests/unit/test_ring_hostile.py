@@ -1,4 +1,4 @@
-"""What a hostile guest gets: its buffers back, counted by kind, or a ring that stops; and never anybody else's memory."""
+"""What a hostile guest gets: its buffers back, counted by kind, or a ring that stops; never anybody else's memory."""
 
 import os
 import select

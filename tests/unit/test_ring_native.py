@@ -34,9 +34,7 @@ def test_a_driver_that_changes_everything_while_it_is_read_reaches_nothing_outsi
 
 @pytest.mark.parametrize("event_idx", [0, 1])
 @pytest.mark.parametrize("poll_ns", [0, 20000])
-def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads(
-    event_idx: int, poll_ns: int
-) -> None:
+def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads(event_idx: int, poll_ns: int) -> None:
     """Requests of all lanes on three vrings, with pauses and kick fds changed meanwhile, without a data race."""
     run(harness("stress", "thread"), 10000, 16, event_idx, poll_ns, 1, "a")
 

@@ -98,7 +98,9 @@ def test_the_last_batch_is_linked_and_counters_tell_the_order_of_pop_over_all_vr
         hiprio.send(hiprio.chain(0, request(DATA, 1)))
         hiprio.replies(1)
         rig.engine.vring_pause(0)
-        counters = {(slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)}
+        counters = {
+            (slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)
+        }
         assert sorted(counters, key=lambda key: counters[key]) == [(1, 6), (1, 2), (1, 4), (0, 0)]
 
 
@@ -137,7 +139,7 @@ def test_slots_survive_the_engine_and_a_setup_that_keeps_them(tmp_path: Path) ->
         second.close()
 
 
-@pytest.mark.parametrize("bit", [0, 9, 17, 40, 63 * 1, 64 + 5, 128 + 63, 192, 256 + 31, 256 + 33, 256 + 50, 320, 704, 736])
+@pytest.mark.parametrize("bit", [0, 9, 17, 40, 63, 69, 191, 192, 287, 289, 306, 320, 704, 736])
 def test_a_flipped_bit_in_any_field_that_counts_is_found(tmp_path: Path, bit: int) -> None:
     with Rig() as rig:
         slots_fd, _ = tracked(rig, tmp_path)
@@ -162,7 +164,7 @@ def test_a_slot_in_anothers_place_is_bad(tmp_path: Path) -> None:
         rig.engine.vring_pause(1)
         whole = os.pread(slots_fd, SLOT, SLOT + SLOT * (1024 + 2))
         os.pwrite(slots_fd, whole, SLOT + SLOT * 3)
-        assert list(slots.read(slots_fd))[0] == (0, 3)
+        assert next(slots.read(slots_fd)) == (0, 3)
 
 
 def test_a_file_that_is_no_slots_file_or_too_short_for_its_header_is_refused(tmp_path: Path) -> None:
@@ -216,7 +218,14 @@ def test_an_inflight_region_with_values_out_of_range_is_the_peers_error(tmp_path
 
 @pytest.mark.parametrize(
     ("size", "offset", "queues", "queue_size"),
-    [(2 * INFLIGHT_BYTES, 4, 2, 64), (64, 0, 2, 64), (2**40, 0, 2, 64), (2**64 - 1, 8, 2, 64), (64, 0, 0, 64), (64, 0, 1, 0)],
+    [
+        (2 * INFLIGHT_BYTES, 4, 2, 64),
+        (64, 0, 2, 64),
+        (2**40, 0, 2, 64),
+        (2**64 - 1, 8, 2, 64),
+        (64, 0, 0, 64),
+        (64, 0, 1, 0),
+    ],
 )
 def test_an_inflight_region_that_does_not_fit_is_refused(size: int, offset: int, queues: int, queue_size: int) -> None:
     fd = os.memfd_create("inflight")

@@ -1,0 +1,83 @@
+"""State = fold(checkpoint, journal), at any moment of any history."""
+
+import tempfile
+from pathlib import Path
+from random import Random
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from journal.load import load
+from tests.bench.journal_bench import make_directory
+from tests.models.journal_model import ABSENT, SMALL, Live, random_step
+
+
+class Histories(RuleBasedStateMachine):
+    """Adds, commits, tidies, closes and opens in any order; `committed` is the state of the last commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory: tempfile.TemporaryDirectory[str] = make_directory()
+        self.live = Live()
+        self.journal = self.live.open(Path(self.directory.name), on_disk=True, limits=SMALL)
+        self.committed = self.live.snapshot()
+
+    @rule(seed=st.integers(0, 1 << 32), count=st.integers(1, 12))
+    def add(self, seed: int, count: int) -> None:
+        random = Random(seed)
+        for _ in range(count):
+            random_step(self.live, random)
+
+    @rule()
+    def commit(self) -> None:
+        assert self.journal.commit() == self.journal.last_seq
+        self.committed = self.live.snapshot()
+
+    @rule(seed=st.integers(0, 1 << 32), count=st.integers(10, 60), often=st.floats(0.2, 1))
+    def work(self, seed: int, count: int, often: float) -> None:
+        random = Random(seed)
+        for _ in range(count):
+            random_step(self.live, random)
+            if random.random() < often:
+                self.journal.commit()
+                self.committed = self.live.snapshot()
+            if random.random() < often:
+                self.journal.tidy()
+
+    @rule(count=st.integers(1, 5))
+    def tidy_a_little(self, count: int) -> None:
+        self.journal.tidy(count)
+
+    @rule()
+    def tidy_up(self) -> None:
+        for _ in range(200):
+            if not self.journal.tidy():
+                return
+        # What is pending keeps the records that it touches from the checkpoint; nothing else may.
+        assert self.journal.pending
+
+    @rule()
+    def open_again(self) -> None:
+        self.journal.close()
+        self.journal = self.live.open(Path(self.directory.name), on_disk=True, limits=SMALL)
+        fold = self.journal.take_recovered()
+        assert fold is not None
+        assert fold.records == self.committed
+        self.live.records = fold.records
+        self.committed = self.live.snapshot()
+
+    @invariant()
+    def the_fold_is_the_committed_state(self) -> None:
+        fold = load(self.journal._connection, ABSENT, Path(self.directory.name))
+        assert fold.records == self.committed
+
+    def teardown(self) -> None:
+        self.journal.close()
+        self.directory.cleanup()
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

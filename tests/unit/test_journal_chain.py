@@ -1,0 +1,132 @@
+"""The chain of digests finds what was altered."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from journal.__main__ import EXIT_DAMAGED, EXIT_UNREADABLE, EXIT_USAGE, main
+from journal.chain import GENESIS, Anchor, extend, link
+from journal.errors import JournalDamaged
+from journal.read import load_fold, verify_chain
+from journal.summary import print_summary
+from tests.bench.journal_bench import make_directory
+from tests.models.journal_model import ABSENT, SMALL, Live, random_step
+
+START = Anchor(0, 0, GENESIS)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The closed journal of a short life, trimmed at its beginning."""
+    with make_directory() as name:
+        path = Path(name) / "j"
+        live, random = Live(), Random(7)
+        journal = live.open(path, on_disk=True, limits=SMALL)
+        for _ in range(120):
+            random_step(live, random)
+            if random.random() < 0.5:
+                journal.commit()
+                journal.tidy()
+        journal.commit()
+        journal.close()
+        yield path
+
+
+def alter(place: Path, sql: str, *values: object) -> None:
+    with sqlite3.connect(place / "journal.db") as connection:
+        assert connection.execute(sql, values).rowcount > 0
+    connection.close()
+
+
+def present(place: Path) -> list[tuple[int, str]]:
+    with sqlite3.connect(place / "journal.db") as connection:
+        found = connection.execute("SELECT seq, body FROM commits ORDER BY seq").fetchall()
+    connection.close()
+    return found
+
+
+def test_the_digest_covers_the_previous_one_and_every_column() -> None:
+    base = link(GENESIS, 1, 1, 1, 5, "[]")
+    others = [
+        link(b"\1" + GENESIS[1:], 1, 1, 1, 5, "[]"),
+        link(GENESIS, 2, 1, 1, 5, "[]"),
+        link(GENESIS, 1, 2, 1, 5, "[]"),
+        link(GENESIS, 1, 1, 2, 5, "[]"),
+        link(GENESIS, 1, 1, 1, 6, "[]"),
+        link(GENESIS, 1, 1, 1, 5, "[ ]"),
+    ]
+    assert len({base, *others}) == 7
+
+
+@pytest.mark.parametrize(("seq", "first", "last"), [(2, 1, 1), (1, 2, 2), (1, 1, 0)])
+def test_a_row_out_of_order_is_refused_even_with_a_matching_digest(seq: int, first: int, last: int) -> None:
+    with pytest.raises(ValueError, match="after|follows"):
+        extend(START, (seq, first, last, 0, "[]", link(GENESIS, seq, first, last, 0, "[]")))
+
+
+def test_an_untouched_journal_is_whole(place: Path) -> None:
+    found = verify_chain(place)
+    assert found.whole
+    assert found.last_commit - found.first_commit + 1 == len(present(place)) > 3
+    assert main(["verify", str(place)]) == 0
+
+
+def test_one_flipped_bit_in_any_byte_of_any_body_is_found(place: Path) -> None:
+    random = Random(1)
+    for seq, body in present(place):
+        for position in random.sample(range(len(body)), 12):
+            flipped = body[:position] + chr(ord(body[position]) ^ 1) + body[position + 1 :]
+            alter(place, "UPDATE commits SET body = ? WHERE seq = ?", flipped, seq)
+            found = verify_chain(place)
+            assert not found.whole
+            assert f"commit {seq} " in found.error
+        alter(place, "UPDATE commits SET body = ? WHERE seq = ?", body, seq)
+    assert verify_chain(place).whole
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE commits SET time_ns = time_ns + 1 WHERE seq = :seq",
+        "UPDATE commits SET last = last + 1 WHERE seq = :seq",
+        "UPDATE commits SET first = 'x' WHERE seq = :seq",
+        "UPDATE commits SET body = x'00ff' WHERE seq = :seq",
+        "UPDATE commits SET digest = zeroblob(32) WHERE seq = :seq",
+        "DELETE FROM commits WHERE seq = :seq",
+        "UPDATE commits SET seq = seq + 1000 WHERE seq = :seq",
+        "UPDATE horizon SET digest = zeroblob(32) WHERE :seq",
+        "UPDATE horizon SET commit_seq = commit_seq - 1 WHERE :seq",
+    ],
+)
+def test_a_changed_missing_or_moved_row_is_found_and_refused(place: Path, change: str) -> None:
+    seq = present(place)[1][0]
+    alter(place, change.replace(":seq", "?"), seq)
+    assert not verify_chain(place).whole
+    assert main(["verify", str(place)]) == EXIT_DAMAGED
+    with pytest.raises(JournalDamaged):
+        load_fold(place, ABSENT)
+    with pytest.raises(JournalDamaged):
+        Live().open(place, on_disk=True)
+
+
+def test_the_summary_says_when_the_digest_does_not_hold(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert print_summary(place)
+    assert "digest verified: yes" in capsys.readouterr().out
+    alter(place, "UPDATE commits SET time_ns = 1 WHERE seq = ?", present(place)[0][0])
+    assert not print_summary(place)
+    assert "digest verified: NO" in capsys.readouterr().out
+    assert main(["summary", str(place)]) == EXIT_DAMAGED
+
+
+def test_counts_that_do_not_add_up_are_noticed(place: Path) -> None:
+    alter(place, "UPDATE counts SET n = n + 1 WHERE rowid = 1 OR ?", 0)
+    assert not print_summary(place)
+
+
+def test_a_directory_without_a_journal_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", str(tmp_path)]) == EXIT_UNREADABLE
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["nonsense"]) == EXIT_USAGE

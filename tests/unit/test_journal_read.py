@@ -1,0 +1,130 @@
+"""Readers see whole states of a journal that is being written, and what they count is what happened."""
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from journal.errors import NoJournal
+from journal.live import FIELDS, INDEX, LivePage, read_live
+from journal.read import copied, load_fold, verify_chain
+from journal.summary import print_summary, summary
+from tests.bench.journal_bench import make_directory
+from tests.models.journal_model import ABSENT, SMALL, Live, random_step
+
+COPIES = 25
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with make_directory() as name:
+        yield Path(name) / "j"
+
+
+def _write(place: Path, stop: Event, seconds_max: float) -> None:
+    live, random = Live(), Random(3)
+    journal = live.open(place, on_disk=True, limits=SMALL)
+    deadline = time.monotonic() + seconds_max
+    while not stop.is_set() and time.monotonic() < deadline:
+        random_step(live, random)
+        journal.commit()
+        journal.tidy()
+    journal.close()
+
+
+def test_a_live_reader_gets_whole_copies_while_the_writer_writes(place: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    writer = context.Process(target=_write, args=(place, stop, 60.0))
+    writer.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not (place / "journal.db-wal").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        seen: list[int] = []
+        while len(seen) < COPIES and time.monotonic() < deadline + 20:
+            try:
+                load_fold(place, ABSENT)
+            except NoJournal:
+                continue
+            found = verify_chain(place)
+            assert found.whole
+            seen.append(found.last_seq)
+        assert len(seen) == COPIES
+        assert seen == sorted(seen)
+        assert seen[-1] > seen[0]
+    finally:
+        stop.set()
+        writer.join(20)
+        assert writer.exitcode == 0
+    assert load_fold(place, ABSENT).records["session"]
+
+
+def test_a_reader_leaves_nothing_in_the_directory(place: Path) -> None:
+    live = Live()
+    live.open(place, on_disk=True)
+    before = sorted(entry.name for entry in place.iterdir())
+    with copied(place) as connection:
+        connection.execute("SELECT * FROM commits").fetchall()
+    assert sorted(entry.name for entry in place.iterdir()) == before
+
+
+def test_the_summary_counts_every_transition_of_all_lives(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random, expected = Random(5), Counter[str]()
+    live = Live()
+    for _ in range(3):
+        journal = live.open(place, on_disk=True, limits=SMALL)
+        live.recover()
+        for _ in range(150):
+            random_step(live, random)
+            journal.commit()
+            journal.tidy()
+        last, digest = journal.last_seq, journal.digest
+        journal.close()
+    with copied(place) as connection:
+        present = Counter(op for (op,) in connection.execute("SELECT op FROM counts"))
+    assert present
+    found = summary(place)
+    assert found.transitions == last == sum(kind.n for kind in found.kinds)
+    assert found.chain.digest == digest
+    assert (found.lives, found.whole) == (3, True)
+    assert found.checkpoint_seq > 0
+    assert found.present_transitions < last
+    expected.update(found.by_operation)
+    assert set(expected) == {"LOOKUP", "OPEN", "RELEASE", "MKDIR", "RENAME", "UNLINK"}
+    assert print_summary(place)
+    printed = capsys.readouterr().out
+    assert f"{last} transitions" in printed
+    assert "digest verified: yes" in printed
+    assert f"{found.by_operation['MKDIR']}  MKDIR" in printed
+
+
+def test_the_live_page_shows_what_was_stored_last(tmp_path: Path) -> None:
+    with pytest.raises(NoJournal):
+        read_live(tmp_path)
+    page = LivePage(tmp_path)
+    page.set(worker_pid=77, journal_seq=(1 << 64) - 1)
+    page.words[INDEX["inodes"]] = 5
+    found = read_live(tmp_path)
+    assert (found["worker_pid"], found["journal_seq"], found["inodes"]) == (77, (1 << 64) - 1, 5)
+    assert list(found) == list(FIELDS)
+    with pytest.raises(KeyError):
+        page.set(nonsense=1)
+    page.close()
+    assert read_live(tmp_path)["worker_pid"] == 77
+
+
+def test_a_live_page_of_another_version_is_not_guessed_at(tmp_path: Path) -> None:
+    page = LivePage(tmp_path)
+    page.set(version=99)
+    page.close()
+    with pytest.raises(NoJournal):
+        read_live(tmp_path)
+    (tmp_path / "live").write_bytes(b"short")
+    with pytest.raises(NoJournal):
+        read_live(tmp_path)

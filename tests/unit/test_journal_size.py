@@ -1,0 +1,29 @@
+"""A journal that runs for long stays small."""
+
+from pathlib import Path
+
+import pytest
+
+from journal.read import verify_chain
+from journal.summary import summary
+from tests.bench.journal_bench import file_bytes, long_run, make_directory
+
+TRANSITIONS = 1_000_000
+
+BYTES_MAX = 24 << 20
+"""Bound of db + WAL for this mix: two checkpoints' worth of history (2 x 20,000 x 330 bytes = 13 MB), 4,000 records
+alive, 1 to 2 MiB of WAL, and a half more."""
+
+
+@pytest.mark.timeout(280)
+def test_a_million_transitions_stay_within_the_bound() -> None:
+    with make_directory() as name:
+        place = Path(name) / "j"
+        run = long_run(place, TRANSITIONS, 16)
+        assert run.bytes_max < BYTES_MAX
+        assert file_bytes(place) < BYTES_MAX
+        found = summary(place)
+        assert found.transitions >= TRANSITIONS
+        assert found.present_transitions < 60_000
+        assert found.whole
+        assert verify_chain(place).whole
