@@ -1,7 +1,7 @@
 """The typed face of the native ring layer (`device/native`): memory, vrings, requests.
 
 Who owns which fd: **the Python side owns every fd it passes in** (memory regions, in-flight region, slots file, kick,
-call, err). Regions and files are mapped during the call and the fd isn't kept: close it, or keep it for the next worker.
+call, err). Regions and files are mapped during the call and the fd isn't kept: close it or keep it for a next worker.
 Kick, call and err fds are used until the matching `set_*` call with another fd (or `None`) has returned, or until
 `close`; close them only then. The doorbell's fd belongs to the engine.
 
@@ -145,7 +145,7 @@ class Engine:
     ) -> None:
         """Configures a paused, idle vring; addresses are the VMM's (uva). Clears `broken`.
 
-        `keep_inflight` leaves the in-flight region and slots of this queue as they are (recovery), else they start anew.
+        `keep_inflight` leaves in-flight region and slots of this queue as they are (recovery); else they start anew.
         PeerError: num not a power of two or above lib.VRING_NUM_MAX, address unaligned or outside of memory.
         """
         if base > 0xFFFF:
@@ -236,7 +236,9 @@ class Engine:
     def reply(self, i: int, message: bytes | bytearray | memoryview) -> None:
         """Stages a whole reply, out header first, in guest memory; publishes nothing. Empty: no reply (FORGET)."""
         whole = message if isinstance(message, bytes) else ffi.from_buffer(message)
-        _check(lib.engine_reply(self.requests[i], whole, len(message)), "reply")
+        code = lib.engine_reply(self.requests[i], whole, len(message))
+        if code < 0:
+            _check(code, "reply")
 
     def executing(self, i: int, witness: Iterable[int] = ()) -> None:
         """Slot step, before the system call: stores the witness words (at most lib.SLOT_WITNESS_WORDS)."""

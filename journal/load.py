@@ -28,7 +28,7 @@ def anchor(connection: sqlite3.Connection) -> Anchor:
 
 def commit_rows(connection: sqlite3.Connection) -> Iterator[CommitRow]:
     """All present rows of `commits`, oldest first."""
-    yield from connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq")
+    return connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq")
 
 
 def verify_present(connection: sqlite3.Connection, path: Path) -> Anchor:

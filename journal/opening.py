@@ -17,7 +17,6 @@ from journal.transaction import transaction
 from machine.fold import Fold
 from machine.table import Table
 
-
 SQLITE_MAGIC = b"SQLite format 3\0"
 """https://www.sqlite.org/fileformat.html#magic_header_string"""
 

@@ -19,7 +19,7 @@ from journal import load
 from journal.directory import is_tmpfs
 from journal.errors import JournalBusy, JournalDamaged, NoJournal
 from journal.pragmas import distrust_schema
-from journal.schema import DATABASE_NAME, recognise
+from journal.schema import DATABASE_NAME, is_complete, is_empty, recognise
 from machine.fold import Fold
 
 COPY_TRIES = 20
@@ -66,7 +66,11 @@ def copied(directory: Path) -> Iterator[sqlite3.Connection]:
             raise JournalBusy(directory, COPY_TRIES)
         with closing(sqlite3.connect(target, isolation_level=None)) as connection:
             distrust_schema(connection)
+            if is_empty(connection):
+                raise NoJournal(directory)
             recognise(connection, source)
+            if not is_complete(connection):
+                raise NoJournal(directory)
             connection.execute("PRAGMA query_only=ON")
             yield connection
 

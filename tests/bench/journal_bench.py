@@ -1,17 +1,23 @@
 """What a commit costs, and how a long run's files and latencies stay bounded: `python -m tests.bench.journal_bench`."""
 
+import json
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from journal import Journal
 from journal.directory import is_tmpfs
 from journal.schema import DATABASE_NAME
+from journal.trim import kind_of
 from tests.models.journal_model import Live
 
 NODES_ALIVE = 2_000
 """How many nodes and how many handles the mix keeps in use at most."""
+
+MARK = 987_654_321
+"""Stands for a key in sample texts; occurs in no other place of them."""
 
 
 @dataclass
@@ -41,12 +47,11 @@ def long_run(directory: Path, transitions: int, per_commit: int) -> LongRun:
     bytes_max = 0
     commits: list[int] = []
     tidies: list[int] = []
+    mix = _Mix(live, journal)
     begun = time.perf_counter()
-    turn = 0
     while journal.last_seq < transitions:
         while journal.pending < per_commit:
-            _mix(live, turn)
-            turn += 1
+            mix.play()
         before = time.thread_time_ns()
         journal.commit()
         between = time.thread_time_ns()
@@ -69,21 +74,73 @@ def long_run(directory: Path, transitions: int, per_commit: int) -> LongRun:
 
 
 def file_bytes(directory: Path) -> int:
-    """Bytes of journal.db and its WAL."""
-    return sum((directory / name).stat().st_size for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal"))
+    """Bytes of journal.db and its WAL (which is gone once the journal is closed)."""
+    files = (directory / DATABASE_NAME, directory / f"{DATABASE_NAME}-wal")
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
-def _mix(live: Live, turn: int) -> None:
-    """About seven transitions: a file is looked up, opened, worked with, and an older one closed and forgotten."""
-    node, old = turn + 2, turn + 2 - NODES_ALIVE
-    live.enter(node)
-    live.open_handle(node, node)
-    live.operate("WRITE")
-    live.operate("GETATTR", reply="0" * 32)
-    live.look(node)
-    if old > 1:
-        live.release(old)
-        live.forget(old)
+class _Mix:
+    """A file is looked up, opened, worked with, and an older one closed and forgotten: seven transitions a turn.
+
+    Does what the `Live` model does, with ready-made texts: what is to be measured is the journal.
+    """
+
+    def __init__(self, live: Live, journal: Journal) -> None:
+        self.live = live
+        self.journal = journal
+        self.turn = 0
+        texts: list[str] = []
+        samples = Live(tells_kinds=False)
+        samples.journal = _Recorder(texts)  # type: ignore[assignment]
+        samples.begin()
+        texts.clear()
+        samples.enter(MARK)
+        samples.open_handle(MARK, MARK)
+        samples.operate("WRITE")
+        samples.operate("GETATTR", reply="0" * 32)
+        samples.look(MARK)
+        self.node = dict(samples.records["node"][MARK])
+        samples.release(MARK)
+        samples.forget(MARK)
+        self.texts = [text.replace("%", "%%").replace(str(MARK), "%(key)d") for text in texts]
+        self.kinds = [journal.kind(*kind_of(json.loads(text))) for text in texts]
+
+    def play(self) -> None:
+        """One turn: five transitions, and two more once enough files are open."""
+        add, touch, kinds = self.journal.add, self.journal.touch, self.kinds
+        nodes, handles, session = (self.live.records[name] for name in ("node", "handle", "session"))
+        self.turn += 1
+        key, old = {"key": self.turn + 1}, {"key": self.turn + 1 - NODES_ALIVE}
+        enter, opened, write, getattr_, look, release, forget = self.texts
+        number = key["key"]
+        add(enter % key, "node", number, kinds[0])
+        add(opened % key, "handle", number, kinds[1])
+        touch("node", number)
+        add(write % key, "session", 0, kinds[2])
+        add(getattr_ % key, "session", 0, kinds[3])
+        add(look % key, "node", number, kinds[4])
+        nodes[number] = dict(self.node)
+        handles[number] = {"state": "open", "node": number}
+        session[0]["operations"] += 2
+        number = old["key"]
+        if number > 1:
+            add(release % old, "handle", number, kinds[5])
+            touch("node", number)
+            add(forget % old, "node", number, kinds[6])
+            del handles[number], nodes[number]
+
+
+class _Recorder:
+    """Takes the place of a journal to get the texts."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def add(self, text: str, *_: object) -> None:
+        self._texts.append(text)
+
+    def touch(self, *_: object) -> None:
+        """Nothing to keep."""
 
 
 def commit_costs(directory: Path, per_commit: int, commits: int = 20_000) -> tuple[float, float, float]:

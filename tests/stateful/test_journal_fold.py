@@ -1,6 +1,5 @@
 """State = fold(checkpoint, journal), at any moment of any history."""
 
-import tempfile
 from pathlib import Path
 from random import Random
 
@@ -18,7 +17,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory: tempfile.TemporaryDirectory[str] = make_directory()
+        self.directory = make_directory()
         self.live = Live()
         self.journal = self.live.open(Path(self.directory.name), on_disk=True, limits=SMALL)
         self.committed = self.live.snapshot()

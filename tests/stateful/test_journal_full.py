@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from journal.errors import JournalFull
+from journal.read import load_fold
+from tests.models.journal_model import ABSENT, SMALL, Live
+
 TMPFS_BYTES = 2 << 20
 
 
@@ -22,10 +26,6 @@ def test_a_full_tmpfs_keeps_what_is_pending_and_writes_it_once(tmp_path: Path) -
 
 
 def _inside(mount: Path) -> None:
-    from journal.errors import JournalFull
-    from journal.read import load_fold
-    from tests.models.journal_model import ABSENT, SMALL, Live
-
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", str(mount)], check=True, timeout=30)
     ballast = mount / "ballast"
     ballast.write_bytes(bytes(TMPFS_BYTES // 2))
@@ -34,7 +34,7 @@ def _inside(mount: Path) -> None:
     journal = live.open(place)
     live.begin()
     try:
-        for turn in range(100_000):
+        for _ in range(100_000):
             live.operate("MKDIR")
             journal.commit()
     except JournalFull:

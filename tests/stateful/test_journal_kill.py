@@ -108,6 +108,7 @@ class _Counting:
 def _repeat(live: Live, kill: int, count: int) -> None:
     """Does to `live` the same `count` transitions as the writer of that number did."""
     counting = _Counting()
+    live.epoch = 0
     live.journal = counting  # type: ignore[assignment]
     random = Random(kill)
     while counting.added < count:

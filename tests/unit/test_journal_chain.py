@@ -63,7 +63,7 @@ def test_the_digest_covers_the_previous_one_and_every_column() -> None:
 
 @pytest.mark.parametrize(("seq", "first", "last"), [(2, 1, 1), (1, 2, 2), (1, 1, 0)])
 def test_a_row_out_of_order_is_refused_even_with_a_matching_digest(seq: int, first: int, last: int) -> None:
-    with pytest.raises(ValueError, match="after|follows"):
+    with pytest.raises(ValueError, match=r"after|follows"):
         extend(START, (seq, first, last, 0, "[]", link(GENESIS, seq, first, last, 0, "[]")))
 
 

@@ -218,9 +218,7 @@ def test_a_full_database_keeps_the_pending_and_takes_them_once_there_is_room(pla
     live, journal = opened(place, limits=limits)
     live.begin()
     with pytest.raises(JournalFull):
-        for _ in range(10_000):
-            live.operate("MKDIR")
-            journal.commit()
+        operate_for_ever(live, journal)
     last = journal.last_seq
     assert journal.pending == 1
     with pytest.raises(JournalFull):
@@ -228,6 +226,12 @@ def test_a_full_database_keeps_the_pending_and_takes_them_once_there_is_room(pla
     settle_while_pending(journal)
     assert journal.commit() == last + 1
     assert load_fold(place, ABSENT).records == live.records
+
+
+def operate_for_ever(live: Live, journal: Journal) -> None:
+    for _ in range(10_000):
+        live.operate("MKDIR")
+        journal.commit()
 
 
 def settle_while_pending(journal: Journal) -> None:

@@ -42,3 +42,4 @@ def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads
 def test_the_same_under_the_address_sanitizer() -> None:
     run(harness("stress", "address"), 20000, 16, 1, 20000, 1, "a")
     run(harness("stress", "address"), 20000, 1, 1, 0, 0, "d")
+    run(harness("stress", "address"), 20000, 1, 1, 0, 0, "s")

@@ -176,7 +176,7 @@ def test_an_indirect_table_and_scattered_buffers_make_one_request() -> None:
         pieces = [(AT, 30, 0), (AT + 0x100, 20, 0), (AT + 0x200, len(message) - 50, 0), (AT + 0x800, 7, WRITE)]
         pieces.append((AT + 0x807, 100, WRITE))
         for i, (at, size, flags) in enumerate(pieces):
-            queue.desc(i, queue.gpa(at), size, flags | (NEXT if i + 1 < len(pieces) else 0), i + 1, table)
+            queue.desc(i, queue.gpa(at), size, flags | (NEXT if i + 1 < len(pieces) else 0), i + 1, table=table)
         queue.desc(3, queue.gpa(table), 16 * len(pieces), INDIRECT)
         queue.send(3)
         assert queue.replies(1)[0].body == b"scattered over descriptors"

@@ -11,7 +11,7 @@ from device import actions as do
 from device import serving
 from device.draft import fds_of
 from device.errors import PeerError
-from device.messages import BY_CODE, Offer
+from device.messages import BY_CODE, BY_NAME, Offer
 from device.session import Reply
 from device.wire import encode_body
 from specs.vhost_messages import MESSAGES
@@ -39,30 +39,40 @@ def regions(draw: st.DrawFn) -> dict[str, int]:
     }
 
 
-def body(draw: st.DrawFn, kind: str) -> bytes:
-    """A body of that structure, often one that makes sense."""
-    if kind == "opaque":
-        return draw(st.binary(max_size=50))
-    if kind == "vring_addr":
-        at = USER_ADDRESS + draw(PAGES)
-        parts = {"descriptor": at, "available": at + draw(PAGES), "used": at + draw(PAGES)}
-        return encode_body(kind, {"index": draw(INDEXES), "flags": 0, "log": 0, **parts})
-    if kind == "mem_table":
-        table = draw(st.lists(regions(), max_size=3))
-        return encode_body(kind, {"num_regions": len(table), "padding": 0, "regions": table})
-    if kind == "single_region":
-        return encode_body(kind, {"padding": 0, "region": draw(regions())})
-    if kind == "config":
-        data = draw(st.binary(max_size=50))
-        return encode_body(kind, {"offset": draw(st.integers(0, 50)), "size": len(data), "flags": 0, "data": data})
-    if kind == "vring_state":
-        return encode_body(kind, {"index": draw(INDEXES), "num": draw(NUMBERS) & 0xFFFFFFFF})
-    if kind == "u64":
-        return encode_body(kind, {"value": draw(NUMBERS | st.just(ALL_FEATURES) | INDEXES)})
-    if kind == "inflight":
-        shape = {"num_queues": draw(st.integers(0, 4)), "queue_size": draw(st.sampled_from([0, 128, 2048]))}
-        return encode_body(kind, {"mmap_size": draw(NUMBERS), "mmap_offset": 0, **shape})
-    return bytes(8 if kind == "device_state" else 0)
+@st.composite
+def addresses(draw: st.DrawFn) -> dict[str, int]:
+    at = USER_ADDRESS + draw(PAGES)
+    parts = {"descriptor": at, "available": at + draw(PAGES), "used": at + draw(PAGES)}
+    return {"index": draw(INDEXES), "flags": 0, "log": 0, **parts}
+
+
+# Fields of each structure, often ones that make sense.
+FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "vring_addr": addresses(),
+    "mem_table": st.lists(regions(), max_size=3).map(
+        lambda table: {"num_regions": len(table), "padding": 0, "regions": table}
+    ),
+    "single_region": st.fixed_dictionaries({"padding": st.just(0), "region": regions()}),
+    "config": st.tuples(st.integers(0, 50), st.binary(max_size=50)).map(
+        lambda drawn: {"offset": drawn[0], "size": len(drawn[1]), "flags": 0, "data": drawn[1]}
+    ),
+    "vring_state": st.fixed_dictionaries({"index": INDEXES, "num": NUMBERS.map(lambda number: number & 0xFFFFFFFF)}),
+    "u64": st.fixed_dictionaries({"value": NUMBERS | st.just(ALL_FEATURES) | INDEXES}),
+    "inflight": st.fixed_dictionaries(
+        {
+            "mmap_size": NUMBERS,
+            "mmap_offset": st.just(0),
+            "num_queues": st.integers(0, 4),
+            "queue_size": st.sampled_from([0, 128, 2048]),
+        }
+    ),
+}
+
+
+def bodies(kind: str) -> st.SearchStrategy[bytes]:
+    if kind in FIELDS:
+        return FIELDS[kind].map(lambda fields: encode_body(kind, fields))
+    return st.binary(max_size=50) if kind == "opaque" else st.just(b"")
 
 
 class Histories(RuleBasedStateMachine):
@@ -79,16 +89,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), name=NAMES, need_reply=st.booleans(), right_fds=st.booleans())
     def message(self, data: st.DataObject, name: str, need_reply: bool, right_fds: bool) -> None:
-        row = next(row for row in MESSAGES if row.name == name)
-
-        @st.composite
-        def drawn(draw: st.DrawFn) -> tuple[bytes, int]:
-            content = body(draw, row.body)
-            if name == "SET_MEM_TABLE" and right_fds:
-                return content, (len(content) - 8) // 32
-            return content, row.fds[1] if right_fds else draw(st.integers(0, 9))
-
-        content, count = data.draw(drawn())
+        row = BY_NAME[name]
+        content = data.draw(bodies(row.body))
+        if not right_fds:
+            count = data.draw(st.integers(0, 9))
+        elif name == "SET_MEM_TABLE":
+            count = (len(content) - 8) // 32
+        else:
+            count = row.fds[1]
         self.check(row.code, need_reply, self.player.raw(row.code, content, self.new_fds(count), need_reply))
 
     @rule(code=st.integers(0, 50), content=st.binary(max_size=80), count=st.integers(0, 3))
@@ -105,9 +113,9 @@ class Histories(RuleBasedStateMachine):
         if not player.session.records["region"]:
             player.send("SET_MEM_TABLE", num_regions=1, padding=0, regions=[player.region()], fds=self.new_fds(1))
         at = USER_ADDRESS + index * 0x10000
-        addresses = {"descriptor": at, "available": at + 0x4000, "used": at + 0x8000}
+        parts: dict[str, Any] = {"descriptor": at, "available": at + 0x4000, "used": at + 0x8000, "flags": 0, "log": 0}
         player.send("SET_VRING_NUM", index=index, num=128)
-        player.send("SET_VRING_ADDR", index=index, flags=0, log=0, **addresses)
+        player.send("SET_VRING_ADDR", index=index, **parts)
         player.send("SET_VRING_KICK", value=index, fds=self.new_fds(1))
         player.send("SET_VRING_ENABLE", index=index, num=1)
 
@@ -119,6 +127,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.player.served)
     @rule(data=st.data())
     def guest_breaks_a_vring(self, data: st.DataObject) -> None:
+        self.player.fail.clear()
         index = data.draw(st.sampled_from(sorted(self.player.served)))
         self.player.run(self.player.session.broken(index))
         assert index not in self.player.served
