@@ -5,6 +5,7 @@ import logging
 import logging.handlers
 import os
 import resource
+import socket
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -64,12 +65,8 @@ def set_up_logging(options: Options) -> None:
     """Standard error, or syslog. Raises OperatorError without a syslog to talk to."""
     handler: logging.Handler
     if options.syslog:
-        try:
-            handler = logging.handlers.SysLogHandler(str(SYSLOG_SOCKET), facility="daemon")
-        except OSError as error:
-            raise OperatorError(
-                "--syslog", f"{SYSLOG_SOCKET}: {error.strerror}; start a syslog or leave it out", Exit.USAGE
-            ) from error
+        _check_syslog()
+        handler = logging.handlers.SysLogHandler(str(SYSLOG_SOCKET), facility="daemon")
         handler.setFormatter(logging.Formatter("steadfsd[%(process)d]: %(message)s"))
     else:
         handler = logging.StreamHandler()
@@ -78,6 +75,16 @@ def set_up_logging(options: Options) -> None:
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(_LEVELS[options.log_level])
+
+
+def _check_syslog() -> None:
+    """The library's handler says nothing when nobody listens."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(SYSLOG_SOCKET))
+        except OSError as error:
+            problem = f"{SYSLOG_SOCKET}: {error.strerror}; start a syslog or leave it out"
+            raise OperatorError("--syslog", problem, Exit.USAGE) from error
 
 
 def check_shared_dir(path: Path) -> None:

@@ -6,6 +6,7 @@ One object for the whole life of a worker; single-threaded, as the engine wants 
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -119,11 +120,11 @@ class Control:
             case do.RemoveMemory(region):
                 return engine.remove_region(region.guest_address, region.user_address, region.size)
             case do.SetKick(index, fd):
-                return engine.set_kick(index, fd)
+                return engine.set_kick(index, _signal_fd(fd))
             case do.SetCall(index, fd):
-                return engine.set_call(index, fd)
+                return engine.set_call(index, _signal_fd(fd))
             case do.SetErr(index, fd):
-                return engine.set_err(index, fd)
+                return engine.set_err(index, _signal_fd(fd))
             case do.MakeInflight(size):
                 return _inflight_file(size)
             case do.SetInflight(fd, size, offset, queues, queue_size):
@@ -168,6 +169,13 @@ class Control:
 
 def _region(region: do.MemoryRegion) -> Region:
     return Region(region.guest_address, region.size, region.user_address, region.mmap_offset, region.fd)
+
+
+def _signal_fd(fd: int | None) -> int | None:
+    """An eventfd, or the pipe that User-Mode Linux takes for one; a file is always readable, and a thread would spin."""
+    if fd is not None and stat.S_IFMT(os.fstat(fd).st_mode) not in (0, stat.S_IFIFO, stat.S_IFSOCK):
+        raise PeerError("a descriptor that is no eventfd")
+    return fd
 
 
 def _inflight_file(size: int) -> int:

@@ -1,6 +1,5 @@
 """Messages about the connection: features, ownership, status, config space, in-flight region, resets."""
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,6 @@ CONFIG_FLAG_MIGRATION = 1  # vhost-user.rst, Virtio device config space
 INFLIGHT_HEADER_BYTES = 16
 INFLIGHT_ENTRY_BYTES = 16
 INFLIGHT_ALIGN_BYTES = 64
-_INFLIGHT_PADDING = struct.pack("=I", 0)
 
 NOTHING_INFLIGHT = {
     "inflight_fd": NO_FD, "inflight_size": 0, "inflight_offset": 0, "inflight_queues": 0, "inflight_queue_size": 0,
@@ -159,7 +157,7 @@ def _get_inflight_fd(draft: Draft, offer: Offer, body: Body, fds: Sequence[int])
 
 def _inflight_reply(fields: Body) -> OwnReply:
     def reply(_records: Records, results: Sequence[Any]) -> tuple[bytes, tuple[int, ...]]:
-        return encode_body("inflight", fields) + _INFLIGHT_PADDING, (int(results[0]),)
+        return encode_body("inflight", fields), (int(results[0]),)
 
     return reply
 

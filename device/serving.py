@@ -21,6 +21,8 @@ AVAILABLE_BYTES = 2
 USED_BYTES = 8
 RING_HEADER_BYTES = 6
 
+INFLIGHT_FIELDS = ("inflight_fd", "inflight_size", "inflight_offset", "inflight_queues", "inflight_queue_size")
+
 _SETTERS = (("kick_fd", SetKick), ("call_fd", SetCall), ("err_fd", SetErr))
 
 
@@ -58,7 +60,7 @@ def served(records: Records) -> dict[int, StartVring]:
 def to_pause(before: Records, after: Records) -> list[int]:
     """The served vrings that may not go on as they are while `before` becomes `after`."""
     old, new = served(before), served(after)
-    if before["region"] != after["region"]:
+    if before["region"] != after["region"] or _inflight(before) != _inflight(after):
         return sorted(old)
     return [index for index in sorted(old) if index not in new or _differs(old[index], new[index])]
 
@@ -73,6 +75,12 @@ def changes(before: Records, after: Records) -> list[Action]:
             if old[field] != new[field]:
                 actions.append(setter(index, None if new[field] == NO_FD else new[field]))
     return actions
+
+
+def _inflight(records: Records) -> tuple[int, ...]:
+    """The in-flight region, which the engine changes only while nothing is in flight."""
+    connection = records["connection"].get(0)
+    return () if connection is None else tuple(connection[field] for field in INFLIGHT_FIELDS)
 
 
 def _memory_changes(old: dict[int, Record], new: dict[int, Record]) -> list[Action]:

@@ -222,7 +222,7 @@ class Session:
             # Who asks a number that we offer but was not negotiated learns that there is none.
             "u64": _NACK if row is not None and row.refused else _ACK,
             "config": b"",
-            "inflight_fd": _ZERO_INFLIGHT,
+            "inflight_fd": _ZERO_INFLIGHT[: len(frame.body)],
             "shmem_config": _ZERO_SHMEM_CONFIG,
         }
         return Reply(wire.encode_reply(frame.code, bodies[kind]), refused=why)

@@ -1,7 +1,7 @@
 """Frames of vhost-user: header and bodies to plain values and back. Pure; vhost-user.rst, "Message Specification".
 
-Bodies come from `specs.vhost_structs` as dicts of integers; what follows a structure (memory regions, config bytes)
-is under `regions`, `region` or `data`.
+Bodies come from `specs.vhost_structs` as dicts of integers; what follows a structure (memory regions, config bytes,
+padding) is under `regions`, `region`, `data` or `padding_bytes`.
 """
 
 import struct
@@ -106,13 +106,15 @@ def decode_body(kind: str, body: bytes) -> Body:
         if fields["size"] > CONFIG_BYTES_MAX or len(rest) != fields["size"]:
             raise BodyError(f"{len(rest)} bytes of config where {fields['size']} are announced")
         fields["data"] = rest
-    elif rest and not (kind == "inflight" and len(rest) == INFLIGHT_PADDING_BYTES):
+    elif kind == "inflight" and len(rest) in (0, INFLIGHT_PADDING_BYTES):
+        fields["padding_bytes"] = len(rest)
+    elif rest:
         raise BodyError(f"{len(body)} bytes where {kind} has {layout.struct.size}")
     return fields
 
 
 def encode_body(kind: str, fields: Body) -> bytes:
-    """The inverse of decode_body (without padding); for replies, and for whoever plays the front-end."""
+    """The inverse of decode_body (but for a table's padding); for replies, and for whoever plays the front-end."""
     head = _LAYOUTS[kind].pack(fields)
     if kind == "mem_table":
         return head + b"".join(_REGION.pack(region) for region in fields["regions"])
@@ -120,7 +122,7 @@ def encode_body(kind: str, fields: Body) -> bytes:
         return head + _REGION.pack(fields["region"])
     if kind == "config":
         return head + bytes(fields["data"])
-    return head
+    return head + bytes(fields.get("padding_bytes", 0))
 
 
 def encode_reply(code: int, body: bytes) -> bytes:

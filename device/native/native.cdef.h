@@ -177,4 +177,6 @@ uint64_t inflight_queue_bytes(uint16_t num);
 uint64_t slots_bytes(uint32_t queues, uint32_t slots_per_queue);
 void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t generation);
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
+struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head);
+uint16_t slot_attempted_again(struct slot *slot);
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);

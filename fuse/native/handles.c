@@ -74,12 +74,11 @@ static void fill(struct handle *h, const struct handle_info *info, int fs_class)
     h->dir_at = -1;
 }
 
-int handle_add(struct handles *t, const struct handle_info *info)
+int handle_add(struct handles *t, const struct handle_info *info, int fs_class)
 {
     if (info->fd < 0 || info->kind > HANDLE_DIR)
         return -EINVAL;
-    int fs_class = fs_class_of(info->fd);
-    if (fs_class < 0)
+    if (fs_class < 0 && (fs_class = fs_class_of(info->fd)) < 0)
         return fs_class;
     pthread_mutex_lock(&t->slab_lock);
     uint32_t slot = slab_take(&t->slab);

@@ -78,9 +78,9 @@ int handles_make(struct handles *t, uint32_t handles_max);
 /* No thread may pin or hold a pin any more. Closes every descriptor of the table. */
 void handles_free(struct handles *t);
 
-/* Adds a handle (traffic counts of info are its start values) and takes info->fd over on success.
- * 0, -EEXIST, -EINVAL, -ENOSPC at handles_max, -ENOMEM, or the error of fstatfs. */
-int handle_add(struct handles *t, const struct handle_info *info);
+/* Adds a handle (traffic counts of info are its start values) and takes info->fd over on success. fs_class: of its
+ * inode, or < 0 when that is not known. 0, -EEXIST, -EINVAL, -ENOSPC at handles_max, -ENOMEM, or fstatfs' error. */
+int handle_add(struct handles *t, const struct handle_info *info, int fs_class);
 /* Fills *last with the record as it was. 0 or -ENOENT. The descriptor is closed when the deletion is committed
  * (handles_settle) and no one pins it any more. */
 int handle_delete(struct handles *t, uint64_t fh, struct handle_info *last);

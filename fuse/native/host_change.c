@@ -22,19 +22,27 @@ static int result(int rc)
     return rc < 0 ? -errno : rc;
 }
 
-int host_reopen(struct host *h, int path_fd, int flags)
+/* S_IFMT bits, from the pin where there is one: a file's type never changes. */
+static int file_type(const struct host *h, int path_fd)
 {
+    for (uint32_t i = 0; i < h->inode_pins_n; i++)
+        if (h->inode_pins[i].fd == path_fd)
+            return (int)h->inode_pins[i].mode;
     struct stat st;
     int rc = fast_fstat(path_fd, &st);
-    if (rc < 0)
-        return rc;
-    int only_dir = 0;
-    if (S_ISDIR(st.st_mode))
-        only_dir = O_DIRECTORY;
-    else if (S_ISLNK(st.st_mode))
+    return rc < 0 ? rc : (int)(st.st_mode & S_IFMT);
+}
+
+int host_reopen(struct host *h, int path_fd, int flags)
+{
+    int type = file_type(h, path_fd);
+    if (type < 0)
+        return type;
+    if (type == S_IFLNK)
         return -ELOOP;
-    else if (!S_ISREG(st.st_mode))
+    if (type != S_IFREG && type != S_IFDIR)
         return -ENXIO;
+    int only_dir = type == S_IFDIR ? O_DIRECTORY : 0;
     struct fd_name name = fd_name(path_fd);
     return result(openat(h->proc_fd, name.text, (flags & OPEN_FLAGS) | only_dir | O_CLOEXEC | O_NOCTTY));
 }

@@ -274,6 +274,16 @@ int inode_get(struct inodes *t, uint64_t nodeid, struct inode_info *info)
     return slot == INDEX_NONE ? -ENOENT : 0;
 }
 
+int inode_class(struct inodes *t, uint64_t nodeid)
+{
+    struct inode_shard *shard = inode_shard(t, nodeid);
+    pthread_mutex_lock(&shard->lock);
+    uint32_t slot = inode_lookup(t, shard, nodeid);
+    int fs_class = slot == INDEX_NONE ? -ENOENT : (int)class_in(inode_at(t, slot)->flags);
+    pthread_mutex_unlock(&shard->lock);
+    return fs_class;
+}
+
 uint32_t inode_list(struct inodes *t, uint32_t *cursor, struct inode_info *infos, uint32_t max)
 {
     uint32_t n = 0;

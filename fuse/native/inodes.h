@@ -104,6 +104,8 @@ int64_t inode_nlookup_add(struct inodes *t, uint64_t nodeid, int64_t n);
 uint64_t inode_find(struct inodes *t, const struct identity *id);
 /* 0 or -ENOENT. */
 int inode_get(struct inodes *t, uint64_t nodeid, struct inode_info *info);
+/* enum fs_class of its file system, or -ENOENT. */
+int inode_class(struct inodes *t, uint64_t nodeid);
 /* Fills up to max records beginning at *cursor (start with 0) and moves it; returns how many, 0 at the end. */
 uint32_t inode_list(struct inodes *t, uint32_t *cursor, struct inode_info *infos, uint32_t max);
 void inodes_settle(struct inodes *t);

@@ -102,7 +102,7 @@ uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *i
 
 int table_handle_add(struct host *h, const struct handle_info *info)
 {
-    return handle_add(&h->handles, info);
+    return handle_add(&h->handles, info, inode_class(&h->inodes, info->nodeid));
 }
 
 int table_handle_delete(struct host *h, uint64_t fh, int kind, struct handle_info *last)

@@ -18,12 +18,14 @@ START_TIMEOUT_S = 20  # Python imports on a busy 2-core CI machine
 class DaemonKind:
     """How to start a daemon. ``argv`` words may contain {socket}, {shared} and {journal}.
 
-    ``request_queues`` is how many it serves; ``quirks`` names checks of our guest programs it is known to fail.
+    ``request_queues`` is how many it serves; ``fd_per_inode``: does every inode a guest knows cost it a descriptor;
+    ``quirks`` names checks of our guest programs it is known to fail.
     """
 
     name: str
     argv: tuple[str, ...]
     request_queues: int = 1
+    fd_per_inode: bool = False
     quirks: frozenset[str] = frozenset()
 
     def available(self) -> bool:
@@ -135,6 +137,30 @@ def listens(socket_path: pathlib.Path) -> bool:
     return False
 
 
+# Checks that both peers fail: no STATX, TMPFILE or IOCTL, and set-id clearing by open needs killpriv (off by default).
+PEER_QUIRKS = frozenset(
+    {
+        "statx tells the birth time",
+        "O_TMPFILE makes a file without a name",
+        "a nameless file is the creator's",
+        "FS_IOC_GETFLAGS of a file",
+        "FS_IOC_GETFLAGS of a directory",
+        "FS_IOC_FSGETXATTR of a file",
+        "O_TRUNC takes them",
+    }
+)
+# The C one knows nothing of supplementary groups, and keeps O_APPEND for good.
+PEER_C_QUIRKS = frozenset(
+    {
+        "O_APPEND taken away by fcntl",
+        "a directory is open to its group's further members",
+        "mkdir as a further member",
+        "rename as a further member",
+        "unlink as a further member",
+        "a member makes a set-gid program",
+    }
+)
+
 STEADFS = DaemonKind(
     "steadfsd",
     (
@@ -149,6 +175,8 @@ PEER_C = DaemonKind(
         "/usr/lib/qemu/virtiofsd",
         *("--socket-path={socket}", "-o", "source={shared}", "-o", "sandbox=chroot", "-o", "xattr"),
     ),
+    fd_per_inode=True,
+    quirks=PEER_QUIRKS | PEER_C_QUIRKS,
 )
 PEER_RUST = DaemonKind(
     "peer-rust",
@@ -156,6 +184,7 @@ PEER_RUST = DaemonKind(
         str(REPOSITORY / "tools" / "peer-rust-virtiofsd"),
         *("--socket-path={socket}", "--shared-dir={shared}", "--sandbox=none", "--seccomp=none", "--xattr"),
     ),
+    quirks=PEER_QUIRKS,
 )
 KINDS = {kind.name: kind for kind in (STEADFS, PEER_C, PEER_RUST)}
 

@@ -2,8 +2,8 @@
 
 import copy
 from hashlib import blake2b
-from random import Random
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from journal import Journal, Limits, encode

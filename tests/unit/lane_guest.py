@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fuse._native import ffi, lib
+
 from fuse.host import Host
 from fuse.wire import IN_HEADER, OUT_HEADER
 
@@ -38,7 +39,7 @@ class Verdict(RuntimeError):
 
 def cut(buffer: Any, size: int, pieces: list[int]) -> tuple[Any, int]:
     """An iovec array over `size` bytes of `buffer`: pieces of the given lengths, then the rest."""
-    lengths = []
+    lengths: list[int] = []
     for piece in pieces:
         lengths.append(min(piece, size - sum(lengths)))
     lengths.append(size - sum(lengths))

@@ -66,6 +66,8 @@ class Player:
             case do.RemoveMemory(region):
                 assert not self.served, "memory changes under a served vring"
                 del self.memory[region.guest_address]
+            case do.SetInflight():
+                assert not self.served, "the in-flight region changes under a served vring"
             case do.MakeInflight(size):
                 fd = os.memfd_create("test-inflight")
                 os.truncate(fd, size)

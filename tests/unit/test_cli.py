@@ -149,6 +149,7 @@ def test_log_level_says_what_is_logged(
 def test_without_a_syslog_the_option_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    serve_with(monkeypatch)
     monkeypatch.setattr(cli, "SYSLOG_SOCKET", tmp_path / "no-log")
     assert cli.main(arguments(tmp_path, "--syslog")) == Exit.USAGE
     assert "--syslog" in line_of(capsys)

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from fuse._native import lib
+
 from tests.unit.host_share import PLACES, Op, Share, shared
 
 USER, GROUP, OTHER_GROUP = 1234, 2345, 3456

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from fuse._native import lib
+
 from tests.unit.host_share import PLACES, Op, Share, shared
 
 NAME, OTHER = b"trusted.steadfs", b"trusted.steadfs2"

@@ -4,10 +4,10 @@ import errno
 from collections.abc import Iterator
 
 import pytest
+from fuse._native import ffi, lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse._native import ffi, lib
 from fuse.lane_table import lane_rows
 from fuse.settings import Settings
 from specs.opcodes import OPCODES

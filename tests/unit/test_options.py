@@ -1,5 +1,6 @@
 """The command line: virtiofsd's meanings and defaults, libvirt's spellings, one clear line for everything else."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -149,10 +150,8 @@ def test_a_tag_of_36_bytes_fits() -> None:
     st.lists(st.text(max_size=20) | st.sampled_from([row.name for row in ROWS] + ["-o", "-d", "=", ","]), max_size=6)
 )
 def test_no_command_line_brings_anything_but_options_or_one_error(arguments: list[str]) -> None:
-    try:
-        parse(arguments)
-    except OperatorError as error:
-        assert error.exit_code == Exit.USAGE
+    with contextlib.suppress(OperatorError):
+        assert isinstance(parse(arguments), Options)
 
 
 def test_help_names_every_option_and_exit_code() -> None:

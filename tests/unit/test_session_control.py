@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +144,18 @@ def test_trouble_of_the_engine_is_the_peers_refusal_but_a_bug_is_not() -> None:
     bench.control.disconnect("")
 
 
+def test_a_file_is_no_eventfd(tmp_path: Path) -> None:
+    bench = Bench()
+    bench.boot()
+    for name in ("SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"):
+        fd = os.open(tmp_path, os.O_RDONLY)
+        assert bench.send(name, value=1, fds=[fd]).refused == "a descriptor that is no eventfd"
+    reading, writing = os.pipe()
+    assert bench.send("SET_VRING_CALL", value=1, fds=[writing]).refused is None
+    os.close(reading)
+    bench.control.disconnect("")
+
+
 def test_a_journal_that_can_not_be_written_is_not_taken_for_the_peers_fault() -> None:
     bench = Bench()
     bench.boot()
@@ -212,7 +225,8 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
         thread.start()
         served = 0
         while served < 4:
-            for received in channel.messages():
+            received = channel.receive()
+            if received is not None:
                 served += 1
                 reply = bench.control.handle(received.frame, received.fds)
                 if reply.frame is not None:
@@ -220,6 +234,6 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
                 for fd in reply.fds:
                     os.close(fd)
         thread.join()
-    assert [len(reply) for reply in replies] == [20, 36]
+    assert [len(reply) for reply in replies] == [20, 32]
     assert not bench.control.session.refusals
     bench.control.disconnect("")

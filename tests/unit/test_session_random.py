@@ -60,7 +60,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "u64": st.fixed_dictionaries({"value": NUMBERS | st.just(ALL_FEATURES) | INDEXES}),
     "inflight": st.fixed_dictionaries(
         {
-            "mmap_size": NUMBERS,
+            "mmap_size": NUMBERS | st.just(1 << 20),
             "mmap_offset": st.just(0),
             "num_queues": st.integers(0, 4),
             "queue_size": st.sampled_from([0, 128, 2048]),

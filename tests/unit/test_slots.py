@@ -1,10 +1,12 @@
 """The slots file and the in-flight region: what they say at each step, and that nonsense in them is told from sense."""
 
+import mmap
 import os
 import struct
 from pathlib import Path
 
 import pytest
+from device._native import ffi, lib
 
 from device import slots
 from device.engine import Engine
@@ -137,6 +139,23 @@ def test_slots_survive_the_engine_and_a_setup_that_keeps_them(tmp_path: Path) ->
         assert sound(slots_fd) == {}
         assert inflight_entry(inflight_fd, 1, 4)[0] == 0
         second.close()
+
+
+def test_a_further_attempt_begins_at_popped_and_is_counted_without_end(tmp_path: Path) -> None:
+    with Rig() as rig:
+        slots_fd, _ = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        queue.send(queue.chain(2, request(STATE, 5)))
+        take(rig.engine, 1)
+        rig.engine.executing(0, (1, 2, 3))
+        with mmap.mmap(slots_fd, 0) as view, ffi.from_buffer(view) as buffer:
+            slot = lib.slots_at(buffer, 1024, 1, 2)
+            assert [lib.slot_attempted_again(slot) for _ in range(3)] == [1, 2, 3]
+            rig.engine.executing(0, (1, 2, 3))
+            assert (sound(slots_fd)[2].phase, sound(slots_fd)[2].attempts) == ("executing", 3)
+            for _ in range(0xFFFF):
+                lib.slot_attempted_again(slot)
+        assert (sound(slots_fd)[2].phase, sound(slots_fd)[2].attempts) == ("popped", 0xFFFF)
 
 
 @pytest.mark.parametrize("bit", [0, 9, 17, 40, 63, 69, 191, 192, 287, 289, 306, 320, 704, 736])

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ def share_by_fd() -> Iterator[Share]:
         yield made
 
 
-def record(nodeid: int, **values: int | bytes) -> InodeRecord:
+def record(nodeid: int, **values: Any) -> InodeRecord:
     base = InodeRecord(nodeid, 1, 5, nodeid * 3, 9, 0o100000, -1, 1, b"\1" * 12)
     return base._replace(**values)
 

@@ -17,7 +17,7 @@ def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """tests/native/file_race.c with the file layer, built with a sanitizer."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     assert compiler is not None, "needs a C compiler: make setup"
-    out = tmp_path_factory.mktemp("file_race") / request.param.replace(",", "_")
+    out = tmp_path_factory.mktemp("file_race") / str(request.param).replace(",", "_")
     sources = [ROOT / "tests" / "native" / "file_race.c", *sorted((ROOT / "fuse" / "native").glob("*.c"))]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", f"-fsanitize={request.param}", "-fno-sanitize-recover=all"]
     warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]

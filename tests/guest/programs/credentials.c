@@ -39,6 +39,13 @@ static int mode_is(const char *path, mode_t mode)
     return (status_of(path).st_mode & 07777) == mode;
 }
 
+/* Asked anew: a guest keeps a mode it knows over an open that truncates (Linux: only size and times are invalidated). */
+static int mode_is_by_now(const char *path, mode_t mode)
+{
+    struct statx found = {0};
+    return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &found) == 0 && (found.stx_mode & 07777) == mode;
+}
+
 static void make_things(void)
 {
     umask(027);
@@ -125,7 +132,7 @@ static void lose_bits(void)
     close(fd);
     EXPECT("a truncate takes them", truncate("bits/truncate", 1) == 0 && mode_is("bits/truncate", 0777));
     fd = open("bits/trunc", O_WRONLY | O_TRUNC);
-    EXPECT("O_TRUNC takes them", fd >= 0 && mode_is("bits/trunc", 0777));
+    EXPECT("O_TRUNC takes them", fd >= 0 && mode_is_by_now("bits/trunc", 0777));
     close(fd);
     fd = open("bits/fallocate", O_WRONLY);
     EXPECT("fallocate takes them", fd >= 0 && fallocate(fd, 0, 0, 100) == 0 && mode_is("bits/fallocate", 0777));

@@ -1,0 +1,55 @@
+"""fio writes and verifies from inside the guest, and the host verifies the same files."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.guest.conftest import GuestAndShare
+
+FIO_TIMEOUT_S = 180
+SIZE = "12M"
+JOBS = {
+    "buffered": "--rw=randwrite --bs=1k-64k --ioengine=psync --end_fsync=1",
+    "direct": "--rw=randwrite --bs=4k-256k --blockalign=4k --ioengine=psync --direct=1",
+    "mapped": "--rw=randwrite --bs=4k --ioengine=mmap --end_fsync=1",
+}
+
+
+def install_fio(directory: pathlib.Path) -> str:
+    """Put the host's fio with its libraries into the share; returns the guest's command (the libraries come by virtiofs too)."""
+    fio = shutil.which("fio")
+    assert fio is not None, "no fio on this host; run: make setup"
+    directory.mkdir()
+    shutil.copy(fio, directory / "fio")
+    listed = subprocess.run(["ldd", fio], capture_output=True, text=True, check=True, timeout=30).stdout
+    loader = ""
+    for path in re.findall(r"(/\S+) \(0x", listed):
+        shutil.copy(path, directory / pathlib.Path(path).name)
+        if "/ld-linux" in path:
+            loader = pathlib.Path(path).name
+    where = f"/mnt/{directory.name}"
+    return f"{where}/{loader} --library-path {where} {where}/fio"
+
+
+@pytest.fixture(scope="module")
+def fio(mounted: GuestAndShare) -> str:
+    """The guest's fio command; running it maps some sixty libraries from the share."""
+    command = install_fio(mounted.share / "fio")
+    assert mounted.guest.run(f"{command} --version", FIO_TIMEOUT_S).text.startswith("fio-")
+    return command
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_what_fio_wrote_is_what_guest_and_host_read(name: str, fio: str, mounted: GuestAndShare) -> None:
+    job = f"--name={name} --size={SIZE} {JOBS[name]} --verify=crc32c --thread --randseed=7 --group_reporting"
+    done = mounted.guest.run(f"cd /tmp && {fio} --directory=/mnt {job} --do_verify=1 --verify_fatal=1", FIO_TIMEOUT_S)
+    assert b"err= 0" in done.stdout
+
+    again = job.replace("--direct=1", "").replace("--ioengine=mmap", "--ioengine=psync")
+    command = ["fio", f"--directory={mounted.share}", *again.split(), "--verify_only", "--aux-path=/tmp"]
+    host = subprocess.run(command, capture_output=True, timeout=FIO_TIMEOUT_S, check=False)
+    assert host.returncode == 0, host.stdout + host.stderr
+    mounted.guest.run(f"rm /mnt/{name}.0.0")
