@@ -172,7 +172,7 @@ def _region(region: do.MemoryRegion) -> Region:
 
 
 def _signal_fd(fd: int | None) -> int | None:
-    """An eventfd, or the pipe that User-Mode Linux takes for one; a file is always readable, and a thread would spin."""
+    """An eventfd, or the pipe that User-Mode Linux uses as one; a file is always readable: a thread would spin."""
     if fd is not None and stat.S_IFMT(os.fstat(fd).st_mode) not in (0, stat.S_IFIFO, stat.S_IFSOCK):
         raise PeerError("a descriptor that is no eventfd")
     return fd

@@ -230,13 +230,12 @@ class Engine:
 
     def message(self, i: int) -> bytes:
         """The private copy of requests[i]'s first bytes, in header included (the field `in`, a keyword of Python's)."""
-        request = self.requests[i]
-        return bytes(ffi.buffer(getattr(request, "in"), request.in_len))
+        return whole(self.requests[i])
 
     def reply(self, i: int, message: bytes | bytearray | memoryview) -> None:
         """Stages a whole reply, out header first, in guest memory; publishes nothing. Empty: no reply (FORGET)."""
-        whole = message if isinstance(message, bytes) else ffi.from_buffer(message)
-        code = lib.engine_reply(self.requests[i], whole, len(message))
+        sent = message if isinstance(message, bytes) else ffi.from_buffer(message)
+        code = lib.engine_reply(self.requests[i], sent, len(message))
         if code < 0:
             _check(code, "reply")
 
@@ -251,6 +250,18 @@ class Engine:
     def executed(self, i: int, error: int, length: int = 0) -> None:
         """Slot step, right after the system call: positive errno (0 = success) and length of the result."""
         _check(lib.engine_executed(self.requests[i], error, length), "executed")
+
+    def begin(self, request: Any) -> None:
+        """`executing` without a witness, for a request of `requests`."""
+        code = lib.engine_executing(request, ffi.NULL, 0)
+        if code < 0:
+            _check(code, "begin")
+
+    def answer(self, request: Any, error: int, message: bytes) -> None:
+        """`executed` and `reply` of a request of `requests`."""
+        code = lib.engine_answer(request, error, message, len(message))
+        if code < 0:
+            _check(code, "answer")
 
     def committed(self, count: int) -> None:
         """Slot step of requests[0:count], after the journal's commit."""
@@ -267,6 +278,11 @@ class Engine:
         out = ffi.new("struct vring_counters *")
         _check(lib.engine_counters(self._engine, queue, out), f"counters of vring {queue}")
         return {name: getattr(out, name) for name, _ in ffi.typeof(out[0]).fields}
+
+
+def whole(request: Any) -> bytes:
+    """The private copy of a stateful request, in header first (the field `in` is a keyword of Python's)."""
+    return bytes(ffi.buffer(getattr(request, "in"), request.in_len))
 
 
 def _fill(spec: Any, region: Region) -> None:

@@ -7,10 +7,9 @@ in by the composition root: this module knows the engine, and of the journal and
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from device._native import ffi
-from device.engine import Engine
+from device.engine import Engine, whole
 from specs.limits import LIMITS
 
 logger = logging.getLogger("steadfs.lane")
@@ -25,7 +24,7 @@ BATCHES_PER_CALL_MAX = 64
 class Executes(Protocol):
     """What runs a request: (whole request, most bytes of a reply) -> (errno, message; empty: none)."""
 
-    def __call__(self, data: Any, reply_max: int, /) -> tuple[int, bytes]: ...
+    def __call__(self, data: bytes, reply_max: int, /) -> tuple[int, bytes]: ...
 
 
 class StateLane:
@@ -77,11 +76,9 @@ class StateLane:
         execute = self._execute
         for i in range(count):
             request = requests[i]
-            engine.executing(i)
-            length = request.in_len
-            error, message = execute(ffi.buffer(getattr(request, "in"), length), request.dst_len)
-            engine.executed(i, error, len(message))
-            engine.reply(i, message)
+            engine.begin(request)
+            error, message = execute(whole(request), request.dst_len)
+            engine.answer(request, error, message)
         self.commit_or_hold(count)
         engine.committed(count)
         engine.publish(count)

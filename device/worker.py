@@ -15,7 +15,8 @@ from typing import Any
 
 from device import slots
 from device.channel import Channel, Disconnected
-from device.control import Control, Host as ControlHost
+from device.control import Control
+from device.control import Host as ControlHost
 from device.engine import Engine
 from device.errors import CallerError
 from device.exits import Exit

@@ -9,6 +9,7 @@ until it hands it to a table (see `fuse.host_tables`).
 
 import errno
 import os
+import resource
 from typing import Any
 
 from fuse._native import ffi, lib
@@ -23,8 +24,18 @@ ROOT_NODEID = 1
 _SCAN_ENTRIES_MAX = 1024
 """More names than this don't come with one READDIRPLUS; the guest asks again. 700 bytes each."""
 _READLINK_BYTES_MAX = 4097
+_CACHE_MIN_FDS = 64
+"""More than all threads pin at a time."""
 _FLAGS_BYTES, _FSXATTR_BYTES = 4, 28
 _KEEP_NOTHING, _KEEP_DAC_OVERRIDE = 0, 1
+
+
+def _cache_max_fds() -> int:
+    """A quarter of the descriptors that this process may open, so that a guest's open files find room."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return LIMIT["inode_fd_cache_max_fds"]
+    return max(_CACHE_MIN_FDS, min(LIMIT["inode_fd_cache_max_fds"], (soft - LIMIT["fds_reserved"]) // 4))
 
 
 class Host(HostTables):
@@ -38,7 +49,7 @@ class Host(HostTables):
     def __init__(self, share_fd: int, settings: Settings, proc_fd: int = -1) -> None:
         if proc_fd < 0:
             proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        native = lib.host_new(proc_fd, LIMIT["inodes_max"], settings.handles_max, LIMIT["inode_fd_cache_max_fds"])
+        native = lib.host_new(proc_fd, LIMIT["inodes_max"], settings.handles_max, _cache_max_fds())
         if native == ffi.NULL:
             raise MemoryError("no memory for the tables of inodes and handles")
         super().__init__(native, settings.handles == "mandatory")

@@ -9,8 +9,8 @@ from binascii import b2a_base64
 from collections.abc import Callable
 from typing import Any
 
-from fuse.negotiate import Offer
 from fuse.host import Host
+from fuse.negotiate import Offer
 from fuse.record import finished, inode_put, inode_record_text, mount_put
 from fuse.settings import LIMIT
 from fuse.state import ABSENT_SESSION, FileState

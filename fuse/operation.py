@@ -6,7 +6,8 @@ from typing import Any
 class Operation:
     """Registers of a plan (see `specs.primitives`), and `records`, the transitions that it has caused so far.
 
-    Made once and reused: `begin` resets it. Descriptors: `node`, `dir`, `newdir`, `old` and `handle` belong to the
+    Made once and reused. What a step reads was written by a step before it in the same plan (`machine.plans` checks
+    that), so little has to be reset. Descriptors: `node`, `dir`, `newdir`, `old` and `handle` belong to the
     tables and are pinned until `Host.let_go`; `file` belongs to the operation until a step hands it over.
     """
 
@@ -30,8 +31,8 @@ class Operation:
         "nodeid",
         "offer",
         "old",
-        "op",
         "pid",
+        "ready",
         "records",
         "reply",
         "reply_max",
@@ -40,7 +41,7 @@ class Operation:
         "unique",
     )
 
-    op: str
+    ready: Any
     unique: int
     nodeid: int
     uid: int
@@ -70,16 +71,4 @@ class Operation:
 
     def __init__(self) -> None:
         self.records = []
-
-    def begin(self, op: str, header: tuple[int, ...], reply_max: int) -> None:
-        """Takes the header of a request (fuse_in_header without its length and opcode)."""
-        self.op = op
-        _, _, self.unique, self.nodeid, self.uid, self.gid, self.pid, _, _ = header
-        self.reply_max = reply_max
-        self.args = ()
-        self.name = self.name2 = self.data = self.tail = self.reply = self.attr = b""
-        self.records.clear()
-        self.caller = self.made = False
-        self.node = self.dir = self.newdir = self.old = self.handle = self.file = -1
-        self.fh = 0
-        self.entries = self.offer = None
+        self.caller = False

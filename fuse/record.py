@@ -6,31 +6,9 @@ holds this for every kind.
 """
 
 from binascii import b2a_base64
-from collections.abc import Iterable
-from json.encoder import encode_basestring_ascii as _quote
 from typing import Any
 
 from fuse.host import FILE, HandleRecord, InodeRecord
-
-
-def name_text(name: bytes) -> str:
-    """A file name as JSON: a string when it is UTF-8, else an object with its bytes in hexadecimal."""
-    try:
-        return _quote(name.decode())
-    except UnicodeDecodeError:
-        return f'{{"hex":"{name.hex()}"}}'
-
-
-def request_text(  # noqa: PLR0917
-    op: str, unique: int, node: int, uid: int, gid: int, pid: int, args: Iterable[int], name: bytes, name2: bytes
-) -> str:
-    """Who asked for what: the header, the numbers of the structure in its order, the names."""
-    head = f'{{"args":[{",".join(map(str, args))}],"gid":{gid},'
-    if name:
-        head += f'"name":{name_text(name)},'
-        if name2:
-            head += f'"name2":{name_text(name2)},'
-    return f'{head}"node":{node},"op":"{op}","pid":{pid},"uid":{uid},"unique":{unique}}}'
 
 
 def finished(text: str, reply: bytes) -> str:

@@ -39,7 +39,8 @@ def check(table: Table) -> dict[tuple[str, str], Verdict]:
     if table.absent not in table.states:
         raise SpecError(f"{table.name}: the absent state {table.absent!r} is not one of its states")
     verdicts: dict[tuple[str, str], Verdict] = {}
-    for line in (*table.rows, *table.refusals):
+    lines: tuple[Row | Refusal, ...] = (*table.rows, *table.refusals)
+    for line in lines:
         _known(table, "state", line.states, table.states)
         _known(table, "event", line.events, events)
         for state in line.states:

@@ -15,10 +15,10 @@ def machine_page(table: Table) -> str:
     lines = [f"# {table.name}", "", table.doc, "", f"Key: {table.key}. Source: {table.cite}.", "", "```mermaid"]
     lines += ["stateDiagram-v2", f"    [*] --> {table.absent}"]
     arrows: dict[tuple[str, str], list[str]] = {}
-    for (state, event), verdict in verdicts.items():
+    for (state, name), verdict in verdicts.items():
         if isinstance(verdict, Allowed) and (verdict.dest != state or verdict.effects):
-            arrows.setdefault((state, verdict.dest), []).append(event)
-    lines += [f"    {source} --> {dest}: {_events(events)}" for (source, dest), events in sorted(arrows.items())]
+            arrows.setdefault((state, verdict.dest), []).append(name)
+    lines += [f"    {source} --> {dest}: {_events(names)}" for (source, dest), names in sorted(arrows.items())]
     lines += ["```", "", "## Events", "", "| event | means |", "| --- | --- |"]
     lines += [f"| {event.name} | {_cell(event.means)} |" for event in table.events]
     lines += ["", "## Rows", "", "| state | event | leads to | effects |", "| --- | --- | --- | --- |"]

@@ -75,6 +75,8 @@ uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);
 int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes);
+/* engine_executed and engine_reply in one call: what the interpreter pays for is the calls. */
+int engine_answer(struct lane_request *r, int32_t error, const char *message, uint32_t bytes);
 int engine_committed(struct lane_request **batch, uint32_t n);
 int engine_publish(struct engine *e, struct lane_request **batch, uint32_t n);
 

@@ -71,6 +71,12 @@ int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes)
     return 0;
 }
 
+int engine_answer(struct lane_request *r, int32_t error, const char *message, uint32_t bytes)
+{
+    int rc = engine_executed(r, error, bytes);
+    return rc < 0 ? rc : engine_reply(r, message, bytes);
+}
+
 int engine_committed(struct lane_request **batch, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {

@@ -1,5 +1,6 @@
 """FORGET and BATCH_FORGET: lookup counts come back. Neither has a reply; what makes no sense is counted and dropped."""
 
+import errno
 from typing import Any
 
 from fuse.operation import Operation
@@ -7,6 +8,8 @@ from fuse.record import inode_forget, inode_forget_last
 from fuse.settings import LIMIT
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
 
+_COUNT_MAX = (1 << 63) - 1
+"""What the table of inodes counts with."""
 _FORGETS_MAX = LIMIT["forgets_max_per_request"]
 
 
@@ -14,18 +17,17 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
     """A guest that gives back more than it got loses the inode and nothing else."""
     if nlookup == 0 or nodeid == FUSE_ROOT_ID:
         return
-    count = x.host.nlookup(nodeid)
-    if count < 0:
+    left = x.host.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
+    if left > 0:
+        op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid))
+        return
+    if left == -errno.ENOENT:
         x.counts["forget of an unknown nodeid"] += 1
         return
-    if nlookup < count:
-        x.host.nlookup_add(nodeid, -nlookup)
-        x.record(op, inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid)
-        return
-    if nlookup > count:
+    if left < 0:
         x.counts["forget of more lookups than were given"] += 1
-    x.record(op, inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid)
-    x.host.inode_delete(nodeid)
+    if x.host.inode_delete(nodeid) == 0:
+        op.records.append((inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid))
 
 
 def forget_one(x: Any, op: Operation) -> int:

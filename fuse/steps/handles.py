@@ -9,6 +9,8 @@ from fuse.record import handle_delete, handle_put
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
 
 _FILE, _DIRECTORY = 0, 1
+_END = (("release", "file"), ("releasedir", "directory"))
+"""By kind: the event that ends a handle, and the state that it leaves."""
 
 
 def open_node(x: Any, op: Operation) -> int:
@@ -50,27 +52,28 @@ def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
     if error < 0:
         return -int(error)
     text = handle_put(fh, event, state, x.request_of(op), op.nodeid, op.args[0], op.file)
-    x.record(op, text, "handle", fh)
+    op.records.append((text, "handle", fh))
     op.fh = fh
     op.file = -1
     return 0
 
 
 def drop_file(x: Any, op: Operation) -> int:
-    return _drop(x, op, _FILE, "release", "file")
+    """args = fh, flags, release_flags, lock_owner."""
+    return drop(x, op, op.args[0], _FILE)
 
 
 def drop_directory(x: Any, op: Operation) -> int:
-    return _drop(x, op, _DIRECTORY, "releasedir", "directory")
+    return drop(x, op, op.args[0], _DIRECTORY)
 
 
-def _drop(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
-    """args = fh, flags, release_flags, lock_owner. Its traffic goes on record; its descriptor goes after the commit."""
-    fh = op.args[0]
+def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
+    """Its traffic goes on record; its descriptor goes after the commit."""
     traffic = x.host.handle_delete(fh, kind)
     if traffic is None:
         return errno.EBADF
-    x.record(op, handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh)
+    event, state = _END[kind]
+    op.records.append((handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh))
     return 0
 
 

@@ -3,15 +3,22 @@
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.wire import ATTR_OUT, ENTRY_OUT, FOPEN_DIRECT_IO, FOPEN_KEEP_CACHE, IOCTL_OUT, OPEN_OUT, OUT_HEADER
+from fuse.wire import (
+    ATTR_OUT,
+    ENTRY_OUT,
+    FOPEN_CACHE_DIR,
+    FOPEN_DIRECT_IO,
+    FOPEN_KEEP_CACHE,
+    IOCTL_OUT,
+    OPEN_OUT,
+    OUT_HEADER,
+)
 
 _EMPTY_BYTES = OUT_HEADER.size
 _ENTRY_BYTES = OUT_HEADER.size + ENTRY_OUT.size
 _ATTR_BYTES = OUT_HEADER.size + ATTR_OUT.size
 _OPEN_BYTES = OUT_HEADER.size + OPEN_OUT.size
 _CREATE_BYTES = OUT_HEADER.size + ENTRY_OUT.size + OPEN_OUT.size
-FOPEN_CACHE_DIR = 1 << 3
-_DIRECTORY_OPS = "OPENDIR"
 
 
 def reply_empty(x: Any, op: Operation) -> int:
@@ -33,7 +40,7 @@ def reply_attr(x: Any, op: Operation) -> int:
 def _open_flags(x: Any, op: Operation) -> int:
     """As virtiofsd: never caches nothing of files, always keeps all; metadata caches no file data."""
     cache = x.settings.cache
-    if op.op == _DIRECTORY_OPS:
+    if op.ready.name == "OPENDIR":
         return FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR if cache == "always" else 0
     if cache in {"never", "metadata"}:
         return FOPEN_DIRECT_IO

@@ -1,4 +1,4 @@
-"""A directory with a `Host` on it, on a file system in memory and on a disk, and shorthands of what the executor does."""
+"""A directory with a `Host` on it, in memory or on a disk, and shorthands of what the executor does."""
 
 import os
 import shutil

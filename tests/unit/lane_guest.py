@@ -73,6 +73,7 @@ class LaneGuest:
         nodeid: int,
         body: bytes,
         room: int = 4096,
+        *,
         src_cuts: list[int] | None = None,
         dst_cuts: list[int] | None = None,
         may_block: bool = False,
