@@ -20,3 +20,9 @@ lint: setup
 
 bench: setup
 	$(PYTHON) -m tests.bench
+
+# The pages that are made from the specs and the options; a test fails when they are stale.
+.PHONY: docs
+docs: setup
+	$(PYTHON) docs/generate.py
+	$(PYTHON) -m device.options > docs/options.md

@@ -3,6 +3,7 @@
 from pathlib import Path
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -80,3 +81,23 @@ TestHistories = Histories.TestCase
 TestHistories.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_fold_is_the_committed_state_throughout_a_long_history(seed: int) -> None:
+    random = Random(seed)
+    with make_directory() as name:
+        live = Live()
+        journal = live.open(Path(name), on_disk=True, limits=SMALL)
+        committed = live.snapshot()
+        for _ in range(600):
+            random_step(live, random)
+            if random.random() < 0.5:
+                journal.commit()
+                committed = live.snapshot()
+            if random.random() < 0.7:
+                journal.tidy()
+            if random.random() < 0.3:
+                assert load(journal._connection, ABSENT, Path(name)).records == committed
+        assert journal.checkpoint_seq > 400
+        journal.close()

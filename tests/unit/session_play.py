@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,3 +195,33 @@ def open_fds() -> Counter[str]:
         except FileNotFoundError:
             continue  # the descriptor of the listing itself
     return found
+
+
+def booted() -> Iterator[Player]:
+    """A booted device, for a fixture; nothing may be open afterwards that was not open before."""
+    before = open_fds()
+    player = Player()
+    player.boot()
+    yield player
+    if player.session.records["connection"]:
+        player.disconnect()
+    assert open_fds() == before
+
+
+def refused(player: Player, name: str, count: str, *, fds: int = 0, **fields: Any) -> Reply:
+    """Sends a message that must be refused, under the name `count`, with a nack, changing nothing."""
+    records, seen, counted = player.session.records, len(player.transitions), player.session.refusals[count]
+    opened = open_fds()
+    reply = player.send(name, fds=tuple(new_fd() for _ in range(fds)), need_reply=True, **fields)
+    assert reply.refused is not None
+    assert player.session.refusals[count] == counted + 1, player.session.refusals
+    assert player.session.records == records
+    assert len(player.transitions) == seen
+    assert open_fds() == opened
+    return reply
+
+
+def nacked(player: Player, name: str, count: str, *, fds: int = 0, **fields: Any) -> None:
+    reply = refused(player, name, count, fds=fds, **fields)
+    assert not reply.close
+    assert body_of(reply, "u64")["value"] != 0

@@ -158,6 +158,28 @@ def test_history_before_the_horizon_goes_away_but_is_counted(place: Path) -> Non
     assert load_fold(place, ABSENT).records == live.records
 
 
+def test_a_deleted_records_tombstone_goes_once_the_horizon_has_passed_it(place: Path) -> None:
+    live, journal = opened(place, limits=SMALL)
+    live.begin()
+    for node in range(1, 25):
+        live.enter(node)
+    journal.commit()
+    settle(journal)
+    for node in range(1, 25):
+        live.forget(node)
+    journal.commit()
+    tombstones = "SELECT count(*) FROM checkpoint_node WHERE record IS NULL"
+    most = 0
+    for _ in range(200):
+        journal.tidy()
+        most = max(most, journal._connection.execute(tombstones).fetchone()[0])
+    assert most > 0
+    live.operate("MKDIR")
+    journal.commit()
+    settle(journal)
+    assert rows(place, tombstones) == [(0,)]
+
+
 @pytest.mark.parametrize("tells", [True, False])
 def test_counts_are_the_same_whether_kinds_were_told_or_must_be_read(place: Path, tells: bool) -> None:
     live = Live(tells_kinds=tells)

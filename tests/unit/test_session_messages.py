@@ -9,51 +9,23 @@ import pytest
 from device import actions as do
 from device.errors import PeerError
 from device.messages import BY_NAME, Offer
-from device.on_connection import inflight_bytes
-from device.session import Reply
-from device.wire import encode_body
 from specs.vhost_messages import MESSAGES
 from tests.unit.session_play import (
     ALL_FEATURES,
-    MEMORY_BYTES,
     QUEUE_SIZE,
-    USER_ADDRESS,
     Player,
     body_of,
+    booted,
+    nacked,
     new_fd,
     open_fds,
+    refused,
 )
 
 
 @pytest.fixture
 def player() -> Iterator[Player]:
-    """A booted device; nothing may be open afterwards that was not open before."""
-    before = open_fds()
-    player = Player()
-    player.boot()
-    yield player
-    if player.session.records["connection"]:
-        player.disconnect()
-    assert open_fds() == before
-
-
-def refused(player: Player, name: str, count: str, *, fds: int = 0, **fields: Any) -> Reply:
-    """Sends a message that must be refused, under the name `count`, with a nack, changing nothing."""
-    records, seen, counted = player.session.records, len(player.transitions), player.session.refusals[count]
-    opened = open_fds()
-    reply = player.send(name, fds=tuple(new_fd() for _ in range(fds)), need_reply=True, **fields)
-    assert reply.refused is not None
-    assert player.session.refusals[count] == counted + 1, player.session.refusals
-    assert player.session.records == records
-    assert len(player.transitions) == seen
-    assert open_fds() == opened
-    return reply
-
-
-def nacked(player: Player, name: str, count: str, *, fds: int = 0, **fields: Any) -> None:
-    reply = refused(player, name, count, fds=fds, **fields)
-    assert not reply.close
-    assert body_of(reply, "u64")["value"] != 0
+    yield from booted()
 
 
 # --- replies
@@ -212,6 +184,7 @@ def test_without_protocol_features_all_vrings_are_enabled() -> None:
     player.set_up_vring(0)
     player.set_up_vring(1)
     assert set(player.served) == {0, 1}
+    player.run(player.session.broken(1))
     player.send("GET_VRING_BASE", index=1, num=0)
     player.set_up_vring(1)
     assert set(player.served) == {0, 1}
@@ -245,103 +218,6 @@ def test_a_status_that_is_no_byte_is_refused(player: Player) -> None:
     nacked(player, "SET_STATUS", "wrong_status", value=256)
 
 
-# --- vrings
-
-
-@pytest.mark.parametrize("num", [0, 3, 127, 2048, 1 << 31])
-def test_size_of_a_vring_is_a_power_of_two_within_bounds(player: Player, num: int) -> None:
-    player.stop()
-    nacked(player, "SET_VRING_NUM", "wrong_vring_num", index=0, num=num)
-
-
-def test_a_started_vring_keeps_size_base_and_addresses(player: Player) -> None:
-    nacked(player, "SET_VRING_NUM", "out_of_order", index=0, num=QUEUE_SIZE)
-    nacked(player, "SET_VRING_BASE", "out_of_order", index=0, num=0)
-    vring = player.session.records["vring"][0]
-    addresses = {field: vring[field] for field in ("descriptor", "used", "available")}
-    player.expect_good("SET_VRING_ADDR", index=0, flags=0, log=0, **addresses)
-    nacked(player, "SET_VRING_ADDR", "vring_started", index=0, flags=0, log=0, **{**addresses, "used": USER_ADDRESS})
-
-
-@pytest.mark.parametrize(("field", "value"), [("descriptor", 8), ("available", 1), ("used", 2), ("flags", 1)])
-def test_addresses_are_aligned_and_not_logged(player: Player, field: str, value: int) -> None:
-    player.stop()
-    fields = {"flags": 0, "descriptor": 0, "used": 0, "available": 0, "log": 0, field: value}
-    nacked(player, "SET_VRING_ADDR", "wrong_vring_addr", index=0, **fields)
-
-
-def test_a_base_has_sixteen_bits(player: Player) -> None:
-    player.stop()
-    player.expect_good("SET_VRING_BASE", index=0, num=0xFFFF)
-    nacked(player, "SET_VRING_BASE", "wrong_vring_base", index=0, num=0x10000)
-
-
-@pytest.mark.parametrize("name", ["SET_VRING_NUM", "SET_VRING_BASE", "SET_VRING_ENABLE"])
-def test_vrings_that_do_not_exist_are_refused(player: Player, name: str) -> None:
-    nacked(player, name, "no_such_vring", index=3, num=1)
-    nacked(player, name, "no_such_vring", index=0xFFFFFFFF, num=1)
-
-
-def test_a_base_that_can_not_be_told_closes_the_connection(player: Player) -> None:
-    reply = refused(player, "GET_VRING_BASE", "no_such_vring", index=3, num=0)
-    assert reply.close
-    assert reply.frame is None
-
-
-@pytest.mark.parametrize("name", ["SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"])
-def test_flag_and_descriptor_must_agree(player: Player, name: str) -> None:
-    nacked(player, name, "wrong_fds", value=0)
-    nacked(player, name, "wrong_fds", value=0x100, fds=1)
-    nacked(player, name, "wrong_vring_fd", value=0x200, fds=1)
-    nacked(player, name, "no_such_vring", value=3, fds=1)
-    player.expect_good(name, value=0x101)
-    player.expect_good(name, value=1, fds=(new_fd(),))
-
-
-def test_a_replaced_descriptor_is_closed_after_the_engine_let_go_of_it(player: Player) -> None:
-    old = player.session.records["vring"][1]["call_fd"]
-    player.actions.clear()
-    fd = new_fd()
-    player.expect_good("SET_VRING_CALL", value=1, fds=(fd,))
-    kinds = [type(action) for action in player.actions]
-    assert kinds == [do.SetCall, do.Record, do.CloseFds]
-    assert player.actions[0] == do.SetCall(1, fd)
-    assert player.actions[2] == do.CloseFds((old,))
-    assert set(player.served) == {0, 1, 2}
-
-
-def test_enable_takes_a_truth_value(player: Player) -> None:
-    nacked(player, "SET_VRING_ENABLE", "wrong_vring_enable", index=0, num=2)
-
-
-def test_a_disabled_vring_goes_on_where_it_was(player: Player) -> None:
-    player.served[2] = 4711
-    player.expect_good("SET_VRING_ENABLE", index=2, num=0)
-    assert 2 not in player.served
-    player.expect_good("SET_VRING_ENABLE", index=2, num=1)
-    assert player.served[2] == 4711
-
-
-def test_a_malformed_vring_is_broken_until_its_base_is_asked_for(player: Player) -> None:
-    player.served[1] = 99
-    player.run(player.session.broken(1))
-    assert player.session.records["vring"][1]["state"] == "broken"
-    nacked(player, "SET_VRING_KICK", "out_of_order", value=1, fds=1)
-    player.expect_good("SET_VRING_ENABLE", index=1, num=1)
-    assert set(player.served) == {0, 2}
-    assert body_of(player.send("GET_VRING_BASE", index=1, num=0), "vring_state")["num"] == 99
-    player.set_up_vring(1)
-    player.expect_good("SET_VRING_ENABLE", index=1, num=1)
-    assert set(player.served) == {0, 1, 2}
-
-
-def test_breaking_a_vring_that_is_not_served_is_ignored(player: Player) -> None:
-    player.stop()
-    reply = player.run(player.session.broken(1))
-    assert reply.refused is not None
-    assert not reply.close
-
-
 # --- order
 
 
@@ -362,108 +238,6 @@ def test_what_changes_nothing_is_not_recorded(player: Player) -> None:
     for name in ("GET_FEATURES", "GET_PROTOCOL_FEATURES", "GET_QUEUE_NUM", "GET_MAX_MEM_SLOTS", "GET_STATUS"):
         player.send(name)
     assert len(player.transitions) == seen
-
-
-# --- memory
-
-
-def test_new_memory_pauses_all_vrings_and_starts_them_again_from_where_they_were(player: Player) -> None:
-    player.served = {0: 10, 1: 20, 2: 30}
-    player.expect_good("ADD_MEM_REG", padding=0, region=player.region(1 << 32), fds=(new_fd(),))
-    assert player.served == {0: 10, 1: 20, 2: 30}
-    assert player.memory.keys() == {0, 1 << 32}
-    assert player.session.records["vring"][1]["base"] == 20
-
-
-def test_vrings_rest_while_their_memory_is_away(player: Player) -> None:
-    player.served = {0: 10, 1: 20, 2: 30}
-    player.expect_good("REM_MEM_REG", padding=0, region=player.region())
-    assert not player.served
-    player.expect_good("ADD_MEM_REG", padding=0, region=player.region(), fds=(new_fd(),))
-    assert player.served == {0: 10, 1: 20, 2: 30}
-
-
-def test_a_region_to_remove_must_match_but_its_offset_does_not_count(player: Player) -> None:
-    for field, value in (("guest_address", 4096), ("size", MEMORY_BYTES + 1), ("user_address", 4096)):
-        nacked(player, "REM_MEM_REG", "no_such_region", padding=0, region={**player.region(), field: value})
-    region = {**player.region(), "mmap_offset": 12345}
-    player.expect_good("REM_MEM_REG", padding=0, region=region, fds=(new_fd(),))
-    assert not player.memory
-
-
-@pytest.mark.parametrize(
-    "region",
-    [
-        {"size": 0},
-        {"guest_address": 1 << 63},
-        {"guest_address": (1 << 64) - 1},
-        {"user_address": (1 << 64) - 1},
-        {"mmap_offset": (1 << 63) - 1},
-        {"guest_address": MEMORY_BYTES - 1},
-    ],
-)
-def test_regions_that_wrap_or_overlap_are_refused(player: Player, region: dict[str, int]) -> None:
-    whole = {**player.region(1 << 32), **region}
-    nacked(player, "ADD_MEM_REG", "wrong_region", fds=1, padding=0, region=whole)
-    table = [player.region(), whole]
-    nacked(player, "SET_MEM_TABLE", "wrong_region", fds=2, num_regions=2, padding=0, regions=table)
-    assert set(player.served) == {0, 1, 2}
-
-
-def test_a_table_has_a_descriptor_for_each_region(player: Player) -> None:
-    nacked(player, "SET_MEM_TABLE", "wrong_fds", fds=2, num_regions=1, padding=0, regions=[player.region()])
-    nacked(player, "SET_MEM_TABLE", "wrong_fds", num_regions=1, padding=0, regions=[player.region()])
-
-
-def test_regions_are_bounded_by_the_slots_that_were_told() -> None:
-    player = Player()
-    player.negotiate()
-    for i in range(509):
-        region = player.region(i * MEMORY_BYTES)
-        player.expect_good("ADD_MEM_REG", padding=0, region=region, fds=(new_fd(),))
-    region = player.region(600 * MEMORY_BYTES)
-    nacked(player, "ADD_MEM_REG", "too_many_regions", fds=1, padding=0, region=region)
-    player.disconnect()
-
-
-# --- in-flight region
-
-
-def test_an_inflight_region_is_made_sent_taken_back_and_used(player: Player) -> None:
-    asked = encode_body("inflight", {"mmap_size": 0, "mmap_offset": 0, "num_queues": 3, "queue_size": 128}) + bytes(4)
-    reply = player.raw(31, asked)
-    described = body_of(reply, "inflight")
-    assert reply.frame is not None
-    assert len(reply.frame) == 12 + 24
-    assert len(reply.fds) == 1
-    assert described["mmap_size"] == inflight_bytes(3, 128) == 3 * (2048 + 64)
-    fd = new_fd()
-    player.expect_good("SET_INFLIGHT_FD", **described, fds=(fd,))
-    assert do.SetInflight(fd, described["mmap_size"], 0, 3, 128) in player.actions
-
-
-@pytest.mark.parametrize(("queues", "queue_size"), [(0, 128), (4, 128), (3, 0), (3, 2048)])
-def test_an_inflight_region_for_other_queues_than_ours_is_not_made(
-    player: Player, queues: int, queue_size: int
-) -> None:
-    fields = {"mmap_size": 0, "mmap_offset": 0, "num_queues": queues, "queue_size": queue_size}
-    reply = refused(player, "GET_INFLIGHT_FD", "wrong_inflight", **fields)
-    assert body_of(reply, "inflight")["mmap_size"] == 0
-    assert reply.fds == ()
-
-
-def test_vrings_start_again_on_a_new_inflight_region(player: Player) -> None:
-    player.served = {0: 10, 1: 20, 2: 30}
-    fields = {"mmap_size": 1 << 20, "mmap_offset": 0, "num_queues": 3, "queue_size": 128}
-    player.expect_good("SET_INFLIGHT_FD", **fields, fds=(new_fd(),))
-    assert player.served == {0: 10, 1: 20, 2: 30}
-
-
-def test_an_inflight_region_that_is_too_small_is_refused(player: Player) -> None:
-    size = inflight_bytes(3, 128) - 1
-    fields = {"mmap_offset": 0, "num_queues": 3, "queue_size": 128}
-    nacked(player, "SET_INFLIGHT_FD", "wrong_inflight", fds=1, mmap_size=size, **fields)
-    nacked(player, "SET_INFLIGHT_FD", "wrong_inflight", fds=1, mmap_size=1 << 63, **fields)
 
 
 # --- the engine refuses

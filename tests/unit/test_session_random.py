@@ -49,9 +49,7 @@ def addresses(draw: st.DrawFn) -> dict[str, int]:
 # Fields of each structure, often ones that make sense.
 FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "vring_addr": addresses(),
-    "mem_table": st.lists(regions(), max_size=3).map(
-        lambda table: {"num_regions": len(table), "padding": 0, "regions": table}
-    ),
+    "mem_table": st.lists(regions(), max_size=3).map(lambda table: {"num_regions": len(table), "padding": 0, "regions": table}),
     "single_region": st.fixed_dictionaries({"padding": st.just(0), "region": regions()}),
     "config": st.tuples(st.integers(0, 50), st.binary(max_size=50)).map(
         lambda drawn: {"offset": drawn[0], "size": len(drawn[1]), "flags": 0, "data": drawn[1]}
