@@ -18,7 +18,7 @@ CommitRow = tuple[int, int, int, int, str, bytes]
 """seq, first, last, time_ns, body, digest: a row of `commits`."""
 
 
-def link(previous: bytes, seq: int, first: int, last: int, time_ns: int, body: str) -> bytes:  # noqa: PLR0917
+def link(previous: bytes, seq: int, first: int, last: int, time_ns: int, body: str) -> bytes:
     """blake2b-256 over the previous digest, the four numbers (u64, little endian) and the body's UTF-8 bytes."""
     digest = blake2b(_HEAD.pack(previous, seq, first, last, time_ns), digest_size=DIGEST_BYTES)
     digest.update(body.encode())

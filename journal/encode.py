@@ -22,9 +22,7 @@ def _text_maker() -> Callable[[object], str]:
     if make is None:
         return _ENCODER.encode
     quote = json_encoder.encode_basestring_ascii
-    chunks: Callable[[object, int], tuple[str, ...]] = make(
-        None, _ENCODER.default, quote, None, ":", ",", True, False, False
-    )
+    chunks: Callable[[object, int], tuple[str, ...]] = make(None, _ENCODER.default, quote, None, ":", ",", True, False, False)
     return lambda value: "".join(chunks(value, 0))
 
 

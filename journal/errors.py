@@ -28,9 +28,7 @@ class JournalInUse(JournalError):
 
     def __init__(self, directory: Path, pid: int) -> None:
         holder = f"process {pid}" if pid else "another process"
-        super().__init__(
-            f"{directory} is in use by {holder}: stop it first, or give --journal-dir a directory of its own"
-        )
+        super().__init__(f"{directory} is in use by {holder}: stop it first, or give --journal-dir a directory of its own")
         self.pid = pid
 
 

@@ -37,9 +37,7 @@ class Opened:
     bytes_present: int
 
 
-def open_database(
-    directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits
-) -> Opened:
+def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits) -> Opened:
     """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
@@ -127,9 +125,7 @@ def numbered(directory: Path) -> list[int]:
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _begin_life(
-    connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits
-) -> None:
+def _begin_life(connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits) -> None:
     with transaction(connection):
         connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
         connection.execute(

@@ -59,9 +59,7 @@ def format_1(db: Database) -> None:
     )
     db.create_view("journal", TRANSITIONS)
     _table(db, "checkpoint").create({"table": str, "floor": int}, pk="table", not_null={"floor"})
-    _table(db, "horizon").create(
-        {"id": int, "checkpoint_seq": int, "commit_seq": int, "last": int, "digest": bytes}, pk="id"
-    )
+    _table(db, "horizon").create({"id": int, "checkpoint_seq": int, "commit_seq": int, "last": int, "digest": bytes}, pk="id")
     _table(db, "horizon").insert({"id": 0, "checkpoint_seq": 0, "commit_seq": 0, "last": 0, "digest": GENESIS})
     _table(db, "counts").create(
         {"machine": str, "event": str, "op": str, "n": int}, pk=("machine", "event", "op"), not_null={"n"}
@@ -92,9 +90,7 @@ def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
             raise ValueError(f"not a table's name: {name!r}")
         if name not in known:
             with db.atomic():
-                _table(db, checkpoint_table(name)).create(
-                    {"key": int, "seq": int, "record": str}, pk="key", not_null={"seq"}
-                )
+                _table(db, checkpoint_table(name)).create({"key": int, "seq": int, "record": str}, pk="key", not_null={"seq"})
                 _table(db, "checkpoint").insert({"table": name, "floor": 0})
 
 

@@ -91,9 +91,7 @@ def test_a_lock_file_that_is_a_symlink_is_not_followed(tmpfs: Path) -> None:
 def test_a_second_daemon_is_told_who_has_the_directory(tmpfs: Path) -> None:
     hold = Hold.take(tmpfs)
     code = "import sys; from pathlib import Path; from journal import Hold; Hold.take(Path(sys.argv[1]))"
-    second = subprocess.run(
-        [sys.executable, "-c", code, str(tmpfs)], capture_output=True, text=True, timeout=30, check=False
-    )
+    second = subprocess.run([sys.executable, "-c", code, str(tmpfs)], capture_output=True, text=True, timeout=30, check=False)
     assert f"in use by process {os.getpid()}" in second.stderr
     with pytest.raises(JournalInUse) as caught:
         Hold.take(tmpfs)
