@@ -8,7 +8,7 @@ class Limits:
     """How much history is kept, and how much work one step of `tidy` may do."""
 
     transitions_between_checkpoints: int = 20_000
-    """Replay after a crash applies at most about twice as many: some 0.1 s of Python."""
+    """Opening after a crash verifies and applies at most about twice as many, at 10 to 20 us each: under a second."""
 
     bytes_between_checkpoints: int = 16 << 20
     """For transitions with long names or values: the same bound in bytes of bodies."""

@@ -11,14 +11,17 @@
 #include "../../fuse/native/tables.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define ARG_MAX_BYTES 400u
 #define REPLY_MAX_BYTES 9000u
 #define PIECES 5u
+#define FILE_MAX_BYTES (1u << 20)
 
 static uint64_t state;
 
@@ -63,6 +66,18 @@ static void fill(uint8_t *to, uint32_t len)
     }
 }
 
+/* Lengths that a file system would try to allocate become small ones; those beyond all reason stay. */
+static void spare_the_disk(uint8_t *message, uint32_t len)
+{
+    struct wire_fallocate_in arg;
+    if (len < IN_HEAD + sizeof arg)
+        return;
+    memcpy(&arg, message + IN_HEAD, sizeof arg);
+    if (arg.length < (uint64_t)1 << 62)
+        arg.length &= FILE_MAX_BYTES - 1;
+    memcpy(message + IN_HEAD, &arg, sizeof arg);
+}
+
 static uint32_t pieces(uint8_t *base, uint64_t len, struct iovec *iov)
 {
     uint32_t n = 0;
@@ -84,6 +99,8 @@ static void one(struct lane *lane, struct lane_ops *ops, uint32_t op)
         die("lane_set_row");
     uint8_t *memory = malloc(total);
     fill(memory, total);
+    if (op == OP_FALLOCATE)
+        spare_the_disk(memory, total);
     struct lane_request r = {.header = {.len = total, .opcode = op, .unique = random64(), .nodeid = likely(),
                                         .uid = (uint32_t)likely(), .gid = (uint32_t)likely()}};
     memcpy(memory, &r.header, sizeof r.header);
@@ -133,6 +150,10 @@ int main(int argc, char **argv)
         return 2;
     int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     uint64_t rounds = strtoull(argv[2], NULL, 10);
+    struct rlimit limit = {.rlim_cur = FILE_MAX_BYTES, .rlim_max = FILE_MAX_BYTES};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        die("setrlimit");
     state = strtoull(argv[3], NULL, 10);
     struct host *host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 100, 100, 10);
     if (dir < 0 || host == NULL)

@@ -1,0 +1,134 @@
+"""A steadfsd for a test: started, looked at from outside, ended, and its journal examined afterwards."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from journal.read import load_fold, verify_chain
+from specs.machines import JOURNALED
+from tests.play.daemons import ROOT as REPOSITORY
+from tests.play.daemons import Daemon, memory_bytes, steadfs, thread_ids
+from tests.play.guest import Guest
+from tests.play.vmm import Vmm
+
+CTL = REPOSITORY / ".venv" / "bin" / "steadfsctl"
+ENDED = ("inode", "handle", "mount", "vring", "region", "connection")
+
+
+def eventually(what: Callable[[], Any], seconds: float = 5.0) -> Any:
+    """The first true answer of `what`, asked again and again. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.005)
+    return answer
+
+
+class Served:
+    """A running steadfsd with its share on disk and its journal on tmpfs. `pid` is its process id."""
+
+    def __init__(self, share: Path, state: Path, options: Sequence[str]) -> None:
+        kind = steadfs()
+        assert kind is not None, "steadfsd is not installed in .venv"
+        self.share = share
+        self.journal = state / "journal"
+        self.daemon = Daemon(kind, share, state, options)
+        self.socket_path = self.daemon.socket_path
+
+    @property
+    def pid(self) -> int:
+        return self.daemon.pid
+
+    def log(self) -> str:
+        return self.daemon.log.read_text(errors="replace")
+
+    def alive(self) -> bool:
+        return self.daemon.process.poll() is None
+
+    def fds(self) -> dict[int, str]:
+        """What its descriptors lead to."""
+        found: dict[int, str] = {}
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                found[int(entry.name)] = os.readlink(entry)
+            except FileNotFoundError:
+                continue
+        return found
+
+    def share_fds(self) -> list[str]:
+        """Those of its descriptors that lead into the share, but for the share itself."""
+        prefix = f"{self.share}/"
+        return sorted(target for target in self.fds().values() if target.startswith(prefix))
+
+    def threads(self) -> int:
+        return len(thread_ids([self.pid]))
+
+    def rss(self) -> int:
+        """Bytes."""
+        return memory_bytes([self.pid], "VmRSS")
+
+    def status(self) -> dict[str, Any]:
+        """What `steadfsctl status --json` prints."""
+        done = subprocess.run(
+            [CTL, "--journal-dir", self.journal, "status", "--json"], capture_output=True, text=True, timeout=20, check=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def told(self, name: str) -> int:
+        """One number of the page that `steadfsctl` reads, without starting a process."""
+        from journal.live import read_live  # noqa: PLC0415 - journal's reader is only wanted here
+
+        return read_live(self.journal)[name]
+
+    @contextmanager
+    def guest(self, **vmm: Any) -> Iterator[Guest]:
+        """A VMM comes, its guest mounts; at the end the VMM goes without a word."""
+        with Vmm(self.socket_path, **vmm) as machine:
+            machine.start()
+            player = Guest(machine)
+            player.init()
+            yield player
+
+    def end(self, seconds: float = 5.0) -> int:
+        """SIGTERM; the exit status."""
+        if self.alive():
+            self.daemon.process.terminate()
+        return self.daemon.wait_exit(seconds)
+
+
+def examine_journal(directory: Path) -> None:
+    """What an auditor expects of the journal of a daemon that has ended: whole, foldable, nothing left alive."""
+    found = verify_chain(directory)
+    assert found.whole, found.error
+    fold = load_fold(directory, {table.name: table.absent for table in JOURNALED})
+    left = {name: records for name in ENDED if (records := fold.records.get(name))}
+    assert left == {}, f"records without a life: {left}"
+    assert {record["state"] for record in fold.records["session"].values()} <= {"fresh"}
+
+
+@contextmanager
+def serving(share: Path, *options: str) -> Iterator[Served]:
+    """A steadfsd that must have lived without a traceback, end cleanly, and leave a whole journal."""
+    state = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
+    try:
+        served = Served(share, state, options)
+        try:
+            yield served
+            status = served.end()
+            assert status == 0, f"exit status {status}: {served.log()}"
+            assert "Traceback" not in served.log(), served.log()
+            assert not served.socket_path.exists()
+            examine_journal(served.journal)
+        finally:
+            served.daemon.stop()
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
