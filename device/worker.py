@@ -60,9 +60,7 @@ class Worker:
         self.host = Host(share_fd, settings)
         self.journal = _open_journal(options, hold, self.record_of)
         self.live = _begin_live(hold)
-        self.executor = Executor(
-            self.host, settings, self.journal.add, self.journal.add_clear, self._commit_now
-        )
+        self.executor = Executor(self.host, settings, self.journal, self._commit_now)
         self.engine = Engine(
             queues=1 + options.request_queues,
             ops=self.host.lane_ops,

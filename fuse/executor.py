@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fuse.host import Found, Host
-from fuse.lifecycle import Lifecycle
+from fuse.lifecycle import Lifecycle, TakesTransitions
 from fuse.operation import Operation
 from fuse.ready import Ready, make_ready
 from fuse.record import (
@@ -47,28 +47,26 @@ _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC | os.O_NONBLOCK
 class Executor:
     """Runs requests of the state lane. One thread uses it.
 
-    `add(text, machine, key)` and `add_clear(table)` take transitions for the next commit, `commit()` makes it (see
-    `journal.writer`).
+    `journal` takes transitions for the next commit, `commit()` makes it.
     """
 
     def __init__(
         self,
         host: Host,
         settings: Settings,
-        add: Callable[[str, str, int], None],
-        add_clear: Callable[[str], None],
+        journal: TakesTransitions,
         commit: Callable[[], object],
     ) -> None:
         self.host = host
         self.settings = settings
         self.state = FileState()
-        self.lifecycle = Lifecycle(host, self.state, add, add_clear, commit)
+        self.lifecycle = Lifecycle(host, self.state, journal, commit)
         self.timeout = divmod(settings.timeout_ns, NS_PER_S)
         self.counts: Counter[str] = Counter()
-        self._add = add
+        self._add = journal.add
         self._operation = Operation()
         self._step = compile_step(SESSION)
-        self._compiled = {row.code: make_ready(row, settings, self.state) for row in OPCODES if row.lane == "state"}
+        self._compiled = {row.code: make_ready(row, settings, self.state, journal.kind) for row in OPCODES if row.lane == "state"}
 
     def run(self, data: bytes, reply_max: int) -> tuple[int, bytes]:
         """Executes one request, given whole (header first); returns (errno, message to the guest).
@@ -106,11 +104,11 @@ class Executor:
         if nodeid:
             self.host.nlookup_add(nodeid, 1)
             self.host.found_drop(found)
-            op.records.append((inode_add(nodeid, self.request_of(op)), "inode", nodeid))
+            op.records.append((inode_add(nodeid, self.request_of(op)), "inode", nodeid, "entry"))
             return 0, nodeid
         mount_fd = self.host.mount_meet(found)
         if mount_fd >= 0:
-            op.records.append((mount_put(found.mnt_id, mount_fd, self.request_of(op)), "mount", found.mnt_id))
+            op.records.append((mount_put(found.mnt_id, mount_fd, self.request_of(op)), "mount", found.mnt_id, "meet"))
         nodeid = self.state.new_nodeid()
         error = self.host.inode_add(nodeid, found)
         if error:
@@ -118,7 +116,7 @@ class Executor:
         record = self.host.inode_record(nodeid)
         if record is None:
             raise AssertionError("an inode just added is not in the table")
-        op.records.append((inode_put(nodeid, self.request_of(op), inode_record_text(record)), "inode", nodeid))
+        op.records.append((inode_put(nodeid, self.request_of(op), inode_record_text(record)), "inode", nodeid, "entry"))
         return 0, nodeid
 
     def open_flags(self, flags: int) -> int:
@@ -175,7 +173,7 @@ class Executor:
                 self.host.let_go(op)
         if error == 0:
             if ready.records_session:
-                op.records.append((session_event(ready.name, self.request_of(op)), "session", 0))
+                op.records.append((session_event(ready.name, self.request_of(op)), "session", 0, ready.name))
             if op.records:
                 self._hand_over(op, op.reply if ready.keeps_reply else b"")
         elif op.records:
@@ -184,14 +182,15 @@ class Executor:
 
     def _hand_over(self, op: Operation, reply: bytes) -> None:
         """Its first transition carries the kept reply."""
-        for text, machine, key in op.records:
-            self._add(finished(text, reply), machine, key)
+        kinds = op.ready.kinds
+        for text, machine, key, event in op.records:
+            self._add(finished(text, reply), machine, key, kinds[event])
             reply = b""
         op.records.clear()
 
     def _give_back(self, op: Operation) -> None:
         """The operation failed after it had recorded something: the guest won't learn of it, so it ends again."""
-        for _, machine, key in tuple(op.records):
+        for _, machine, key, _ in tuple(op.records):
             if machine == "inode":
                 forget(self, op, key, 1)
             elif machine == "handle" and (kind := self.host.handle_kind(key)) is not None:

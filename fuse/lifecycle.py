@@ -7,7 +7,7 @@ journal names the descriptors that the clearing closes.
 import json
 from binascii import b2a_base64
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from fuse.host import Host
 from fuse.negotiate import Offer
@@ -21,21 +21,27 @@ from specs.session import SESSION
 CLEARED = ("inode", "handle", "mount")
 
 
+class TakesTransitions(Protocol):
+    """What the file side needs of a journal (see `journal.writer`)."""
+
+    def add(self, text: str, machine: str, key: int, kind: int = 0) -> None: ...
+    def add_clear(self, table: str) -> None: ...
+    def kind(self, machine: str, event: str, op: str = "") -> int: ...
+
+
 class Lifecycle:
-    """Ends and begins sessions on the live tables of `host`. `commit` writes all that `add` has taken so far."""
+    """Ends and begins sessions on the live tables of `host`. `commit` writes all that `journal` has taken so far."""
 
     def __init__(
         self,
         host: Host,
         state: FileState,
-        add: Callable[[str, str, int], None],
-        add_clear: Callable[[str], None],
+        journal: TakesTransitions,
         commit: Callable[[], object],
     ) -> None:
         self._host = host
         self._state = state
-        self._add = add
-        self._add_clear = add_clear
+        self._journal = journal
         self._commit = commit
         self._step = compile_step(SESSION)
 
@@ -87,10 +93,10 @@ class Lifecycle:
         source = self._state.session
         dest = self._step(source, event).dest
         body = json.dumps(effects, sort_keys=True, separators=(",", ":"))
-        self._add(f'["session",0,"{event}","{source}","{dest}",{request},{body},{reply}]', "session", 0)
+        self._journal.add(f'["session",0,"{event}","{source}","{dest}",{request},{body},{reply}]', "session", 0)
         if any(effect[0] == "clear" for effect in effects):
             for table in CLEARED:
-                self._add_clear(table)
+                self._journal.add_clear(table)
 
     def _finish(self, dest: str) -> None:
         """The commit comes first: the live tables may only forget what the journal says is gone."""
@@ -107,6 +113,6 @@ class Lifecycle:
         root = self._host.root
         mount_fd = self._host.mount_fd(root.mnt_id)
         if mount_fd >= 0:
-            self._add(finished(mount_put(root.mnt_id, mount_fd, request), b""), "mount", root.mnt_id)
+            self._journal.add(finished(mount_put(root.mnt_id, mount_fd, request), b""), "mount", root.mnt_id)
         text = inode_put(FUSE_ROOT_ID, request, inode_record_text(root))
-        self._add(finished(text, b""), "inode", FUSE_ROOT_ID)
+        self._journal.add(finished(text, b""), "inode", FUSE_ROOT_ID)

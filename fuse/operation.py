@@ -54,7 +54,7 @@ class Operation:
     tail: bytes
     reply_max: int
     reply: bytes
-    records: list[tuple[str, str, int]]
+    records: list[tuple[str, str, int, str]]
     caller: bool
     made: bool
     node: int

@@ -25,6 +25,8 @@ _BORROWED = {"node", "dir", "newdir", "old", "handle", "found", "file", "entries
 """Registers that hold descriptors: after a plan that writes one of them, `Host.let_go` has something to do."""
 _LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
 """Primitives that may change the host and refuse that by themselves in a read-only share."""
+_ANY_MOVES = (("mount", "meet"), ("inode", "forget"), ("inode", "forget_last"), ("handle", "release"), ("handle", "releasedir"))
+"""A mount met on the way; and what takes back what a failed operation had recorded."""
 _WRITES = {row.name: set(row.writes) for row in PRIMITIVES}
 _CHANGING = {row.name for row in PRIMITIVES if row.changes_host}
 
@@ -42,6 +44,8 @@ class Ready:
     keeps_reply: bool
     silent: bool
     borrows: bool
+    kinds: dict[str, int]
+    """By event: the number under which the journal counts such a transition."""
 
     def request_text(self, op: Operation) -> str:
         """Who asked for what, as canonical JSON: the numbers of the structure in its order, header, names."""
@@ -62,7 +66,7 @@ def name_text(name: bytes) -> str:
         return f'{{"hex":"{name.hex()}"}}'
 
 
-def make_ready(row: Opcode, settings: Settings, state: FileState) -> Ready:
+def make_ready(row: Opcode, settings: Settings, state: FileState, kind: Callable[[str, str, str], int]) -> Ready:
     """Everything about a row that doesn't change from request to request."""
     fields = () if row.name in _OWN_DECODER or not row.args else FIELDS[row.args]
     return Ready(
@@ -74,6 +78,7 @@ def make_ready(row: Opcode, settings: Settings, state: FileState) -> Ready:
         records_session=row.changes_host and not row.moves,
         keeps_reply=row.keeps_reply,
         silent=row.name in _WITHOUT_REPLY,
+        kinds={event: kind(machine, event, row.name) for machine, event in (*row.moves, *_ANY_MOVES, ("session", row.name))},
         borrows=any(_WRITES[step] & _BORROWED for step in row.plan),
     )
 

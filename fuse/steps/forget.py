@@ -19,7 +19,7 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
         return
     left = x.host.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
     if left > 0:
-        op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid))
+        op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid, "forget"))
         return
     if left == -errno.ENOENT:
         x.counts["forget of an unknown nodeid"] += 1
@@ -27,7 +27,7 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
     if left < 0:
         x.counts["forget of more lookups than were given"] += 1
     if x.host.inode_delete(nodeid) == 0:
-        op.records.append((inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid))
+        op.records.append((inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid, "forget_last"))
 
 
 def forget_one(x: Any, op: Operation) -> int:

@@ -52,7 +52,7 @@ def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
     if error < 0:
         return -int(error)
     text = handle_put(fh, event, state, x.request_of(op), op.nodeid, op.args[0], op.file)
-    op.records.append((text, "handle", fh))
+    op.records.append((text, "handle", fh, event))
     op.fh = fh
     op.file = -1
     return 0
@@ -73,7 +73,7 @@ def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
     if traffic is None:
         return errno.EBADF
     event, state = _END[kind]
-    op.records.append((handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh))
+    op.records.append((handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh, event))
     return 0
 
 
