@@ -50,19 +50,19 @@ class StateLane:
         self.held = 0
         self.served = 0
 
-    def serve(self) -> int:
-        """Serves batches until the inbox stays empty for a moment; returns how many requests that were."""
-        total = 0
+    def serve(self) -> bool:
+        """Serves batches until the inbox stays empty for a moment. True: there may be more, so don't sleep.
+
+        Only after False will the door-bell ring for the next request.
+        """
         for _ in range(BATCHES_PER_CALL_MAX):
             count = self._engine.take()
-            if count == 0:
-                if not self._engine.wait(SPIN_NS):
-                    break
-                continue
-            self._batch(count)
-            total += count
-        self.served += total
-        return total
+            if count:
+                self._batch(count)
+                self.served += count
+            elif not self._engine.wait(SPIN_NS):
+                return False
+        return True
 
     def drain(self) -> None:
         """Serves all that was popped before a vring is stopped or memory changes."""

@@ -41,8 +41,8 @@ from specs.machines import JOURNALED
 logger = logging.getLogger("steadfs.worker")
 
 _LIMIT = {row.name: row.value for row in LIMITS}
-_IDLE_S = 1.0
-"""How often an idle worker looks at its vrings: a broken one is reported then at the latest."""
+_LOOK_EVERY_S = 0.1
+"""How often the worker renews the status page and looks whether a vring has broken; a look costs about 10 us."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -54,6 +54,7 @@ class Worker:
         self._listener = listener
         self._channel: Channel | None = None
         self._ending = False
+        self._look_at = 0.0
         self._broken: set[int] = set()
         share_fd = open_share(options.shared_dir)
         settings = _settings(options)
@@ -96,14 +97,17 @@ class Worker:
 
     def serve(self) -> int:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""
-        more_to_tidy = True
+        busy = True
         while not self._ending:
-            for fd, _ in self._poll.poll(0 if more_to_tidy else _IDLE_S):
+            for fd, _ in self._poll.poll(0 if busy else _LOOK_EVERY_S):
                 self._ready(fd)
-            self.lane.serve()
-            more_to_tidy = self._tidy()
-            self._look_for_broken_vrings()
-            self._update_live()
+            more = self.lane.serve()
+            busy = self._tidy() or more
+            now = time.monotonic()
+            if now >= self._look_at:
+                self._look_at = now + _LOOK_EVERY_S
+                self._look_for_broken_vrings()
+                self._update_live()
         if self._channel is not None:
             self._hang_up("the daemon ends")
         return Exit.OK

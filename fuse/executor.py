@@ -85,7 +85,11 @@ class Executor:
         op.file = op.handle = -1
         try:
             self._step(self.state.session, ready.name)
-            error = ready.decode(op, data, extensions * _EXT_UNIT_BYTES) or self._run_steps(ready, op)
+            if reply_max < ready.reply_bytes:
+                self.counts["no room for the reply"] += 1
+                error = errno.EIO
+            else:
+                error = ready.decode(op, data, extensions * _EXT_UNIT_BYTES) or self._run_steps(ready, op)
         except Refused as refused:
             error = getattr(errno, refused.answer)
         if ready.silent:
@@ -193,8 +197,8 @@ class Executor:
         for _, machine, key, _ in tuple(op.records):
             if machine == "inode":
                 forget(self, op, key, 1)
-            elif machine == "handle" and (kind := self.host.handle_kind(key)) is not None:
-                drop(self, op, key, kind)
+            elif machine == "handle" and (handle := self.host.handle_record(key)) is not None:
+                drop(self, op, key, handle.kind)
         self._hand_over(op, b"")
 
 

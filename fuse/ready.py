@@ -10,7 +10,7 @@ from fuse.operation import Operation
 from fuse.settings import Settings
 from fuse.state import FileState
 from fuse.steps import STEPS
-from fuse.wire import CODECS, FIELDS, FUSE_SETXATTR_IN_BYTES_SHORT, IN_HEADER
+from fuse.wire import CODECS, FIELDS, FUSE_SETXATTR_IN_BYTES_SHORT, IN_HEADER, OUT_HEADER
 from machine.rows import Opcode
 from specs.primitives import PRIMITIVES
 
@@ -33,7 +33,10 @@ _CHANGING = {row.name for row in PRIMITIVES if row.changes_host}
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """`decode(operation, whole request, bytes of extensions)` fills the first registers; 0 or a positive errno."""
+    """`decode(operation, whole request, bytes of extensions)` fills the first registers; 0 or a positive errno.
+
+    `reply_bytes`: what a success writes at least; without room for it nothing is begun.
+    """
 
     name: str
     decode: Decode
@@ -44,6 +47,7 @@ class Ready:
     keeps_reply: bool
     silent: bool
     borrows: bool
+    reply_bytes: int
     kinds: dict[str, int]
     """By event: the number under which the journal counts such a transition."""
 
@@ -80,6 +84,7 @@ def make_ready(row: Opcode, settings: Settings, state: FileState, kind: Callable
         silent=row.name in _WITHOUT_REPLY,
         kinds={event: kind(machine, event, row.name) for machine, event in (*row.moves, *_ANY_MOVES, ("session", row.name))},
         borrows=any(_WRITES[step] & _BORROWED for step in row.plan),
+        reply_bytes=0 if row.name in _WITHOUT_REPLY else OUT_HEADER.size + sum(CODECS[out].size for out in row.out),
     )
 
 

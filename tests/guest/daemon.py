@@ -149,9 +149,10 @@ PEER_QUIRKS = frozenset(
         "O_TRUNC takes them",
     }
 )
-# The C one knows nothing of supplementary groups, and keeps O_APPEND for good.
+# The C one knows nothing of supplementary groups, keeps O_APPEND for good, and forgets nothing without DESTROY.
 PEER_C_QUIRKS = frozenset(
     {
+        "a reset closes all files",
         "O_APPEND taken away by fcntl",
         "a directory is open to its group's further members",
         "mkdir as a further member",

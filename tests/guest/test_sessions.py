@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.guest.conftest import MULTI_QUEUE_SINCE, GuestAndShare
+from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import Daemon, DaemonKind
 from tests.guest.kernel import Kernel
 from tests.guest.qemu import FsDevice, Guest
 
 EXIT_TIMEOUT_S = 20
+MULTI_QUEUE_SINCE = (6, 11)  # Linux: virtiofs spreads requests over several queues
 
 
 def queue_interrupts(guest: Guest) -> dict[str, int]:
@@ -23,21 +24,30 @@ def queue_interrupts(guest: Guest) -> dict[str, int]:
     return counts
 
 
-def test_a_guest_spreads_its_requests_over_two_queues(mounted: GuestAndShare, kernel: Kernel) -> None:
-    if mounted.daemon.kind.request_queues < 2:
-        pytest.skip(f"{mounted.daemon.kind.name} serves one request queue")
+def test_a_guest_spreads_its_requests_over_two_queues(
+    kernel: Kernel,
+    images: tuple[pathlib.Path, pathlib.Path],
+    daemon_kind: DaemonKind,
+    share_base: pathlib.Path,
+    new_run_directory: Callable[[], pathlib.Path],
+) -> None:
+    if daemon_kind.request_queues < 2:
+        pytest.skip(f"{daemon_kind.name} serves one request queue")
     if kernel.version() < MULTI_QUEUE_SINCE:
         pytest.skip(f"guest kernel {kernel.release} uses one request queue")
-    before = queue_interrupts(mounted.guest)
-    assert len(before) == 2
-
-    work = "dd if=/dev/zero of=/mnt/queue{0} bs=4k count=100 oflag=direct 2>/dev/null"
-    script = " && ".join(f"taskset {1 << cpu:x} sh -c '{work.format(cpu)}'" for cpu in range(2))
-    mounted.guest.run(script)
-
-    after = queue_interrupts(mounted.guest)
+    share, run_directory = share_base / "queues", new_run_directory()
+    share.mkdir()
+    with Daemon(daemon_kind, share, run_directory) as daemon:
+        device = FsDevice(daemon.socket, request_queues=2)
+        with Guest(*images, run_directory, [device], smp=2, watch=daemon.check_alive) as guest:
+            guest.mount()
+            before = queue_interrupts(guest)
+            assert len(before) == 2
+            work = "dd if=/dev/zero of=/mnt/queue{0} bs=4k count=100 oflag=direct 2>/dev/null"
+            guest.run(" & ".join(f"taskset {1 << cpu:x} sh -c '{work.format(cpu)}'" for cpu in range(2)) + " & wait")
+            after = queue_interrupts(guest)
     assert all(after[name] > before[name] for name in before), (before, after)
-    assert (mounted.share / "queue0").read_bytes() == (mounted.share / "queue1").read_bytes() == bytes(409600)
+    assert (share / "queue0").read_bytes() == (share / "queue1").read_bytes() == bytes(409600)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +106,8 @@ def test_a_reset_in_mid_work_gives_a_clean_new_session(attempt: int, rebooting: 
     assert guest.run(f"cmp /bin/busybox /mnt/boot{attempt}/bin/busybox && ls /mnt/boot{attempt}").text == "bin"
     assert guest.run("cp /bin/busybox /mnt/after && cmp /bin/busybox /mnt/after && rm /mnt/after && umount /mnt").status == 0
     assert (share / "log").stat().st_size > 0
-    guest.pump_until(lambda: not held_open(rebooting, share), 10, "the old session's files to be closed")
+    if "a reset closes all files" not in rebooting.daemon.kind.quirks:
+        guest.pump_until(lambda: not held_open(rebooting, share), 10, "the old session's files to be closed")
 
 
 def held_open(mounted: GuestAndShare, share: pathlib.Path) -> list[str]:

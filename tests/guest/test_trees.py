@@ -9,7 +9,7 @@ from tests.guest import trees
 from tests.guest.conftest import GuestAndShare
 from tests.guest.qemu import Command
 
-TREE_FILES = 3000
+TREE_FILES = 2500  # a TCG guest makes about 130 a second
 MANY_DIRECTORIES, FILES_EACH = 100, 1000
 TREE_TIMEOUT_S = 240
 # What a daemon holds open beside its inodes: sockets, eventfds, journal, the find's own directories.
@@ -81,6 +81,8 @@ def peak_fds(mounted: GuestAndShare, command: Command, timeout_s: float) -> int:
 
 
 def test_a_find_over_100000_files_does_not_run_out_of_descriptors(mounted: GuestAndShare, many_files: pathlib.Path) -> None:
+    if mounted.daemon.kind.fd_per_inode:
+        pytest.skip(f"{mounted.daemon.kind.name} needs a descriptor for every inode")
     mounted.guest.run("sync; echo 3 > /proc/sys/vm/drop_caches")
     before = mounted.daemon.fd_count()
 
@@ -88,7 +90,6 @@ def test_a_find_over_100000_files_does_not_run_out_of_descriptors(mounted: Guest
     peak = peak_fds(mounted, command, TREE_TIMEOUT_S)
 
     assert command.wait().text == str(MANY_DIRECTORIES * FILES_EACH)
-    if not mounted.daemon.kind.fd_per_inode:
-        assert peak < FDS_BESIDE_INODES_MAX
+    assert peak < FDS_BESIDE_INODES_MAX
     mounted.guest.run("echo 3 > /proc/sys/vm/drop_caches")
     mounted.guest.pump_until(lambda: mounted.daemon.fd_count() <= before + 20, 60, "descriptors to go with the inodes")
