@@ -16,7 +16,7 @@ test: setup
 
 lint: setup
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools/*.py
+	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools
 
 bench: setup
 	$(PYTHON) -m tests.bench

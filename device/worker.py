@@ -145,6 +145,8 @@ class Worker:
         channel = self._listener.accept()
         if channel is None:
             return
+        if self._channel is not None and _has_gone(self._channel):
+            self._messages(self._channel)
         if self._channel is not None:
             logger.warning("a second front-end was turned away; one at a time")
             channel.close()
@@ -252,6 +254,13 @@ class Worker:
         )
 
 
+def _has_gone(channel: Channel) -> bool:
+    """Whether the front-end has closed its end: a listener may be ready in the same round, before the channel is."""
+    poll = select.poll()
+    poll.register(channel.fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
 def _settings(options: Options) -> Settings:
     return Settings(
         cache=options.cache,
@@ -295,6 +304,8 @@ def _make_slots(hold: Hold, queues: int, live: LivePage) -> int:
 
 def run(options: Options) -> int:
     """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError."""
+    for number in _SIGNALS:
+        signal.signal(number, _end_early)
     directory = options.journal_dir or default_directory(_journal_name(options))
     hold = Hold.take(directory, options.journal_on_disk)
     try:
@@ -310,6 +321,11 @@ def run(options: Options) -> int:
             listener.close()
     finally:
         hold.release()
+
+
+def _end_early(number: int, _frame: Any) -> None:
+    """A signal before `start`: nothing is served yet, so unwinding is all there is to do."""
+    raise SystemExit(int(Exit.OK))
 
 
 def _journal_name(options: Options) -> str:

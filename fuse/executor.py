@@ -22,7 +22,6 @@ from fuse.record import (
     inode_add,
     inode_fields,
     inode_put,
-    inode_record_text,
     mount_put,
     session_event,
 )
@@ -83,20 +82,27 @@ class Executor:
         op.reply_max = reply_max
         op.reply = b""
         op.file = op.handle = -1
-        try:
-            self._step(self.state.session, ready.name)
-            if reply_max < ready.reply_bytes:
-                self.counts["no room for the reply"] += 1
-                error = errno.EIO
-            else:
-                error = ready.decode(op, data, extensions * _EXT_UNIT_BYTES) or self._run_steps(ready, op)
-        except Refused as refused:
-            error = getattr(errno, refused.answer)
+        if self.state.session not in ready.legal_in:
+            error = self._refusal(ready)
+        elif reply_max < ready.reply_bytes:
+            self.counts["no room for the reply"] += 1
+            error = errno.EIO
+        else:
+            error = ready.decode(op, data, extensions * _EXT_UNIT_BYTES) or self._run_steps(ready, op)
         if ready.silent:
             return error, b""
         if error:
             return error, _error_message(error, unique)
         return 0, op.reply
+
+    def _refusal(self, ready: Ready) -> int:
+        """The errno by which the session's table refuses the operation in its state."""
+        try:
+            self._step(self.state.session, ready.name)
+        except Refused as refused:
+            self.counts[f"{ready.name} before its time"] += 1
+            return int(getattr(errno, refused.answer))
+        raise AssertionError(f"{ready.name} is legal in {self.state.session}")
 
     def request_of(self, op: Operation) -> str:
         """The request's JSON: whole for its first transition, its number for the following ones."""
@@ -104,24 +110,25 @@ class Executor:
 
     def intern(self, op: Operation, found: Found) -> tuple[int, int]:
         """One lookup count for an inode just met, whose descriptor is taken over: (0, nodeid) or (errno, 0)."""
-        nodeid = self.host.inode_find(found)
-        if nodeid:
-            self.host.nlookup_add(nodeid, 1)
-            self.host.found_drop(found)
+        state = self.state
+        nodeid = self.host.inode_enter(state.last_nodeid + 1, found)
+        if nodeid == -errno.EAGAIN:
+            self._meet_mount(op, found)
+            nodeid = self.host.inode_enter(state.last_nodeid + 1, found, mount_met=True)
+        if nodeid > 0:
             op.records.append((inode_add(nodeid, self.request_of(op)), "inode", nodeid, "entry"))
             return 0, nodeid
-        mount_fd = self.host.mount_meet(found)
-        if mount_fd >= 0:
-            op.records.append((mount_put(found.mnt_id, mount_fd, self.request_of(op)), "mount", found.mnt_id, "meet"))
-        nodeid = self.state.new_nodeid()
-        error = self.host.inode_add(nodeid, found)
-        if error:
-            return -error, 0
-        record = self.host.inode_record(nodeid)
-        if record is None:
-            raise AssertionError("an inode just added is not in the table")
-        op.records.append((inode_put(nodeid, self.request_of(op), inode_record_text(record)), "inode", nodeid, "entry"))
+        if nodeid < 0:
+            return -nodeid, 0
+        nodeid = state.last_nodeid = state.last_nodeid + 1
+        op.records.append((inode_put(nodeid, self.request_of(op), self.host.entered), "inode", nodeid, "entry"))
         return 0, nodeid
+
+    def _meet_mount(self, op: Operation, found: Found) -> None:
+        """The first inode on a mount; if its files can't be held by handles, that is remembered instead."""
+        fd = self.host.mount_meet(found)
+        if fd >= 0:
+            op.records.append((mount_put(found.mnt_id, fd, self.request_of(op)), "mount", found.mnt_id, "meet"))
 
     def open_flags(self, flags: int) -> int:
         """The guest's open flags as the host gets them.
@@ -188,7 +195,7 @@ class Executor:
         """Its first transition carries the kept reply."""
         kinds = op.ready.kinds
         for text, machine, key, event in op.records:
-            self._add(finished(text, reply), machine, key, kinds[event])
+            self._add(finished(text, reply) if reply else text + "null]", machine, key, kinds[event])
             reply = b""
         op.records.clear()
 

@@ -10,6 +10,8 @@ until it hands it to a table (see `fuse.host_tables`).
 import errno
 import os
 import resource
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fuse._native import ffi, lib
@@ -56,13 +58,17 @@ class Host(HostTables):
         self.settings = settings
         self._proc_fd = proc_fd
         self._lane = lib.lane_new(self._h)
+        self.pin_inode: Callable[[int], int] = partial(lib.host_pin, native)
+        """nodeid -> O_PATH descriptor until `let_go`; -EBADF: no such nodeid, -ESTALE: the file is gone."""
         self._found = ffi.new("struct found *", {"fd": -1})
         self._stat = ffi.new("struct found *", {"fd": -1})
-        self._scan: Any = None
+        self._scan: Any = ffi.NULL
         self._entries: list[ScanEntry] = []
         self._scanned = 0
         self._target = ffi.new(f"char[{_READLINK_BYTES_MAX}]")
         self.found = Found(self._found)
+        self._open_path: Callable[..., int] = partial(lib.host_open_path, native)
+        self._let_go: Callable[..., None] = partial(lib.host_let_go, native)
         self.keep_dac = True
         """Whether requests without a supplementary group keep CAP_DAC_OVERRIDE: true unless CREATE_SUPP_GROUP is
         negotiated, for then the guest sends the group that its permission check may have needed."""
@@ -114,10 +120,6 @@ class Host(HostTables):
 
     # Pins.
 
-    def pin_inode(self, op: Any, nodeid: int) -> int:
-        """O_PATH descriptor of an inode until `let_go`; EBADF: no such nodeid, ESTALE: the file is gone."""
-        return int(lib.host_pin(self._h, nodeid))
-
     def pin_file(self, op: Any, fh: int) -> int:
         """Descriptor of an open file until `let_go`; EBADF: no such fh, or not of the inode op.nodeid."""
         return int(lib.host_pin_handle(self._h, fh, op.nodeid, FILE))
@@ -128,7 +130,7 @@ class Host(HostTables):
 
     def let_go(self, op: Any) -> None:
         """The end of a request: unpins all, closes op.file and what was found and not taken over by a table."""
-        lib.host_let_go(self._h, self._found, self._scan or ffi.NULL, self._scanned)
+        self._let_go(self._found, self._scan, self._scanned)
         self._scanned = 0
         if op.file >= 0:
             lib.host_close(op.file)
@@ -145,8 +147,8 @@ class Host(HostTables):
         """Opens a name O_PATH without following it and identifies it; 0 or -errno."""
         if self._found.fd >= 0:
             self.found_drop(self.found)
-        fd = lib.host_open_path(self._h, dir_fd, name, 0, self._found)
-        return 0 if fd >= 0 else int(fd)
+        fd: int = self._open_path(dir_fd, name, 0, self._found)
+        return 0 if fd >= 0 else fd
 
     def find_file(self, fd: int) -> int:
         """Identifies an open file (which has perhaps no name), by an O_PATH descriptor of its own; 0 or -errno."""
@@ -174,7 +176,7 @@ class Host(HostTables):
 
         Returns how many (see `entry`), 0 at the end; EINVAL when not even one fits.
         """
-        if self._scan is None:
+        if not self._scan:
             self._scan = ffi.new("struct scan_entry[]", _SCAN_ENTRIES_MAX)
             self._entries = [ScanEntry(self._scan[i]) for i in range(_SCAN_ENTRIES_MAX)]
         # Descriptors of handle inodes are kept too: the cache of the table may have room for them.

@@ -5,6 +5,8 @@ called after the commit (until then the journal names it), and not before the la
 """
 
 import errno
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from fuse._native import ffi, lib
@@ -52,6 +54,12 @@ class HostTables:
         self._h = native
         self._mandatory = mandatory
         self._no_handles: set[int] = set()
+        self._enter: Callable[..., int] = partial(lib.table_inode_enter, native)
+        self._entered: Callable[[], Any] = partial(lib.table_entered, native)
+        self.nlookup_add: Callable[[int, int], int] = partial(lib.table_inode_nlookup_add, native)
+        """(nodeid, count) -> the new count; -ENOENT; -ERANGE when it would pass below 0 (then nothing changes)."""
+        self.inode_delete: Callable[[int], int] = partial(lib.table_inode_delete, native)
+        """nodeid -> 0 or -ENOENT; see `settle`."""
         self._inode = ffi.new("struct inode_info *")
         self._handle = ffi.new("struct handle_info *")
 
@@ -62,6 +70,18 @@ class HostTables:
     def inode_find(self, found: Found) -> int:
         """nodeid of a file that is known already, or 0."""
         return int(lib.table_inode_find(self._h, found.c))
+
+    def inode_enter(self, nodeid: int, found: Found, *, mount_met: bool = False) -> int:
+        """One lookup count for what was found: the nodeid of a known inode, 0 for one added as `nodeid`, or -errno.
+
+        Takes over what `found` holds. -EAGAIN: let its mount be met first (`mount_meet`), then ask again.
+        """
+        return self._enter(nodeid, found.c, mount_met, self._mandatory)
+
+    @property
+    def entered(self) -> str:
+        """The record of the inode that `inode_enter` added last, as the journal keeps it (see `fuse.record`)."""
+        return str(ffi.string(self._entered()), "ascii")
 
     def mount_meet(self, found: Found) -> int:
         """A file on a mount met for the first time, whose files can be held by handles: the mount enters the table.
@@ -110,10 +130,6 @@ class HostTables:
         ffi.memmove(info.handle, record.handle, len(record.handle))
         return int(lib.table_inode_add(self._h, info))
 
-    def inode_delete(self, nodeid: int) -> int:
-        """0 or -ENOENT; see `settle`."""
-        return int(lib.table_inode_delete(self._h, nodeid))
-
     def inode_record(self, nodeid: int) -> InodeRecord | None:
         """The live record."""
         if lib.table_inode_get(self._h, nodeid, self._inode) < 0:
@@ -131,10 +147,6 @@ class HostTables:
     def nlookup(self, nodeid: int) -> int:
         """Look-up count, or -ENOENT."""
         return int(lib.table_inode_nlookup_add(self._h, nodeid, 0))
-
-    def nlookup_add(self, nodeid: int, count: int) -> int:
-        """The new count; -ENOENT; -ERANGE when it would pass below 0 (then nothing changes)."""
-        return int(lib.table_inode_nlookup_add(self._h, nodeid, count))
 
     def handle_add(self, fh: int, nodeid: int, fd: int, flags: int, kind: int) -> int:
         """A new handle, FILE or DIRECTORY; takes fd over. 0 or -errno."""

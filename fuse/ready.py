@@ -11,8 +11,10 @@ from fuse.settings import Settings
 from fuse.state import FileState
 from fuse.steps import STEPS
 from fuse.wire import CODECS, FIELDS, FUSE_SETXATTR_IN_BYTES_SHORT, IN_HEADER, OUT_HEADER
+from machine.check import Allowed, check
 from machine.rows import Opcode
 from specs.primitives import PRIMITIVES
+from specs.session import SESSION
 
 Step = Callable[[Any, Operation], int]
 Decode = Callable[[Operation, bytes, int], int]
@@ -27,6 +29,7 @@ _LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
 """Primitives that may change the host and refuse that by themselves in a read-only share."""
 _ANY_MOVES = (("mount", "meet"), ("inode", "forget"), ("inode", "forget_last"), ("handle", "release"), ("handle", "releasedir"))
 """A mount met on the way; and what takes back what a failed operation had recorded."""
+_SESSION = check(SESSION)
 _WRITES = {row.name: set(row.writes) for row in PRIMITIVES}
 _CHANGING = {row.name for row in PRIMITIVES if row.changes_host}
 
@@ -48,6 +51,8 @@ class Ready:
     silent: bool
     borrows: bool
     reply_bytes: int
+    legal_in: frozenset[str]
+    """States of the session in which its table allows the operation."""
     kinds: dict[str, int]
     """By event: the number under which the journal counts such a transition."""
 
@@ -84,6 +89,7 @@ def make_ready(row: Opcode, settings: Settings, state: FileState, kind: Callable
         silent=row.name in _WITHOUT_REPLY,
         kinds={event: kind(machine, event, row.name) for machine, event in (*row.moves, *_ANY_MOVES, ("session", row.name))},
         borrows=any(_WRITES[step] & _BORROWED for step in row.plan),
+        legal_in=frozenset(s for (s, event), v in _SESSION.items() if event == row.name and isinstance(v, Allowed)),
         reply_bytes=0 if row.name in _WITHOUT_REPLY else OUT_HEADER.size + sum(CODECS[out].size for out in row.out),
     )
 

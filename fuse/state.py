@@ -31,11 +31,6 @@ class FileState:
     last_nodeid: int = FUSE_ROOT_ID
     last_fh: int = 0
 
-    def new_nodeid(self) -> int:
-        """A nodeid that was never given."""
-        self.last_nodeid += 1
-        return self.last_nodeid
-
     def new_fh(self) -> int:
         """An fh that was never given."""
         self.last_fh += 1

@@ -1,4 +1,4 @@
-"""Fetch a distribution kernel into a cache directory, unpacked but never installed: ``fetch_kernel.py DIR``.
+"""Fetch a distribution kernel into a cache directory, unpacked but never installed: ``python -m tools.fetch_kernel DIR``.
 
 Debian hosts get Debian 13's cloud kernel (6.12: several virtiofs queues need 6.11 or newer; virtio_pci, fuse and virtiofs are
 built in), or their own suite's when that can't be had; Ubuntu hosts get theirs with its modules package. The choice is
@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import sys
 
-from private_apt import AptError, PrivateApt, distribution_source, os_release
+from tools.private_apt import AptError, PrivateApt, distribution_source, os_release
 
 PREFERRED_DEBIAN_SUITE = "trixie"
 

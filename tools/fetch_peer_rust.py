@@ -1,4 +1,4 @@
-"""Fetch Debian 13's Rust virtiofsd and its libraries for comparison: ``fetch_peer_rust.py DIR``.
+"""Fetch Debian 13's Rust virtiofsd and its libraries for comparison: ``python -m tools.fetch_peer_rust DIR``.
 
 Nothing is installed: tools/peer-rust-virtiofsd runs it with its own C library's loader. ``DIR/outcome`` holds the package file
 names, or why it can't be had; either way it isn't tried again until that file is removed.
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from private_apt import AptError, PrivateApt, distribution_source, os_release
+from tools.private_apt import AptError, PrivateApt, distribution_source, os_release
 
 SUITE = "trixie"
 PACKAGES = ("virtiofsd", "libc6", "libcap-ng0", "libgcc-s1", "libseccomp2")

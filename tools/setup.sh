@@ -19,7 +19,8 @@ can_be_root() {
 
 # --- Python 3.11 or newer, with headers (the extensions) and venv ---------------------------------------------------
 find_python() {
-    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    # The distribution's own first: it is built with profile-guided optimisation, which a private build seldom is.
+    for candidate in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
         if have "$candidate" && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
@@ -96,9 +97,9 @@ fi
 # --- guest kernel, and the Rust peer for benchmarks (optional) --------------------------------------------------------
 if [ ! -f "$cache/kernel/kernel.json" ]; then
     say "fetching a guest kernel"
-    "$python" tools/fetch_kernel.py "$cache/kernel" || fail "without a guest kernel the guest tests and the demo can't run"
+    "$python" -m tools.fetch_kernel "$cache/kernel" || fail "without a guest kernel the guest tests and the demo can't run"
 fi
 if [ ! -f "$cache/peers/rust/outcome" ]; then
     say "fetching the Rust virtiofsd for comparison (optional)"
-    "$python" tools/fetch_peer_rust.py "$cache/peers/rust" || say "no Rust virtiofsd; benchmarks go without it"
+    "$python" -m tools.fetch_peer_rust "$cache/peers/rust" || say "no Rust virtiofsd; benchmarks go without it"
 fi

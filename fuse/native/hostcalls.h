@@ -49,6 +49,9 @@ struct scan_entry {
     char name[256]; /* NUL-terminated */
 };
 
+/* An inode's record as canonical JSON: seven numbers of at most 20 digits, 256 digits of handle, the names. */
+#define INODE_TEXT_BYTES 640u
+
 struct host {
     int32_t proc_fd;
     uint32_t use_handles;        /* ask for file handles */
@@ -60,6 +63,7 @@ struct host {
     struct handle *handle_pins[8];
     uint32_t inode_pins_n;
     uint32_t handle_pins_n;
+    char entered[INODE_TEXT_BYTES]; /* of the inode that table_inode_enter added last */
 };
 
 /* Takes proc_fd over. NULL and errno when out of memory. */

@@ -144,6 +144,8 @@ int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int
 int table_inode_delete(struct host *h, uint64_t nodeid);
 int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n);
 uint64_t table_inode_find(struct host *h, const struct found *f);
+int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory);
+const char *table_entered(struct host *h);
 int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info);
 uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max);
 int table_handle_add(struct host *h, const struct handle_info *info);

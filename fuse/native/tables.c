@@ -2,7 +2,9 @@
 #include "tables.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void host_settings(struct host *h, int use_handles, int announce_submounts)
 {
@@ -88,6 +90,58 @@ uint64_t table_inode_find(struct host *h, const struct found *f)
         .handle = f->handle,
     };
     return inode_find(&h->inodes, &id);
+}
+
+static void write_record(char text[static INODE_TEXT_BYTES], const struct found *f, int kind)
+{
+    static const char digits[] = "0123456789abcdef";
+    char handle[2 * HANDLE_BYTES_MAX + 1];
+    for (uint32_t i = 0; i < f->handle_len; i++) {
+        handle[2 * i] = digits[f->handle[i] >> 4];
+        handle[2 * i + 1] = digits[f->handle[i] & 15];
+    }
+    handle[2 * f->handle_len] = 0;
+    int at = snprintf(text, INODE_TEXT_BYTES, "{\"dev\":%llu,\"fd\":", (unsigned long long)f->dev);
+    at += kind == INODE_FD ? snprintf(text + at, INODE_TEXT_BYTES - at, "%d", f->fd)
+                           : snprintf(text + at, INODE_TEXT_BYTES - at, "null");
+    at += f->handle_len != 0
+              ? snprintf(text + at, INODE_TEXT_BYTES - at, ",\"handle\":\"%d:%s\"", f->handle_type, handle)
+              : snprintf(text + at, INODE_TEXT_BYTES - at, ",\"handle\":null");
+    snprintf(text + at, INODE_TEXT_BYTES - at, ",\"ino\":%llu,\"mnt\":%llu,\"mode\":%u,\"nlookup\":1,\"state\":\"live\"}",
+             (unsigned long long)f->ino, (unsigned long long)f->mnt_id, f->mode & S_IFMT);
+}
+
+int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory)
+{
+    uint64_t known = table_inode_find(h, f);
+    if (known != 0) {
+        int64_t count = inode_nlookup_add(&h->inodes, known, 1);
+        if (count < 0)
+            return count;
+        if (f->fd >= 0)
+            close(f->fd);
+        f->fd = -1;
+        return (int64_t)known;
+    }
+    int kind = INODE_HANDLE;
+    if (f->attr.nlink == 0) {
+        kind = INODE_FD; /* only a descriptor keeps a file without a name alive */
+    } else if (f->handle_len == 0 || mounts_fd(&h->mounts, f->mnt_id) < 0) {
+        if (f->handle_len != 0 && !no_meeting)
+            return -EAGAIN;
+        if (mandatory)
+            return -EOPNOTSUPP;
+        kind = INODE_FD;
+    }
+    if (f->handle_len > HANDLE_BYTES_MAX)
+        return -EINVAL;
+    write_record(h->entered, f, kind);
+    return table_inode_add_found(h, nodeid, 1, kind, f);
+}
+
+const char *table_entered(struct host *h)
+{
+    return h->entered;
 }
 
 int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info)

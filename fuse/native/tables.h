@@ -28,6 +28,13 @@ int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int
 int table_inode_delete(struct host *h, uint64_t nodeid);
 int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n);
 uint64_t table_inode_find(struct host *h, const struct found *f);
+/* One lookup count for what f describes. Known: counted, f->fd closed, its nodeid returned. New: added as `nodeid`, f->fd
+ * taken over, 0 returned, and its record as the journal keeps it given by table_entered. -EAGAIN: its mount has to be met
+ * first (not with `no_meeting`: then a descriptor holds it, or -EOPNOTSUPP if handles are mandatory). Or inode_add's error.
+ */
+int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory);
+/* Canonical JSON, valid until the next table_inode_enter. */
+const char *table_entered(struct host *h);
 int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info);
 uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max);
 int table_handle_add(struct host *h, const struct handle_info *info);

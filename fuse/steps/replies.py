@@ -1,5 +1,6 @@
 """The replies of successful operations."""
 
+from struct import Struct
 from typing import Any
 
 from fuse.operation import Operation
@@ -14,6 +15,8 @@ from fuse.wire import (
     OUT_HEADER,
 )
 
+_ENTRY_REPLY = Struct("=IiQQQQQII")
+"""fuse_out_header and fuse_entry_out up to its attributes, in one piece: the most frequent reply."""
 _EMPTY_BYTES = OUT_HEADER.size
 _ENTRY_BYTES = OUT_HEADER.size + ENTRY_OUT.size
 _ATTR_BYTES = OUT_HEADER.size + ATTR_OUT.size
@@ -27,7 +30,9 @@ def reply_empty(x: Any, op: Operation) -> int:
 
 
 def reply_entry(x: Any, op: Operation) -> int:
-    op.reply = OUT_HEADER.pack(_ENTRY_BYTES, 0, op.unique) + x.entry_out(op.nodeid, x.host.found)
+    valid, nsec = x.timeout
+    head = _ENTRY_REPLY.pack(_ENTRY_BYTES, 0, op.unique, op.nodeid, 0, valid, valid, nsec, nsec)
+    op.reply = head + x.host.found.attr
     return 0
 
 

@@ -8,22 +8,22 @@ from fuse.wire import FATTR_FH
 
 
 def node(x: Any, op: Operation) -> int:
-    op.node = x.host.pin_inode(op, op.nodeid)
+    op.node = x.host.pin_inode(op.nodeid)
     return -op.node if op.node < 0 else 0
 
 
 def dir_node(x: Any, op: Operation) -> int:
-    op.dir = x.host.pin_inode(op, op.nodeid)
+    op.dir = x.host.pin_inode(op.nodeid)
     return -op.dir if op.dir < 0 else 0
 
 
 def new_dir_node(x: Any, op: Operation) -> int:
-    op.newdir = x.host.pin_inode(op, op.args[0])
+    op.newdir = x.host.pin_inode(op.args[0])
     return -op.newdir if op.newdir < 0 else 0
 
 
 def old_node(x: Any, op: Operation) -> int:
-    op.old = x.host.pin_inode(op, op.args[0])
+    op.old = x.host.pin_inode(op.args[0])
     return -op.old if op.old < 0 else 0
 
 

@@ -1,6 +1,7 @@
 """Extended attributes that change: SETXATTR and REMOVEXATTR."""
 
 import errno
+import os
 from typing import Any
 
 from fuse.operation import Operation
@@ -17,6 +18,8 @@ def xattr_wanted(x: Any, op: Operation) -> int:
 def setxattr(x: Any, op: Operation) -> int:
     """args = size, flags, setxattr_flags, padding; the value follows the name."""
     size, flags = op.args[0], op.args[1]
+    if flags & ~(os.XATTR_CREATE | os.XATTR_REPLACE):
+        return errno.EINVAL
     if size > _VALUE_MAX:
         return errno.E2BIG
     if len(op.data) < size:

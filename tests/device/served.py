@@ -41,7 +41,31 @@ class Served:
         self.share = share
         self.journal = state / "journal"
         self.daemon = Daemon(kind, share, state, options)
+        self._start: Callable[[], Daemon] = lambda: Daemon(kind, share, state, options)
         self.socket_path = self.daemon.socket_path
+
+    def start_again(self) -> None:
+        """A next life on the same state, after this one has ended."""
+        self.daemon.stop()
+        self.daemon = self._start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until it listens. Raises AssertionError with its log when it ends instead."""
+        eventually(lambda: self._is_listening() or not self.alive(), 20)
+        assert self.alive(), self.log()
+
+    def _is_listening(self) -> bool:
+        """By the kernel's table: a connection made to find out would be a VMM's."""
+        return any(
+            line.split()[3] == "00010000" and line.endswith(f" {self.socket_path}")
+            for line in Path("/proc/net/unix").read_text().splitlines()
+        ) and self.log_pid() == self.pid
+
+    def log_pid(self) -> int:
+        """Who holds the socket, by its lock file."""
+        text = self.socket_path.with_name("socket.pid").read_text().strip()
+        return int(text or 0)
 
     @property
     def pid(self) -> int:
@@ -122,6 +146,7 @@ def serving(share: Path, *options: str) -> Iterator[Served]:
     try:
         served = Served(share, state, options)
         try:
+            served.wait_ready()
             yield served
             status = served.end()
             assert status == 0, f"exit status {status}: {served.log()}"

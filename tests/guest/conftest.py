@@ -78,11 +78,13 @@ def mounted(
     share_base: pathlib.Path,
     new_run_directory: Callable[[], pathlib.Path],
 ) -> Iterator[GuestAndShare]:
-    """One guest for all tests that leave it usable. One CPU: with two, TCG guests take up to three times as long on two cores."""
+    """One guest for all tests that leave it usable. One CPU: with two, TCG takes up to three times as long on two cores."""
     share = share_base / "share"
     share.mkdir()
     run_directory = new_run_directory()
-    with Daemon(daemon_kind, share, run_directory) as daemon:
-        with Guest(*images, run_directory, [FsDevice(daemon.socket)], smp=1, watch=daemon.check_alive) as guest:
-            guest.mount()
-            yield GuestAndShare(guest, daemon, share)
+    with (
+        Daemon(daemon_kind, share, run_directory) as daemon,
+        Guest(*images, run_directory, [FsDevice(daemon.socket)], smp=1, watch=daemon.check_alive) as guest,
+    ):
+        guest.mount()
+        yield GuestAndShare(guest, daemon, share)

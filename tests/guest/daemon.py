@@ -1,5 +1,6 @@
 """Any virtiofsd work-alike as a child process: ours, QEMU's C one, the Rust one."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -117,10 +118,8 @@ class Daemon:
         """Open descriptors of the process of ours that has most; a table shared by several counts once."""
         counts = [0]
         for pid in self.pids():
-            try:
+            with contextlib.suppress(OSError):  # ended meanwhile
                 counts.append(len(os.listdir(f"/proc/{pid}/fd")))
-            except OSError:
-                pass  # ended meanwhile
         return max(counts)
 
     def log_tail(self, size: int = 2000) -> str:
@@ -129,7 +128,7 @@ class Daemon:
 
 
 def listens(socket_path: pathlib.Path) -> bool:
-    """Is a listening socket bound at ``socket_path``? Asked without connecting: a virtiofsd serves its first connection only."""
+    """Does a socket listen at ``socket_path``? Asked without connecting: a virtiofsd serves its first connection only."""
     for line in pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]:
         fields = line.split(maxsplit=7)
         if len(fields) == 8 and fields[3] == LISTENING and fields[7] == str(socket_path):
@@ -185,6 +184,7 @@ PEER_RUST = DaemonKind(
         str(REPOSITORY / "tools" / "peer-rust-virtiofsd"),
         *("--socket-path={socket}", "--shared-dir={shared}", "--sandbox=none", "--seccomp=none", "--xattr"),
     ),
+    fd_per_inode=True,  # in this sandbox mode
     quirks=PEER_QUIRKS,
 )
 KINDS = {kind.name: kind for kind in (STEADFS, PEER_C, PEER_RUST)}

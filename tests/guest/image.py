@@ -53,7 +53,7 @@ def find_busybox() -> pathlib.Path:
 
 
 def compile_programs(cache: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Every ``programs/*.c`` as a static executable in ``cache/programs``, by name; compiled again only when its text changed."""
+    """Every ``programs/*.c`` as a static executable in ``cache/programs``, by name; compiled when its text has changed."""
     target = cache / "programs"
     target.mkdir(parents=True, exist_ok=True)
     headers = b"".join(path.read_bytes() for path in sorted(PROGRAMS.glob("*.h")))

@@ -1,5 +1,6 @@
 """Starting and ending the processes of a guest test: nothing outlives its test, and only what we started is touched."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -40,7 +41,7 @@ def start(command: Sequence[str], log: pathlib.Path, environment: dict[str, str]
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  (test runs start processes from one thread)
             env=environment,
         )
 
@@ -78,10 +79,8 @@ def kill_session(leader: int) -> None:
     def none_left() -> bool:
         members = session_members(leader)
         for pid in members:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         return not members
 
     wait_until(none_left, STOP_TIMEOUT_S, f"the end of session {leader}")

@@ -19,7 +19,7 @@ JOBS = {
 
 
 def install_fio(directory: pathlib.Path) -> str:
-    """Put the host's fio with its libraries into the share; returns the guest's command (the libraries come by virtiofs too)."""
+    """Put the host's fio with its libraries into the share; returns the guest's command, which loads all of it from there."""
     fio = shutil.which("fio")
     assert fio is not None, "no fio on this host; run: make setup"
     directory.mkdir()

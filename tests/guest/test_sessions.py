@@ -1,4 +1,4 @@
-"""Sessions begin and end cleanly: mounts, several queues, the driver let go and taken up, resets of the machine, the VMM's end."""
+"""Sessions begin and end cleanly: mounts, several queues, the driver let go and taken up, resets, the VMM's end."""
 
 import pathlib
 from collections.abc import Callable, Iterator

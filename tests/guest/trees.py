@@ -99,7 +99,5 @@ def write_tar(archive: pathlib.Path, files: int, seed: int = 1) -> dict[str, str
 def sums_below(root: pathlib.Path) -> dict[str, str]:
     """sha256 by path relative to ``root`` of every regular file."""
     return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in root.rglob("*")
-        if path.is_file()
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
     }

@@ -53,7 +53,7 @@ class Share:
     def look(self, name: bytes, parent: int = 1) -> int:
         """LOOKUP: nodeid, counted once."""
         op = Op()
-        fd = self.host.pin_inode(op, parent)
+        fd = self.host.pin_inode(parent)
         assert fd >= 0, os.strerror(-fd)
         error = self.host.find(fd, name)
         assert error == 0, os.strerror(-error)
@@ -70,7 +70,7 @@ class Share:
     def open(self, nodeid: int, flags: int = os.O_RDWR, kind: int = FILE) -> int:
         """OPEN or OPENDIR: fh."""
         op = Op()
-        fd = self.host.reopen(self.host.pin_inode(op, nodeid), flags)
+        fd = self.host.reopen(self.host.pin_inode(nodeid), flags)
         assert fd >= 0, os.strerror(-fd)
         fh = self.number()
         assert self.host.handle_add(fh, nodeid, fd, flags, kind) == 0

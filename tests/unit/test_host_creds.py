@@ -23,7 +23,7 @@ def share(request: pytest.FixtureRequest) -> Iterator[Share]:
 
 @pytest.fixture
 def root(share: Share) -> int:
-    return share.host.pin_inode(Op(), 1)
+    return share.host.pin_inode(1)
 
 
 def in_a_thread(work: Callable[[], None]) -> None:

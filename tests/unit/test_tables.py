@@ -55,7 +55,7 @@ def test_a_new_file_with_a_used_inode_number_is_another_inode(share: Share) -> N
     assert seen is not None
     (share.path / "b").touch()
     op = Op()
-    assert share.host.find(share.host.pin_inode(op, 1), b"b") == 0
+    assert share.host.find(share.host.pin_inode(1), b"b") == 0
     found = share.host.found
     found.c.ino, found.c.dev = seen.ino, seen.dev
     assert share.host.inode_find(found) == 0
@@ -119,7 +119,7 @@ def test_a_deleted_inodes_descriptor_closes_only_when_the_deletion_is_committed(
     assert inode is not None
     assert inode.fd >= 0
     share.host.inode_delete(nodeid)
-    assert share.host.pin_inode(Op(), nodeid) == -errno.EBADF
+    assert share.host.pin_inode(nodeid) == -errno.EBADF
     os.fstat(inode.fd)
     share.host.settle()
     with pytest.raises(OSError, match="Bad file"):
@@ -142,7 +142,7 @@ def test_a_pin_outlives_the_deletion_and_its_commit(share_by_fd: Share) -> None:
     (share.path / "a").write_bytes(b"x")
     nodeid = share.look(b"a")
     op = Op()
-    fd = share.host.pin_inode(op, nodeid)
+    fd = share.host.pin_inode(nodeid)
     share.host.inode_delete(nodeid)
     share.host.settle()
     assert os.fstat(fd).st_size == 1
@@ -197,7 +197,7 @@ def test_many_inodes_need_few_descriptors_and_little_memory() -> None:
         assert per_inode < 200 + 60, "60 for this test's own list of numbers"
         for nodeid in nodeids[::97]:
             op = Op()
-            fd = share.host.pin_inode(op, nodeid)
+            fd = share.host.pin_inode(nodeid)
             assert fd >= 0
             assert os.fstat(fd).st_size == 0
             share.host.let_go(op)
@@ -219,15 +219,15 @@ def test_files_without_handles_are_held_by_their_descriptors(share_by_fd: Share)
 
 def test_a_file_without_a_name_is_held_by_its_descriptor(share: Share) -> None:
     host, op = share.host, Op()
-    op.file = host.tmpfile(host.pin_inode(op, 1), os.O_RDWR, 0o600)
+    op.file = host.tmpfile(host.pin_inode(1), os.O_RDWR, 0o600)
     assert op.file >= 0
     assert host.find_file(op.file) == 0
     host.mount_meet(host.found)
     assert host.inode_add(2, host.found) == 0
     host.let_go(op)
-    fd = host.pin_inode(op, 2)
+    fd = host.pin_inode(2)
     assert os.fstat(fd).st_nlink == 0
-    assert host.link(fd, host.pin_inode(op, 1), b"named") == 0
+    assert host.link(fd, host.pin_inode(1), b"named") == 0
     host.let_go(op)
     assert share.look(b"named") == 2
 
@@ -237,6 +237,6 @@ def test_an_inode_whose_file_is_gone_is_stale_and_nothing_else(share: Share) -> 
     nodeid = share.look(b"a")
     (share.path / "a").unlink()
     op = Op()
-    fd = share.host.pin_inode(op, nodeid)
+    fd = share.host.pin_inode(nodeid)
     assert fd >= 0 or fd == -errno.ESTALE
     share.host.let_go(op)

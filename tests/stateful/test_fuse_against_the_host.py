@@ -1,0 +1,433 @@
+"""Whatever a guest does through the device gives what the same system calls give in a directory beside the share."""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule
+
+from tests.play.fuse_wire import FATTR_KILL_SUIDGID, WRITE_KILL_SUIDGID, Entry, Opened
+from tests.stateful import two_sides
+from tests.stateful.two_sides import Errno, Node, Open, Rig, host_acting, of_guest, of_host, outcome
+
+pytestmark = [
+    pytest.mark.skipif(os.getuid() != 0, reason="the guest's users are other users of the host: needs root"),
+    pytest.mark.timeout(240),
+]
+
+EXAMPLES = int(os.environ.get("STEADFS_EXAMPLES", "40"))
+PATH = os.O_PATH | os.O_NOFOLLOW
+BYTES_MAX = 1 << 20
+USERS = st.sampled_from([(0, 0), (0, 0), (0, 0), (1000, 1000), (1000, 0)])
+NAMES = st.sampled_from([b"a", b"b", b"c", b"\xff\xfe", "ü".encode(), b"new\nline", b"n" * 255])
+MODES = st.sampled_from([0o755, 0o644, 0o600, 0o777, 0o2775, 0o4755, 0o1777, 0o000])
+TARGETS = st.sampled_from([b"a", b"..", b"/etc/passwd", b"nowhere/\xff", b"t" * 4095, b"t" * 4096])
+SIZES = st.sampled_from([0, 1, 100, 4096, 70_000])
+OFFSETS = st.sampled_from([0, 1, 4095, 4096, 10_000, BYTES_MAX])
+OPEN_FLAGS = st.builds(
+    lambda access, more: access | more,
+    st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR]),
+    st.sampled_from([0, 0, os.O_TRUNC, os.O_APPEND, os.O_SYNC]),
+)
+XATTR_NAMES = st.sampled_from([b"user.a", b"user.\xff", b"trusted.t", b"nonsense", b"user." + b"x" * 250])
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, COLLAPSE_RANGE = 1, 2, 16, 8
+FALLOCATES = st.sampled_from([0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, PUNCH_HOLE, COLLAPSE_RANGE, 1 << 20])
+
+
+class TwoSides(RuleBasedStateMachine):
+    """Rules do both, and compare; bundles hold what both sides hold, whether it still has a name or not."""
+
+    rig: ClassVar[Rig]
+    gone_may_be_stale: ClassVar[bool]
+    """With file handles nothing keeps an inode that lost its last name and is not open: ESTALE is right then."""
+    nodes = Bundle("nodes")
+    files = Bundle("files")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guest = self.rig.guest
+        self.top, self.share, self.host = self.rig.directories()
+        self.held: list[Node] = [self.top]
+        self.opened: list[Open] = []
+
+    @initialize(target=nodes)
+    def begin(self) -> Node:
+        return self.top
+
+    # ---- comparing ----
+    def both(self, guest: Callable[[], Any], host: Callable[[], Any], *nodes: Node) -> tuple[Any, Any] | None:
+        """What both gave; None when both failed, which must be in the same way."""
+        stale = self.gone_may_be_stale and any(self.may_be_gone(node) for node in nodes)
+        theirs = outcome(guest)
+        if stale and theirs == Errno(errno.ESTALE):
+            return None
+        ours = outcome(host)
+        if isinstance(theirs, Errno) or isinstance(ours, Errno):
+            assert theirs == ours
+            return None
+        return theirs, ours
+
+    def may_be_gone(self, node: Node) -> bool:
+        return os.stat(node.fd).st_nlink == 0 and not any(self.same(file.node, node) for file in self.opened)
+
+    @staticmethod
+    def same(one: Node, other: Node) -> bool:
+        return os.path.sameopenfile(one.fd, other.fd)
+
+    def met(self, entry: Entry, fd: int) -> Node:
+        """Both sides hold one more; their attributes agree, and the same inode has the same nodeid."""
+        node = Node(entry.nodeid, fd)
+        for other in self.held:
+            assert (other.nodeid == node.nodeid) == self.same(other, node)
+        self.held.append(node)
+        assert of_guest(entry.attr) == of_host(os.stat(fd))
+        return node
+
+    def made(self, guest: Callable[[], Entry], host: Callable[[], Any], parent: Node, name: bytes, *more: Node) -> Any:
+        both = self.both(guest, host, parent, *more)
+        return multiple() if both is None else self.met(both[0], os.open(name, PATH, dir_fd=parent.fd))
+
+    # ---- names ----
+    @rule(target=nodes, parent=nodes, name=NAMES)
+    def lookup(self, parent: Node, name: bytes) -> Any:
+        both = self.both(
+            lambda: self.guest.lookup(parent.nodeid, name), lambda: os.open(name, PATH, dir_fd=parent.fd), parent
+        )
+        return multiple() if both is None else self.met(*both)
+
+    @rule(target=nodes, parent=nodes, name=NAMES, mode=MODES, user=USERS)
+    def mkdir(self, parent: Node, name: bytes, mode: int, user: tuple[int, int]) -> Any:
+        def host() -> None:
+            with host_acting(*user):
+                os.mkdir(name, mode & ~self.guest.umask, dir_fd=parent.fd)
+
+        with self.guest.acting(*user):
+            return self.made(lambda: self.guest.mkdir(parent.nodeid, name, mode), host, parent, name)
+
+    @rule(
+        target=nodes,
+        parent=nodes,
+        name=NAMES,
+        mode=MODES,
+        kind=st.sampled_from([stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR]),
+        user=USERS,
+    )
+    def mknod(self, parent: Node, name: bytes, mode: int, kind: int, user: tuple[int, int]) -> Any:
+        device = os.makedev(1, 300) if kind == stat.S_IFCHR else 0
+
+        def host() -> None:
+            with host_acting(*user):
+                os.mknod(name, kind | mode & ~self.guest.umask, device, dir_fd=parent.fd)
+
+        def guest() -> Entry:
+            return self.guest.mknod(parent.nodeid, name, kind | mode, two_sides.encoded_device(device))
+
+        with self.guest.acting(*user):
+            return self.made(guest, host, parent, name)
+
+    @rule(target=nodes, parent=nodes, name=NAMES, to=TARGETS, user=USERS)
+    def symlink(self, parent: Node, name: bytes, to: bytes, user: tuple[int, int]) -> Any:
+        def host() -> None:
+            with host_acting(*user):
+                os.symlink(to, name, dir_fd=parent.fd)
+
+        with self.guest.acting(*user):
+            return self.made(lambda: self.guest.symlink(parent.nodeid, name, to), host, parent, name)
+
+    @rule(target=nodes, node=nodes, parent=nodes, name=NAMES)
+    def link(self, node: Node, parent: Node, name: bytes) -> Any:
+        def host() -> None:
+            os.link(node.path, name, dst_dir_fd=parent.fd)
+
+        return self.made(lambda: self.guest.link(node.nodeid, parent.nodeid, name), host, parent, name, node)
+
+    @rule(parent=nodes, name=NAMES)
+    def unlink(self, parent: Node, name: bytes) -> None:
+        self.both(lambda: self.guest.unlink(parent.nodeid, name), lambda: os.unlink(name, dir_fd=parent.fd), parent)
+
+    @rule(parent=nodes, name=NAMES)
+    def rmdir(self, parent: Node, name: bytes) -> None:
+        self.both(lambda: self.guest.rmdir(parent.nodeid, name), lambda: os.rmdir(name, dir_fd=parent.fd), parent)
+
+    @rule(old=nodes, name=NAMES, new=nodes, new_name=NAMES)
+    def rename(self, old: Node, name: bytes, new: Node, new_name: bytes) -> None:
+        self.both(
+            lambda: self.guest.rename(old.nodeid, name, new.nodeid, new_name),
+            lambda: os.rename(name, new_name, src_dir_fd=old.fd, dst_dir_fd=new.fd),
+            old,
+            new,
+        )
+
+    @rule(old=nodes, name=NAMES, new=nodes, new_name=NAMES, flags=st.sampled_from([0, 1, 2, 4, 5, 3]))
+    def rename2(self, old: Node, name: bytes, new: Node, new_name: bytes, flags: int) -> None:
+        self.both(
+            lambda: self.guest.rename2(old.nodeid, name, new.nodeid, new_name, flags),
+            lambda: two_sides.renameat2(old.fd, name, new.fd, new_name, flags),
+            old,
+            new,
+        )
+
+    @rule(node=nodes, plus=st.booleans(), size=st.sampled_from([1024, 4096]))
+    def list_names(self, node: Node, plus: bool, size: int) -> None:
+        """All names with their types; with `plus` also the attributes, and each look-up is given back."""
+        both = self.both(
+            lambda: self.guest.list_all(node.nodeid, plus=plus, size=size),
+            lambda: {os.fsencode(name) for name in os.listdir(node.path)},
+            node,
+        )
+        if both is None:
+            return
+        theirs = {entry.name: entry for entry in both[0] if entry.name not in {b".", b".."}}
+        assert theirs.keys() == both[1]
+        assert len(theirs) + 2 >= len(both[0]) >= len(theirs)
+        for name, found in theirs.items():
+            status = os.stat(name, dir_fd=node.fd, follow_symlinks=False)
+            assert found.kind == stat.S_IFMT(status.st_mode) >> 12
+            if plus:
+                assert found.entry is not None
+                assert of_guest(found.entry.attr) == of_host(status)
+                self.guest.forget(found.entry.nodeid)
+
+    @rule(node=nodes)
+    def readlink(self, node: Node) -> None:
+        both = self.both(lambda: self.guest.readlink(node.nodeid), lambda: os.readlink(b"", dir_fd=node.fd), node)
+        assert both is None or both[0] == both[1]
+
+    # ---- attributes ----
+    @rule(node=nodes)
+    def getattr(self, node: Node) -> None:
+        both = self.both(lambda: of_guest(self.guest.getattr(node.nodeid)), lambda: of_host(os.stat(node.fd)), node)
+        assert both is None or both[0] == both[1]
+
+    @rule(node=nodes, mode=MODES)
+    def chmod(self, node: Node, mode: int) -> None:
+        self.both(lambda: self.guest.setattr(node.nodeid, mode=mode), lambda: os.chmod(node.path, mode), node)
+        self.getattr(node)
+
+    @rule(node=nodes, uid=st.sampled_from([None, 0, 1000]), gid=st.sampled_from([None, 0, 1000]))
+    def chown(self, node: Node, uid: int | None, gid: int | None) -> None:
+        if uid is gid is None:
+            return
+        ids = [-1 if number is None else number for number in (uid, gid)]
+        self.both(lambda: self.guest.setattr(node.nodeid, uid=uid, gid=gid), lambda: os.chown(node.path, *ids), node)
+        self.getattr(node)
+
+    @rule(node=nodes, size=SIZES)
+    def truncate(self, node: Node, size: int) -> None:
+        if not stat.S_ISREG(os.stat(node.fd).st_mode):
+            return  # a guest's kernel refuses that by itself, and opening a FIFO would wait
+        self.both(lambda: self.guest.setattr(node.nodeid, size=size), lambda: os.truncate(node.path, size), node)
+        self.getattr(node)
+
+    @rule(node=nodes, atime=st.sampled_from([0, 1, 10**18 + 7, -5 * 10**9]), mtime=st.sampled_from([3, 2 * 10**18]))
+    def utimes(self, node: Node, atime: int, mtime: int) -> None:
+        def guest() -> tuple[int, int]:
+            attr = self.guest.setattr(node.nodeid, atime_ns=atime, mtime_ns=mtime)
+            seconds = attr.atime - (1 << 64 if attr.atime >> 63 else 0)
+            return seconds * 10**9 + attr.atimensec, attr.mtime * 10**9 + attr.mtimensec
+
+        def host() -> tuple[int, int]:
+            os.utime(node.path, ns=(atime, mtime))
+            found = os.stat(node.fd)
+            return found.st_atime_ns, found.st_mtime_ns
+
+        both = self.both(guest, host, node)
+        assert both is None or both[0] == both[1]
+
+    @rule(node=nodes, name=XATTR_NAMES, value=st.binary(max_size=20), flags=st.sampled_from([0, 1, 2]))
+    def setxattr(self, node: Node, name: bytes, value: bytes, flags: int) -> None:
+        self.both(
+            lambda: self.guest.setxattr(node.nodeid, name, value, flags),
+            lambda: os.setxattr(node.path, name, value, flags),
+            node,
+        )
+        both = self.both(lambda: self.guest.getxattr(node.nodeid, name), lambda: os.getxattr(node.path, name), node)
+        assert both is None or both[0] == both[1]
+
+    @rule(node=nodes, name=XATTR_NAMES)
+    def removexattr(self, node: Node, name: bytes) -> None:
+        self.both(lambda: self.guest.removexattr(node.nodeid, name), lambda: os.removexattr(node.path, name), node)
+        both = self.both(
+            lambda: set(self.guest.listxattr(node.nodeid).split(b"\0")[:-1]),
+            lambda: {os.fsencode(found) for found in os.listxattr(node.path)},
+            node,
+        )
+        assert both is None or both[0] == both[1]
+
+    # ---- open files ----
+    @rule(target=files, node=nodes, flags=OPEN_FLAGS)
+    def open(self, node: Node, flags: int) -> Any:
+        if stat.S_IFMT(os.stat(node.fd).st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
+            return multiple()  # a guest opens FIFOs, sockets and devices by itself, and follows symlinks
+        both = self.both(lambda: self.guest.open(node.nodeid, flags), lambda: os.open(node.path, flags), node)
+        return multiple() if both is None else self.has_open(node, both[0], both[1], flags)
+
+    def has_open(self, node: Node, opened: Opened, fd: int, flags: int) -> Open:
+        file = Open(node, opened.fh, fd, flags)
+        self.opened.append(file)
+        return file
+
+    @rule(targets=(files,), parent=nodes, name=NAMES, mode=MODES, user=USERS, flags=OPEN_FLAGS, excl=st.booleans())
+    def create(self, parent: Node, name: bytes, mode: int, user: tuple[int, int], flags: int, excl: bool) -> Any:
+        flags |= os.O_CREAT | (os.O_EXCL if excl else 0)
+        known = outcome(lambda: os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode)
+        if not excl and not isinstance(known, Errno) and not stat.S_ISREG(known):
+            return multiple()  # as `open`
+
+        def host() -> int:
+            # What exists is opened as OPEN does it: the guest has checked the permissions.
+            with host_acting(*(user if isinstance(known, Errno) or excl else (0, 0))):
+                return os.open(name, flags | os.O_NOFOLLOW, mode & ~self.guest.umask, dir_fd=parent.fd)
+
+        with self.guest.acting(*user):
+            both = self.both(lambda: self.guest.create(parent.nodeid, name, mode, flags), host, parent)
+        if both is None:
+            return multiple()
+        (entry, opened), fd = both
+        return self.has_open(self.met(entry, os.open(name, PATH, dir_fd=parent.fd)), opened, fd, flags)
+
+    @rule(target=files, parent=nodes, mode=MODES, user=USERS)
+    def tmpfile(self, parent: Node, mode: int, user: tuple[int, int]) -> Any:
+        def host() -> int:
+            with host_acting(*user):
+                return os.open(b".", os.O_RDWR | os.O_TMPFILE, mode & ~self.guest.umask, dir_fd=parent.fd)
+
+        with self.guest.acting(*user):
+            both = self.both(lambda: self.guest.tmpfile(parent.nodeid, mode), host, parent)
+        if both is None:
+            return multiple()
+        (entry, opened), fd = both
+        node = self.met(entry, os.open(f"/proc/self/fd/{fd}", os.O_PATH))
+        return self.has_open(node, opened, fd, os.O_RDWR)
+
+    @rule(file=files, offset=OFFSETS, size=SIZES, fill=st.integers(1, 255))
+    def write(self, file: Open, offset: int, size: int, fill: int) -> None:
+        data = bytes([fill]) * size
+        both = self.both(
+            lambda: self.guest.write(file.node.nodeid, file.fh, offset, data, flags=file.flags),
+            lambda: os.pwrite(file.fd, data, offset),
+        )
+        assert both is None or both[0] == both[1]
+        self.getattr(file.node)
+
+    @rule(file=files, by_size=st.booleans())
+    def write_that_clears_set_id_bits(self, file: Open, by_size: bool) -> None:
+        def host() -> None:
+            with host_acting(1000, 1000):
+                if by_size:
+                    os.ftruncate(file.fd, 17)
+                else:
+                    os.pwrite(file.fd, b"x", 0)
+
+        def guest() -> None:
+            node = file.node.nodeid
+            if by_size:
+                self.guest.setattr(node, size=17, fh=file.fh, flags=FATTR_KILL_SUIDGID)
+            else:
+                self.guest.write(node, file.fh, 0, b"x", flags=file.flags, write_flags=WRITE_KILL_SUIDGID)
+
+        self.both(guest, host)
+        self.getattr(file.node)
+
+    @rule(file=files, offset=OFFSETS, size=SIZES)
+    def read(self, file: Open, offset: int, size: int) -> None:
+        both = self.both(
+            lambda: self.guest.read(file.node.nodeid, file.fh, offset, size), lambda: os.pread(file.fd, size, offset)
+        )
+        assert both is None or both[0] == both[1]
+
+    @rule(file=files, size=SIZES)
+    def ftruncate(self, file: Open, size: int) -> None:
+        self.both(
+            lambda: self.guest.setattr(file.node.nodeid, size=size, fh=file.fh), lambda: os.ftruncate(file.fd, size)
+        )
+        self.getattr(file.node)
+
+    @rule(file=files, offset=OFFSETS, whence=st.sampled_from([os.SEEK_DATA, os.SEEK_HOLE]))
+    def seek(self, file: Open, offset: int, whence: int) -> None:
+        for side in (lambda: self.guest.fsync(file.node.nodeid, file.fh), lambda: os.fsync(file.fd)):
+            side()  # data that waits for its blocks has no place yet
+        both = self.both(
+            lambda: self.guest.lseek(file.node.nodeid, file.fh, offset, whence),
+            lambda: os.lseek(file.fd, offset, whence),
+        )
+        assert both is None or both[0] == both[1]
+
+    @rule(file=files, mode=FALLOCATES, offset=OFFSETS, length=SIZES)
+    def fallocate(self, file: Open, mode: int, offset: int, length: int) -> None:
+        self.both(
+            lambda: self.guest.fallocate(file.node.nodeid, file.fh, offset, length, mode),
+            lambda: two_sides.fallocate(file.fd, mode, offset, length),
+        )
+        self.getattr(file.node)
+
+    @rule(source=files, goal=files, offset=OFFSETS, to=OFFSETS, length=SIZES, wide=st.booleans())
+    def copy(self, source: Open, goal: Open, offset: int, to: int, length: int, wide: bool) -> None:
+        def guest() -> int:
+            ends = (source.node.nodeid, source.fh, offset), (goal.node.nodeid, goal.fh, to)
+            return self.guest.copy_file_range(*ends, length, wide=wide)
+
+        both = self.both(guest, lambda: os.copy_file_range(source.fd, goal.fd, length, offset, to))
+        assert both is None or both[0] == both[1]
+
+    @rule(file=files, only_data=st.booleans())
+    def sync(self, file: Open, only_data: bool) -> None:
+        self.both(lambda: self.guest.fsync(file.node.nodeid, file.fh, only_data), lambda: os.fsync(file.fd))
+        self.both(lambda: self.guest.flush(file.node.nodeid, file.fh), lambda: None)
+
+    @rule(file=consumes(files))
+    def release(self, file: Open) -> None:
+        self.guest.release(file.node.nodeid, file.fh, file.flags)
+        os.close(file.fd)
+        self.opened.remove(file)
+        assert outcome(lambda: self.guest.read(file.node.nodeid, file.fh, 0, 1)) == Errno(errno.EBADF)
+
+    def teardown(self) -> None:
+        assert two_sides.tree(self.share) == two_sides.tree(self.host)
+        for file in self.opened:
+            self.guest.release(file.node.nodeid, file.fh, file.flags)
+            os.close(file.fd)
+        self.guest.batch_forget([(node.nodeid, 1) for node in self.held])
+        for node in self.held:
+            os.close(node.fd)
+        for path in (self.share, self.host):
+            shutil.rmtree(path)
+
+
+class ByHandle(TwoSides):
+    """Inodes held by file handles, the default."""
+
+    gone_may_be_stale = True
+
+
+class ByDescriptor(TwoSides):
+    """Inodes held by descriptors: one without a name lives as long as the guest knows it."""
+
+    gone_may_be_stale = False
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rigs() -> Iterator[None]:
+    """One daemon for each way to hold inodes; examples have directories of their own."""
+    ByHandle.rig = Rig("--xattr")
+    ByDescriptor.rig = Rig("--xattr", "--inode-file-handles=never")
+    yield
+    for rig in (ByHandle.rig, ByDescriptor.rig):
+        assert rig.daemon.process.poll() is None, "the daemon died"
+        assert "Traceback" not in rig.daemon.log.read_text()
+        rig.close()
+
+
+SETTINGS = settings(
+    max_examples=EXAMPLES, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestByHandle: Any = ByHandle.TestCase
+TestByHandle.settings = SETTINGS
+TestByDescriptor: Any = ByDescriptor.TestCase
+TestByDescriptor.settings = SETTINGS
