@@ -321,6 +321,8 @@ def run(options: Options) -> int:
             listener.close()
     finally:
         hold.release()
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
 
 
 def _end_early(number: int, _frame: Any) -> None:

@@ -162,6 +162,13 @@ class Host(HostTables):
             lib.host_close(found.c.fd)
             found.c.fd = -1
 
+    def found_again(self, fd: int) -> int:
+        """What was found has changed since (a truncation): takes its attributes anew, from an open file; 0 or -errno."""
+        error, attr = self.attributes(fd)
+        if error == 0:
+            ffi.memmove(ffi.addressof(self._found, "attr"), attr, len(attr))
+        return error
+
     def attributes(self, fd: int) -> tuple[int, bytes]:
         """(0, struct fuse_attr) or (-errno, b"")."""
         error = lib.host_stat(self._h, fd, self._stat)
@@ -198,7 +205,7 @@ class Host(HostTables):
         """Opens a regular file or directory anew; other types: ENXIO, symlinks: ELOOP. `kill`: set-id bits go."""
         if not kill:
             return int(lib.host_reopen(self._h, fd, flags))
-        return self._without_fsetid(lib.host_reopen, self._h, fd, flags)
+        return self._killing(lib.host_reopen, fd, flags)
 
     def create(self, dir_fd: int, name: bytes, flags: int, mode: int) -> int:
         """O_CREAT | O_EXCL."""
@@ -253,7 +260,7 @@ class Host(HostTables):
         which = open_fd if open_fd >= 0 else fd
         if not kill:
             return int(call(self._h, which, size))
-        return self._without_fsetid(call, self._h, which, size)
+        return self._killing(call, which, size)
 
     def utimens(self, fd: int, atime: int, atime_nsec: int, mtime: int, mtime_nsec: int) -> int:
         """Seconds and nanoseconds; nanoseconds may be UTIME_NOW or UTIME_OMIT."""
@@ -329,14 +336,15 @@ class Host(HostTables):
             if lib.lane_set_row(self._lane, opcode, row) < 0:
                 raise ValueError(f"the native lane doesn't take the row of opcode {opcode}: {values}")
 
-    def _without_fsetid(self, call: Any, *args: Any) -> int:
-        error = lib.fsetid_drop()
+    def _killing(self, call: Callable[..., int], fd: int, arg: int) -> int:
+        """A call that takes away set-id bits as if the caller had no CAP_FSETID."""
+        error = lib.killpriv_begin(fd)
         if error < 0:
             return int(error)
         try:
-            return int(call(*args))
+            return int(call(self._h, fd, arg))
         finally:
-            lib.fsetid_regain()
+            lib.killpriv_end()
 
     def _sized(self, call: Any) -> tuple[int, bytes]:
         """Asks for the size first; ERANGE when it grew in between, which the caller may see as any error."""

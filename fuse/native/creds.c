@@ -164,12 +164,30 @@ static int fsetid_effective(bool on)
     return caps_set(&c);
 }
 
-int fsetid_drop(void)
+static _Thread_local bool killing;
+
+int killpriv_begin(int fd)
 {
-    return fsetid_effective(false);
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    bool set_gid = (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+    if ((st.st_mode & S_ISUID) == 0 && !set_gid)
+        return 0;
+    int rc = fsetid_effective(false);
+    if (rc < 0)
+        return rc;
+    /* As a member of the file's group: only then does the kernel leave a set-gid bit without group execution alone. */
+    syscall(SYS_setfsgid, st.st_gid);
+    killing = true;
+    return 0;
 }
 
-void fsetid_regain(void)
+void killpriv_end(void)
 {
+    if (!killing)
+        return;
+    killing = false;
+    syscall(SYS_setfsgid, getegid());
     (void)fsetid_effective(true);
 }

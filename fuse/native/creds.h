@@ -27,10 +27,11 @@ int act_as(uint32_t uid, uint32_t gid, int64_t group, int32_t umask_bits, int ke
 /* Never fails: where the kernel refuses to give the daemon's credentials back the process aborts. */
 void act_as_daemon(void);
 
-/* Takes CAP_FSETID out of the effective set, so that writes and truncations clear set-id bits, and puts it back.
- * Not between act_as and act_as_daemon. 0 or -errno. */
-int fsetid_drop(void);
-void fsetid_regain(void);
+/* Between the two a write to or a truncation of fd (O_PATH suffices) by this thread clears set-id bits as it would for a
+ * caller without CAP_FSETID: set-uid, and set-gid where the group may execute (fuse.h, FUSE_HANDLE_KILLPRIV_V2). Does
+ * nothing for a file that has neither. Not between act_as and act_as_daemon. 0 or -errno. */
+int killpriv_begin(int fd);
+void killpriv_end(void);
 
 /* A bit mask of capabilities that are effective in this thread, or 0 when the kernel doesn't tell. */
 uint64_t caps_effective(void);

@@ -146,10 +146,10 @@ enum lane_result op_write(struct lane *lane, struct lane_request *r, bool may_bl
     if (h == NULL)
         return lane_errno(r, EBADF);
     bool kill = (arg.write_flags & WIRE_WRITE_KILL_SUIDGID) != 0;
-    int rc = kill ? fsetid_drop() : 0;
+    int rc = kill ? killpriv_begin(h->fd) : 0;
     enum lane_result result = rc < 0 ? lane_errno(r, -rc) : write_file(lane, r, h, &arg, may_block);
     if (kill && rc == 0)
-        fsetid_regain();
+        killpriv_end();
     handle_unpin(&lane->host->handles, h);
     return result;
 }

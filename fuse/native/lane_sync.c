@@ -2,6 +2,7 @@
  *
  * LSEEK, FSYNC, FSYNCDIR, FLUSH, SYNCFS, FALLOCATE, COPY_FILE_RANGE.
  */
+#include "creds.h"
 #include "lane_op.h"
 
 #include <errno.h>
@@ -98,6 +99,12 @@ enum lane_result op_syncfs(struct lane *lane, struct lane_request *r, bool may_b
     return lane_errno(r, error);
 }
 
+/* FALLOCATE and COPY_FILE_RANGE have no flag that says whether the caller may keep set-id bits; guests' root may. */
+static int killpriv_of(const struct lane_request *r, int fd)
+{
+    return r->header.uid == 0 ? 0 : -killpriv_begin(fd);
+}
+
 enum lane_result op_fallocate(struct lane *lane, struct lane_request *r, bool may_block)
 {
     struct wire_fallocate_in arg = LANE_ARG(r, wire_fallocate_in);
@@ -111,7 +118,10 @@ enum lane_result op_fallocate(struct lane *lane, struct lane_request *r, bool ma
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, HANDLE_FILE);
     if (h == NULL)
         return lane_errno(r, EBADF);
-    int error = fallocate(h->fd, (int)arg.mode, (off_t)arg.offset, (off_t)arg.length) < 0 ? errno : 0;
+    int error = killpriv_of(r, h->fd);
+    if (error == 0 && fallocate(h->fd, (int)arg.mode, (off_t)arg.offset, (off_t)arg.length) < 0)
+        error = errno;
+    killpriv_end();
     handle_unpin(&lane->host->handles, h);
     return lane_errno(r, error);
 }
@@ -126,8 +136,10 @@ static int64_t copy(struct lane *lane, const struct lane_request *r, const struc
     if (in != NULL && out != NULL) {
         off_t from = (off_t)arg->off_in, to = (off_t)arg->off_out;
         size_t len = arg->len < COPY_BYTES_MAX ? (size_t)arg->len : COPY_BYTES_MAX;
-        ssize_t done = copy_file_range(in->fd, &from, out->fd, &to, len, 0);
-        n = done < 0 ? -errno : done;
+        int error = killpriv_of(r, out->fd);
+        ssize_t done = error ? 0 : copy_file_range(in->fd, &from, out->fd, &to, len, 0);
+        n = error ? -error : done < 0 ? -errno : done;
+        killpriv_end();
         if (n > 0) {
             atomic_fetch_add_explicit(&in->reads, 1, memory_order_relaxed);
             atomic_fetch_add_explicit(&in->bytes_read, (uint64_t)n, memory_order_relaxed);

@@ -132,8 +132,8 @@ int host_scan(struct host *h, uint64_t fh, uint64_t offset, uint32_t bytes, int 
 
 int act_as(uint32_t uid, uint32_t gid, int64_t group, int32_t umask_bits, int keep);
 void act_as_daemon(void);
-int fsetid_drop(void);
-void fsetid_regain(void);
+int killpriv_begin(int fd);
+void killpriv_end(void);
 uint64_t caps_effective(void);
 
 int table_mount_add(struct host *h, uint64_t mnt_id, int fd);

@@ -29,7 +29,9 @@ def open_existing(x: Any, op: Operation) -> int:
         return 0
     kill = op.args[3] & FUSE_OPEN_KILL_SUIDGID and op.args[0] & os.O_TRUNC
     op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]), bool(kill))
-    return -op.file if op.file < 0 else 0
+    if op.file < 0:
+        return -op.file
+    return -int(x.host.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
 
 
 def open_directory(x: Any, op: Operation) -> int:

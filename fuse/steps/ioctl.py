@@ -52,7 +52,7 @@ def run_ioctl(x: Any, op: Operation) -> int:
         if command.gives:
             error, op.attr = x.host.ioctl_get(fd, command.gives)
         else:
-            error = x.host.ioctl_set(fd, op.data[: command.takes])
+            error, op.attr = x.host.ioctl_set(fd, op.data[: command.takes]), b""
     finally:
         os.close(fd)
     return -int(error)

@@ -20,6 +20,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def guest(served: Served) -> Iterator[Guest]:
     """Mounted, in an empty share. Afterwards the daemon lives and holds nothing of the session any more."""
+    empty(served.share)
     with served.guest(request_queues=2) as player:
         yield player
     expect_nothing_left(served)

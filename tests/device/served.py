@@ -52,20 +52,16 @@ class Served:
 
     def wait_ready(self) -> None:
         """Until it listens. Raises AssertionError with its log when it ends instead."""
-        eventually(lambda: self._is_listening() or not self.alive(), 20)
+        eventually(lambda: (self._is_listening() and (self.journal / "live").exists()) or not self.alive(), 20)
         assert self.alive(), self.log()
 
     def _is_listening(self) -> bool:
         """By the kernel's table: a connection made to find out would be a VMM's."""
-        return any(
+        listens = any(
             line.split()[3] == "00010000" and line.endswith(f" {self.socket_path}")
             for line in Path("/proc/net/unix").read_text().splitlines()
-        ) and self.log_pid() == self.pid
-
-    def log_pid(self) -> int:
-        """Who holds the socket, by its lock file."""
-        text = self.socket_path.with_name("socket.pid").read_text().strip()
-        return int(text or 0)
+        )
+        return listens and self.socket_path.with_name("socket.pid").read_text().strip() == str(self.pid)
 
     @property
     def pid(self) -> int:

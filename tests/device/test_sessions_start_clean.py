@@ -177,7 +177,7 @@ def test_a_vmm_may_come_again_and_again(served: Served) -> None:
         with served.guest(request_queues=1 + turn % 3) as guest:
             fill(guest, served)
             for _ in range(turn):
-                guest.begin(Op.SYNCFS, ROOT, bytes(8))
+                guest.begin(Op.SYNCFS if turn == 7 else Op.OPENDIR, ROOT, bytes(8), room=16)
         eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
         eventually(lambda: served.share_fds() == [])
         fds.append(len(served.fds()))

@@ -40,7 +40,8 @@ def test_a_guest_sees_and_does_what_the_host_would(theme: str, mounted: GuestAnd
     quirks = mounted.daemon.kind.quirks
     wrong = [line for line in found if line not in expected and not excused(line, quirks)]
     assert not wrong, "\n".join(wrong)
-    assert quirks or len(found) == len(expected), f"it stopped after {found[-1:]}; {result.stderr!r}"
+    cut_short = quirks or any(excused(line, quirks) for line in found)
+    assert cut_short or len(found) == len(expected), f"it stopped after {found[-1:]}; {result.stderr!r}"
     mounted.guest.run("sync")
     unlike = trees.differences(trees.facts(oracle / theme), trees.facts(ground / theme))
-    assert not unlike or quirks, "\n".join(unlike)
+    assert not unlike or cut_short, "\n".join(unlike)

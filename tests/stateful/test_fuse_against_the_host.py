@@ -77,6 +77,10 @@ class TwoSides(RuleBasedStateMachine):
         return os.stat(node.fd).st_nlink == 0 and not any(self.same(file.node, node) for file in self.opened)
 
     @staticmethod
+    def is_directory(node: Node) -> bool:
+        return stat.S_ISDIR(os.stat(node.fd).st_mode)
+
+    @staticmethod
     def same(one: Node, other: Node) -> bool:
         return os.path.sameopenfile(one.fd, other.fd)
 
@@ -176,6 +180,9 @@ class TwoSides(RuleBasedStateMachine):
     @rule(node=nodes, plus=st.booleans(), size=st.sampled_from([1024, 4096]))
     def list_names(self, node: Node, plus: bool, size: int) -> None:
         """All names with their types; with `plus` also the attributes, and each look-up is given back."""
+        if not self.is_directory(node):
+            assert isinstance(outcome(lambda: self.guest.opendir(node.nodeid)), Errno)
+            return
         both = self.both(
             lambda: self.guest.list_all(node.nodeid, plus=plus, size=size),
             lambda: {os.fsencode(name) for name in os.listdir(node.path)},
@@ -228,7 +235,8 @@ class TwoSides(RuleBasedStateMachine):
     @rule(node=nodes, atime=st.sampled_from([0, 1, 10**18 + 7, -5 * 10**9]), mtime=st.sampled_from([3, 2 * 10**18]))
     def utimes(self, node: Node, atime: int, mtime: int) -> None:
         def guest() -> tuple[int, int]:
-            attr = self.guest.setattr(node.nodeid, atime_ns=atime, mtime_ns=mtime)
+            # Times before 1970 travel as unsigned numbers.
+            attr = self.guest.setattr(node.nodeid, atime_ns=atime % (10**9 << 64), mtime_ns=mtime)
             seconds = attr.atime - (1 << 64 if attr.atime >> 63 else 0)
             return seconds * 10**9 + attr.atimensec, attr.mtime * 10**9 + attr.mtimensec
 
@@ -263,8 +271,8 @@ class TwoSides(RuleBasedStateMachine):
     # ---- open files ----
     @rule(target=files, node=nodes, flags=OPEN_FLAGS)
     def open(self, node: Node, flags: int) -> Any:
-        if stat.S_IFMT(os.stat(node.fd).st_mode) not in {stat.S_IFREG, stat.S_IFDIR}:
-            return multiple()  # a guest opens FIFOs, sockets and devices by itself, and follows symlinks
+        if not stat.S_ISREG(os.stat(node.fd).st_mode):
+            return multiple()  # a guest opens FIFOs, sockets and devices by itself, and directories with OPENDIR
         both = self.both(lambda: self.guest.open(node.nodeid, flags), lambda: os.open(node.path, flags), node)
         return multiple() if both is None else self.has_open(node, both[0], both[1], flags)
 
@@ -294,6 +302,10 @@ class TwoSides(RuleBasedStateMachine):
 
     @rule(target=files, parent=nodes, mode=MODES, user=USERS)
     def tmpfile(self, parent: Node, mode: int, user: tuple[int, int]) -> Any:
+        if not self.is_directory(parent):
+            assert isinstance(outcome(lambda: self.guest.tmpfile(parent.nodeid, mode)), Errno)
+            return multiple()
+
         def host() -> int:
             with host_acting(*user):
                 return os.open(b".", os.O_RDWR | os.O_TMPFILE, mode & ~self.guest.umask, dir_fd=parent.fd)
@@ -369,6 +381,9 @@ class TwoSides(RuleBasedStateMachine):
 
     @rule(source=files, goal=files, offset=OFFSETS, to=OFFSETS, length=SIZES, wide=st.booleans())
     def copy(self, source: Open, goal: Open, offset: int, to: int, length: int, wide: bool) -> None:
+        if goal.flags & os.O_APPEND:
+            return  # a guest's kernel refuses that by itself
+
         def guest() -> int:
             ends = (source.node.nodeid, source.fh, offset), (goal.node.nodeid, goal.fh, to)
             return self.guest.copy_file_range(*ends, length, wide=wide)

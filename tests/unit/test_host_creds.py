@@ -5,11 +5,12 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from fuse._native import lib
 
-from tests.unit.host_share import PLACES, Op, Share, shared
+from tests.unit.host_share import PLACES, Share, shared
 
 USER, GROUP, OTHER_GROUP = 1234, 2345, 3456
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as others")
@@ -159,12 +160,29 @@ def test_the_umask_is_the_threads_own(share: Share, root: int) -> None:
     assert after == mine
 
 
-def test_the_capability_that_keeps_set_id_bits_goes_and_comes_back() -> None:
+@pytest.mark.parametrize(
+    ("mode", "left"),
+    [(0o6775, 0o775), (0o2767, 0o2767), (0o6767, 0o2767), (0o4755, 0o755), (0o755, 0o755)],
+    ids=["both", "set-gid without group execution", "both without group execution", "set-uid", "neither"],
+)
+def test_a_write_takes_set_id_bits_as_for_a_member_of_the_group_and_gives_back_the_rights(
+    tmp_path: Path, mode: int, left: int
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    os.chown(file, 1234, 4321)
+    file.chmod(mode)
+
     def work() -> None:
         before = lib.caps_effective()
-        assert lib.fsetid_drop() == 0
-        assert before & ~lib.caps_effective() == 1 << 4
-        lib.fsetid_regain()
+        fd = os.open(file, os.O_WRONLY)
+        assert lib.killpriv_begin(fd) == 0
+        os.write(fd, b"x")
+        lib.killpriv_end()
+        os.close(fd)
         assert lib.caps_effective() == before
+        (tmp_path / "mine").touch()
 
     in_a_thread(work)
+    assert stat.S_IMODE(file.stat().st_mode) == left
+    assert (tmp_path / "mine").stat().st_gid == os.getegid()
