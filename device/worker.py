@@ -55,7 +55,7 @@ class Worker:
         self._channel: Channel | None = None
         self._ending = False
         self._look_at = 0.0
-        self._broken: set[int] = set()
+        self._breaks: dict[int, int] = {}
         share_fd = open_share(options.shared_dir)
         settings = _settings(options)
         self.host = Host(share_fd, settings)
@@ -187,9 +187,11 @@ class Worker:
         for index in range(self.engine.queues):
             why = self.engine.broken(index)
             if why is None:
-                self._broken.discard(index)
-            elif index not in self._broken:
-                self._broken.add(index)
+                continue
+            # Counted, since a vring may be mended and break again between two looks.
+            breaks = self.engine.counters(index)["broken"]
+            if breaks != self._breaks.get(index):
+                self._breaks[index] = breaks
                 logger.error("vring %d is broken: %s", index, why)
                 self.control.broken(index)
 

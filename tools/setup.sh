@@ -90,6 +90,8 @@ if [ -f pyproject.toml ]; then
         say "installing steadfs with its extensions into .venv"
         .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]' >"$cache/pip.log" 2>&1 \
             || { tail -n 30 "$cache/pip.log" >&2; fail "pip install failed; see $cache/pip.log"; }
+        .venv/bin/python tests/play/driver_build.py >"$cache/driver.log" 2>&1 \
+            || { tail -n 30 "$cache/driver.log" >&2; fail "the guest driver of the tests did not build; see $cache/driver.log"; }
         echo "$built_from" >"$cache/built-from"
     fi
 fi

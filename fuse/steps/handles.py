@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from typing import Any
 
 from fuse.operation import Operation
@@ -35,8 +36,10 @@ def open_existing(x: Any, op: Operation) -> int:
 
 
 def open_directory(x: Any, op: Operation) -> int:
-    op.file = x.host.reopen(op.node, os.O_RDONLY | os.O_DIRECTORY, False)
-    return -op.file if op.file < 0 else 0
+    op.file = x.host.reopen(op.node, os.O_RDONLY, False)
+    if op.file < 0:
+        return -op.file
+    return 0 if stat.S_ISDIR(os.fstat(op.file).st_mode) else errno.ENOTDIR
 
 
 def add_file(x: Any, op: Operation) -> int:

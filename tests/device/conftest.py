@@ -48,7 +48,7 @@ def expect_nothing_left(served: Served) -> None:
 
 def empty(share: Path) -> None:
     for entry in share.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
+        if not entry.is_symlink() and entry.is_dir():
             shutil.rmtree(entry)
         else:
             entry.unlink()

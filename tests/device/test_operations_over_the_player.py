@@ -248,9 +248,7 @@ def test_the_directorys_group_may_be_the_callers_supplementary_one(guest: Guest,
 def test_extensions_that_lie_are_no_harm(guest: Guest, share: Path) -> None:
     good = groups_extension([5000])
     for extension in (good[:8], bytes(8), b"\xff" * 16, struct.pack("<IIII", 16, 32, 1 << 31, 0), good + b"\xff" * 8):
-        pending = guest.begin(
-            Op.MKDIR, ROOT, SHAPES[Op.MKDIR].pack(0o755) + b"folder\0", room=200, extension=extension
-        )
+        pending = guest.begin(Op.MKDIR, ROOT, SHAPES[Op.MKDIR].pack(0o755) + b"folder\0", room=200, extension=extension)
         error, _ = reply_of(guest, pending)
         assert error in (0, errno.EINVAL)
         if not error:
@@ -357,9 +355,7 @@ def test_four_queues_are_served_side_by_side(served: Served) -> None:
                     Op.OPEN: (node, bytes(8), 16, 0, b""),
                     Op.STATFS: (ROOT, b"", 80, 0, b""),
                 }[opcode]
-                pending = guest.begin(
-                    opcode, parent, body, data=data, room=room, data_room=data_room, queue=1 + number % 4
-                )
+                pending = guest.begin(opcode, parent, body, data=data, room=room, data_room=data_room, queue=1 + number % 4)
                 under_way.append((pending, opcode, node, value))
             for pending, opcode, node, value in reversed(under_way):
                 error, reply = reply_of(guest, pending)

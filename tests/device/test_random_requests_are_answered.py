@@ -24,7 +24,22 @@ REQUESTS_MAX = 4000
 UNDER_WAY_MAX = 48
 # What most requests ask for; DESTROY and INIT now and then, so that sessions end in the middle of everything.
 OPCODES = [*SHAPES, *SHAPES, *SILENT, 0, 54, 4096]
-NAMES = [b"a", b"b", b"a-folder", b"b-folder", b"c", b"", b".", b"..", b"a/b", b"\xff\xfe", b"n" * 255, b"n" * 256, b"user.a", b"user.b"]
+NAMES = [
+    b"a",
+    b"b",
+    b"a-folder",
+    b"b-folder",
+    b"c",
+    b"",
+    b".",
+    b"..",
+    b"a/b",
+    b"\xff\xfe",
+    b"n" * 255,
+    b"n" * 256,
+    b"user.a",
+    b"user.b",
+]
 NUMBERS = [0, 1, 2, 3, 8, 64, 512, 4095, 4096, 65536, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 63, (1 << 64) - 1]
 WITH_HANDLE = (
     *(Op.READ, Op.WRITE, Op.RELEASE, Op.FSYNC, Op.FLUSH, Op.READDIR, Op.RELEASEDIR, Op.FSYNCDIR, Op.FALLOCATE),
@@ -60,9 +75,7 @@ class Fuzz:
         if opcode in (Op.OPEN, Op.CREATE, Op.TMPFILE) and self.random.random() < 0.8:
             values[0] = self.random.choice((0, 1, 2, os.O_RDWR | os.O_CREAT, os.O_TRUNC | 1))
         sizes = _sizes(shape.layout)
-        return b"".join(
-            (value % (1 << 8 * size)).to_bytes(size, "little") for value, size in zip(values, sizes, strict=True)
-        )
+        return b"".join((value % (1 << 8 * size)).to_bytes(size, "little") for value, size in zip(values, sizes, strict=True))
 
     def body(self, opcode: int, fh: int | None) -> bytes:
         draw = self.random

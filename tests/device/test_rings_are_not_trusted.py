@@ -220,7 +220,7 @@ def test_a_ring_that_ran_away_is_reported_and_mended(
         vmm.set_vring_fd(Request.SET_VRING_ERR, queue, err_fd)
         vmm.get_status()
         breaks(hand)
-        eventually(lambda: served.log().count("vring 1 is broken") > reports)
+        eventually(lambda: served.log().count("vring 1 is broken") > reports, 3)
         assert os.eventfd_read(err_fd) == 1
         assert served.log().count("vring 1 is broken") == reports + 1
         guest.queue = 2
