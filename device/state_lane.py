@@ -30,8 +30,8 @@ class Executes(Protocol):
 class StateLane:
     """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
 
-    `full` is the exception type by which `commit` says that the journal has no room: the batch is then held, unanswered,
-    until there is.
+    `unwritable` are the exceptions by which `commit` says that the journal has no room or can't be written: the batch is
+    then held, unanswered, until it can; unless `give_up` says that the daemon has been told to end.
     """
 
     def __init__(
@@ -40,13 +40,15 @@ class StateLane:
         execute: Executes,
         commit: Callable[[], object],
         settle: Callable[[], object],
-        full: type[Exception],
+        unwritable: tuple[type[Exception], ...],
+        give_up: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._execute = execute
         self._commit = commit
         self._settle = settle
-        self._full = full
+        self._unwritable = unwritable
+        self._give_up = give_up
         self.held = 0
         self.served = 0
 
@@ -90,7 +92,9 @@ class StateLane:
         while True:
             try:
                 self._commit()
-            except self._full as error:
+            except self._unwritable as error:
+                if self._give_up():
+                    raise
                 self.held = max(count, 1)
                 now = time.monotonic()
                 if now - logged >= _HOLD_LOG_EVERY_S:

@@ -30,7 +30,7 @@ from fuse.executor import Executor
 from fuse.host import Host
 from fuse.settings import Settings
 from journal import Hold, Journal, default_directory, encode
-from journal.errors import JournalFull
+from journal.errors import JournalFailed, JournalFull
 from journal.live import INDEX, LivePage
 from machine.canonical import canonical, digest
 from machine.fold import Record, Transition
@@ -70,7 +70,14 @@ class Worker:
         )
         self._slots_fd = _make_slots(hold, 1 + options.request_queues, self.live)
         self.engine.set_slots(self._slots_fd)
-        self.lane = StateLane(self.engine, self.executor.run, self.journal.commit, self.host.settle, JournalFull)
+        self.lane = StateLane(
+            self.engine,
+            self.executor.run,
+            self.journal.commit,
+            self.host.settle,
+            (JournalFull, JournalFailed),
+            lambda: self._ending,
+        )
         self.control = Control(
             Offer(options.request_queues, options.tag),
             self.engine,
@@ -193,7 +200,10 @@ class Worker:
             if breaks != self._breaks.get(index):
                 self._breaks[index] = breaks
                 logger.error("vring %d is broken: %s", index, why)
-                self.control.broken(index)
+                # A vring that was stopped meanwhile has begun anew, or will: this break is none of its next start.
+                vring = self.control.session.records["vring"].get(index)
+                if vring is not None and vring["state"] == "started_enabled":
+                    self.control.broken(index)
 
     # --- what the session needs
 
@@ -209,7 +219,9 @@ class Worker:
         self._commit_now()
 
     def _commit_now(self) -> None:
+        """Also where a new session's epoch is known first: slots of later requests carry it."""
         self.lane.commit_or_hold()
+        self.engine.set_epoch(self.executor.state.record["epoch"])
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
@@ -218,7 +230,6 @@ class Worker:
 
     def _end_session(self, reason: str) -> None:
         self.executor.lifecycle.reset()
-        self.engine.set_epoch(self.executor.state.record["epoch"])
         logger.info("FUSE session ended: %s", reason)
 
     def _end_earlier_life(self, records: dict[str, dict[int, Record]]) -> None:
@@ -242,7 +253,7 @@ class Worker:
     def _tidy(self) -> bool:
         try:
             return self.journal.tidy()
-        except JournalFull:
+        except (JournalFull, JournalFailed):
             return False
 
     def _update_live(self) -> None:

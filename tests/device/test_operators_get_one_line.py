@@ -268,7 +268,7 @@ def test_an_inherited_listening_socket_is_served_as_libvirt_wants_it(words: list
         listening.bind(str(memory / "libvirt"))
         listening.listen(1)
         stray = os.open(memory / "log", os.O_RDONLY)
-        command = [STEADFS, *words, f"--fd={listening.fileno()}", "-o", "cache=always,xattr", "-f"]
+        command = [str(STEADFS), *words, f"--fd={listening.fileno()}", "-o", "cache=always,xattr", "-f"]
         daemon = subprocess.Popen(command, pass_fds=[listening.fileno(), stray], stderr=log, stdin=subprocess.DEVNULL)
         try:
             os.close(stray)

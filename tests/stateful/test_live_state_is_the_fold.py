@@ -53,11 +53,10 @@ class History:
             if self.random.random() < 0.3:
                 self.life.worker.journal.tidy()  # with transitions pending
             self.life.commit()
-        elif choice < 0.85:
-            if self.front.step():
-                self.guest.begun_anew()
-                self.guest.init()
-                self.life.commit()
+        elif choice < 0.85 and self.front.step():
+            self.guest.begun_anew()
+            self.guest.init()
+            self.life.commit()
         before = self.life.worker.journal.checkpoint_seq
         self.life.worker.journal.tidy()
         self.checkpoints += self.life.worker.journal.checkpoint_seq != before

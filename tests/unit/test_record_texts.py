@@ -86,7 +86,8 @@ def test_an_inode_comes_and_goes(found: InodeRecord, request: Any) -> None:
     more = [["add", "inode", nodeid, {"nlookup": 1}]]
     same(record.inode_add(nodeid, asked), Transition("inode", nodeid, "entry", "live", "live", request, more, None))
     gone = [["delete", "inode", nodeid]]
-    same(record.inode_forget_last(nodeid, asked), Transition("inode", nodeid, "forget_last", "live", "absent", request, gone, None))
+    text = record.inode_forget_last(nodeid, asked)
+    same(text, Transition("inode", nodeid, "forget_last", "live", "absent", request, gone, None))
 
 
 @QUICK
