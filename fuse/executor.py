@@ -82,6 +82,7 @@ class Executor:
         op.reply_max = reply_max
         op.reply = b""
         op.file = op.handle = -1
+        op.only_looked = False
         if self.state.session not in ready.legal_in:
             error = self._refusal(ready)
         elif reply_max < ready.reply_bytes:
@@ -183,7 +184,7 @@ class Executor:
             if ready.borrows:
                 self.host.let_go(op)
         if error == 0:
-            if ready.records_session:
+            if ready.records_session and not op.only_looked:
                 op.records.append((session_event(ready.name, self.request_of(op)), "session", 0, ready.name))
             if op.records:
                 self._hand_over(op, op.reply if ready.keeps_reply else b"")

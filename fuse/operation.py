@@ -31,6 +31,7 @@ class Operation:
         "nodeid",
         "offer",
         "old",
+        "only_looked",
         "pid",
         "ready",
         "records",
@@ -56,6 +57,8 @@ class Operation:
     reply: bytes
     records: list[tuple[str, str, int, str]]
     caller: bool
+    only_looked: bool
+    """Set by a step of a host-changing plan that turned out to change nothing: then nothing is recorded."""
     made: bool
     node: int
     dir: int

@@ -8,7 +8,6 @@ LIMITS = (
     Limit("queue_size_max_descriptors", 1024, "QEMU's own bound for vhost-user-fs is 1024"),
     Limit("mem_slots_max", 509, "QEMU's default for vhost-user memory slots, as the Rust virtiofsd offers"),
     Limit("message_body_max_bytes", 4096, "the largest body that we take is a table of 8 regions, 264 bytes"),
-    Limit("message_fds_max", 8, "vhost-user.rst: at most 8 regions, each with a descriptor"),
     Limit("name_max_bytes", 255, "NAME_MAX of Linux"),
     Limit("symlink_target_max_bytes", 4095, "PATH_MAX without its NUL"),
     Limit("xattr_name_max_bytes", 255, "XATTR_NAME_MAX of Linux"),

@@ -50,6 +50,7 @@ def run_ioctl(x: Any, op: Operation) -> int:
         return -int(fd) if fd != -errno.ENXIO else errno.ENOTTY
     try:
         if command.gives:
+            op.only_looked = True
             error, op.attr = x.host.ioctl_get(fd, command.gives)
         else:
             error, op.attr = x.host.ioctl_set(fd, op.data[: command.takes]), b""

@@ -1,6 +1,7 @@
 """The same operation twice: through the device by a guest, and by system calls in a directory of the same file system."""
 
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -115,6 +116,13 @@ def host_acting(uid: int, gid: int) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+def names(path: str) -> set[bytes]:
+    """What is in a directory. getdents(2) of a removed one says ENOENT, which glibc takes for its end."""
+    if os.stat(path).st_nlink == 0:
+        raise FileNotFoundError(errno.ENOENT, "removed")
+    return {os.fsencode(name) for name in os.listdir(path)}
 
 
 def renameat2(old: int, name: bytes, new: int, new_name: bytes, flags: int) -> None:

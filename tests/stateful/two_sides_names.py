@@ -167,7 +167,7 @@ class TwoNamespaces(RuleBasedStateMachine):
             return
         both = self.both(
             lambda: self.guest.list_all(node.nodeid, plus=plus, size=size),
-            lambda: {os.fsencode(name) for name in os.listdir(node.path)},
+            lambda: two_sides.names(node.path),
             node,
         )
         if both is None:
