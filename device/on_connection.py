@@ -123,10 +123,10 @@ def _set_status(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> A
     if status > STATUS_MAX:
         reject("wrong_status", f"device status {status:#x} is more than a byte")
     _set(draft, "SET_STATUS", body, status=status)
-    if status != 0:
-        return Answer()
-    _disable_all(draft)
-    return Answer(end_session="device status 0")
+    if status == 0:
+        # Rings only: front-ends say 0 when they pause, too. See docs/decisions/status-0-keeps-the-session.md.
+        _disable_all(draft)
+    return Answer()
 
 
 def _get_config(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> Answer:

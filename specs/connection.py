@@ -79,7 +79,7 @@ CONNECTION = Table(
             ("SET_STATUS",),
             "=",
             (Effect("set", "connection", ("status",)),),
-            "VIRTIO 2.1; status 0 is a reset, which the session machine records by itself",
+            "VIRTIO 2.1; status 0 disables the rings and keeps the FUSE session, which the next INIT ends",
         ),
         Row(("owned", "ready"), ("SET_CONFIG",), "="),
         Row(

@@ -45,14 +45,22 @@ def fill_unseen(guest: Guest, served: Served) -> tuple[int, int]:
 
 def expect_clean(served: Served, guest: Guest, old: tuple[int, int], epoch: int) -> None:
     """A new session of `guest` works, and knows nothing of the old one's numbers."""
-    node, fh = old
     status = served.status()
     assert (status["inodes"], status["handles"], status["in_flight"]) == (1, 0, 0)
     assert served.share_fds() == []
     player = Guest(guest.vmm)
     with pytest.raises(OSError, match="EIO"):
         player.getattr(ROOT)
+    expect_clean_after_init(served, guest, old, epoch)
+
+
+def expect_clean_after_init(served: Served, guest: Guest, old: tuple[int, int], epoch: int) -> None:
+    """The next INIT begins a session that knows nothing of the old one's numbers, which are gone from the daemon."""
+    node, fh = old
+    player = Guest(guest.vmm)
     player.init()
+    eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
+    assert served.share_fds() == []
     assert errno_of(player, Op.GETATTR, node, SHAPES[Op.GETATTR].pack()) == errno.EBADF
     assert errno_of(player, Op.READ, node, SHAPES[Op.READ].pack(fh, 0, 4)) == errno.EBADF
     assert errno_of(player, Op.RELEASE, node, SHAPES[Op.RELEASE].pack(fh)) == errno.EBADF
@@ -88,14 +96,25 @@ def _status_zero(vmm: Vmm) -> None:
     vmm.driver_ok()
 
 
-@pytest.mark.parametrize("ends", [Vmm.reboot, _stop_and_start, _reset_device, _status_zero])
+@pytest.mark.parametrize("restarts", [_stop_and_start, _status_zero])
+def test_a_driver_that_is_loaded_anew_begins_a_clean_session(
+    served: Served, guest: Guest, restarts: Callable[[Vmm], None]
+) -> None:
+    """Status 0 alone keeps the session, for a paused machine; the new driver's INIT ends it."""
+    old, epoch = fill(guest, served), served.told("session_epoch")
+    restarts(guest.vmm)
+    assert guest.read(*old, 0, 9) == b"data"
+    expect_clean_after_init(served, guest, old, epoch)
+
+
+@pytest.mark.parametrize("ends", [Vmm.reboot, _reset_device])
 def test_a_reset_of_any_kind_ends_the_session(served: Served, guest: Guest, ends: Callable[[Vmm], None]) -> None:
     old, epoch = fill(guest, served), served.told("session_epoch")
     ends(guest.vmm)
     expect_clean(served, guest, old, epoch)
 
 
-@pytest.mark.parametrize("ends", [Vmm.reboot, _stop_and_start, _reset_device, _status_zero])
+@pytest.mark.parametrize("ends", [Vmm.reboot, _reset_device])
 def test_a_reset_with_requests_under_way_ends_the_session(served: Served, guest: Guest, ends: Callable[[Vmm], None]) -> None:
     old, epoch = fill(guest, served), served.told("session_epoch")
     for queue in (1, 2):
@@ -160,9 +179,10 @@ def test_a_guest_of_another_version_gets_no_session(served: Served) -> None:
     expect_nothing_left(served)
 
 
-def test_a_pause_of_the_machine_keeps_the_session(served: Served) -> None:
-    """QEMU's stop and cont, by a front-end that knows no device status: the rings stop, and there is no reset."""
-    with served.guest(protocol=QEMU_PROTOCOL & ~Protocol.STATUS) as guest:
+@pytest.mark.parametrize("protocol", [QEMU_PROTOCOL, QEMU_PROTOCOL & ~Protocol.STATUS])
+def test_a_pause_of_the_machine_keeps_the_session(served: Served, protocol: Protocol) -> None:
+    """QEMU's stop and cont, by front-ends that say device status 0 meanwhile and by those that know no status."""
+    with served.guest(protocol=protocol) as guest:
         node, fh = fill(guest, served)
         guest.vmm.resume(guest.vmm.stop())
         assert guest.read(node, fh, 0, 9) == b"data"

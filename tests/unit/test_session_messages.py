@@ -196,7 +196,7 @@ def test_without_protocol_features_all_vrings_are_enabled() -> None:
 
 @pytest.mark.parametrize(
     ("name", "fields", "ends"),
-    [("RESET_DEVICE", {}, True), ("SET_STATUS", {"value": 0}, True), ("RESET_OWNER", {}, False)],
+    [("RESET_DEVICE", {}, True), ("SET_STATUS", {"value": 0}, False), ("RESET_OWNER", {}, False)],
 )
 def test_resets_disable_all_vrings(player: Player, name: str, fields: dict[str, int], ends: bool) -> None:
     player.actions.clear()
