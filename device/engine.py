@@ -20,12 +20,13 @@ from typing import Any
 
 from device._native import ffi, lib
 from device.errors import CallerError, PeerError
+from specs.limits import LIMITS
 
 NS_PER_S = 1_000_000_000
 # A queue thread ends between two requests, and none of them may block: seconds mean a machine in trouble.
 DEADLINE_S = 10.0
 # Requests one `take` hands over: enough for one commit to pay, few enough that the first reply of a batch isn't late.
-TAKE_MAX = 64
+TAKE_MAX = next(row.value for row in LIMITS if row.name == "batch_max_requests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,11 @@ class Engine:
     # --- stateful requests: take, (executing, executed), reply, committed, publish
 
     def wait(self, spin_ns: int) -> bool:
-        """Spins up to spin_ns for stateful requests. False: there are none, and `doorbell_fd` will become readable."""
+        """Spins up to spin_ns for stateful requests. False: there are none, and `doorbell_fd` will become readable.
+
+        The spin is over the rings themselves where their threads sleep: a guest that sends within it needs no kick, and
+        its data requests are answered in this call. It gets shorter, down to none, for a guest that always comes later.
+        """
         return bool(lib.engine_wait(self._engine, spin_ns))
 
     def take(self) -> int:

@@ -23,7 +23,6 @@ class Operation:
         "file",
         "gid",
         "handle",
-        "made",
         "name",
         "name2",
         "newdir",
@@ -59,7 +58,6 @@ class Operation:
     caller: bool
     only_looked: bool
     """Set by a step of a host-changing plan that turned out to change nothing: then nothing is recorded."""
-    made: bool
     node: int
     dir: int
     newdir: int

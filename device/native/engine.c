@@ -15,6 +15,7 @@ static int vring_new(struct vring *v, struct engine *e, uint16_t index)
     v->engine = e;
     v->index = index;
     v->call_fd = v->err_fd = v->kick_fd = -1;
+    pthread_mutex_init(&v->pop_lock, NULL);
     pthread_mutex_init(&v->used_lock, NULL);
     pthread_mutex_init(&v->call_lock, NULL);
     pthread_mutex_init(&v->control_lock, NULL);

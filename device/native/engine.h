@@ -13,6 +13,7 @@
 #define STEADFS_ENGINE_H
 
 #include "inbox.h"
+#include "poller.h"
 #include "pool.h"
 
 /* hiprio and 63 request queues: more than a guest of today makes (one per CPU), and few threads. */
@@ -31,6 +32,7 @@ struct engine {
     struct vring *vrings;
     struct pool pool;
     struct inbox inbox;
+    struct poller poller;
     uint64_t epoch;   /* atomic */
     uint64_t counter; /* atomic: pops of all queues */
     void *inflight_map;
@@ -70,6 +72,8 @@ int engine_vring_broken(struct engine *e, uint32_t queue);
 const char *vring_broken_name(int reason);
 
 int engine_doorbell(struct engine *e);
+/* Looks at the inbox and, for at most spin_ns, in place of sleeping queue threads at the rings (poller.c). 1: there is
+ * something to take. 0: there is nothing, and the doorbell will ring. Not beside a control function: one thread calls all. */
 int engine_wait(struct engine *e, uint64_t spin_ns);
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
@@ -86,6 +90,8 @@ int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out
 bool engine_quiesced(struct engine *e);
 /* Ends the queue thread, without waiting for the pool. -ETIMEDOUT: call it again. */
 int control_stop_thread(struct vring *v, uint64_t deadline_ns);
+/* Has the queue thread look at its ring and at what control wants. */
+void control_wake(struct vring *v);
 /* The body of a queue thread. */
 void *queue_main(void *vring);
 

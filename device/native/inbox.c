@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inbox.h"
-#include "thread.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#define SPINS_PER_CLOCK 32u /* a look at the clock costs as much as some looks at the inbox */
 
 int inbox_start(struct inbox *inbox, uint32_t requests)
 {
@@ -61,11 +58,6 @@ void inbox_push(struct inbox *inbox, struct request *r)
         ring_doorbell(inbox);
 }
 
-static bool has_some(const struct inbox *inbox)
-{
-    return __atomic_load_n(&inbox->last, __ATOMIC_ACQUIRE) != __atomic_load_n(&inbox->taken, __ATOMIC_RELAXED);
-}
-
 uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max)
 {
     uint64_t value;
@@ -74,7 +66,7 @@ uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max
     if (__atomic_exchange_n(&inbox->rung, false, __ATOMIC_ACQUIRE) &&
         read(inbox->doorbell, &value, sizeof value) < 0 && errno != EAGAIN)
         return 0;
-    if (!has_some(inbox))
+    if (!inbox_has_some(inbox))
         return 0;
     pthread_mutex_lock(&inbox->lock);
     while (n < max && inbox->first != inbox->last) {
@@ -87,27 +79,12 @@ uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max
     return n;
 }
 
-static bool spin(const struct inbox *inbox, uint64_t spin_ns)
+bool inbox_arm(struct inbox *inbox)
 {
-    uint64_t until = thread_now_ns() + spin_ns;
-    do {
-        for (uint32_t i = 0; i < SPINS_PER_CLOCK; i++) {
-            if (has_some(inbox))
-                return true;
-            thread_relax();
-        }
-    } while (thread_now_ns() < until);
-    return false;
-}
-
-bool inbox_wait(struct inbox *inbox, uint64_t spin_ns)
-{
-    if (has_some(inbox) || (spin_ns > 0 && spin(inbox, spin_ns)))
-        return true;
     __atomic_store_n(&inbox->asleep, true, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!has_some(inbox))
-        return false;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* said before the last look; inbox_push has the other fence */
+    if (!inbox_has_some(inbox))
+        return true;
     __atomic_store_n(&inbox->asleep, false, __ATOMIC_RELAXED);
-    return true;
+    return false;
 }

@@ -30,7 +30,18 @@ int inbox_start(struct inbox *inbox, uint32_t requests);
 void inbox_stop(struct inbox *inbox);
 void inbox_push(struct inbox *inbox, struct request *r);
 uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max);
-/* Spins for at most spin_ns; true: there is something. False: the doorbell is armed. */
-bool inbox_wait(struct inbox *inbox, uint64_t spin_ns);
+/* Arms the doorbell; false: there is something, and it isn't armed. */
+bool inbox_arm(struct inbox *inbox);
+
+/* For the consumer only: how many there are at least. */
+static inline uint32_t inbox_count(const struct inbox *inbox)
+{
+    return __atomic_load_n(&inbox->last, __ATOMIC_ACQUIRE) - __atomic_load_n(&inbox->taken, __ATOMIC_RELAXED);
+}
+
+static inline bool inbox_has_some(const struct inbox *inbox)
+{
+    return inbox_count(inbox) != 0;
+}
 
 #endif

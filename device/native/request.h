@@ -14,10 +14,10 @@
 /* 128 KiB in single pages, header, and a spare: the sizes that come often. */
 #define REQUEST_INLINE_IOV 36u
 
-/* Who owns it. Only FREE -> POPPED (queue thread) and -> FREE (publisher) are races that matter. */
+/* Who owns it. Only FREE -> POPPED (under the pop lock) and -> FREE (publisher) are races that matter. */
 enum request_owner {
     REQUEST_FREE = 0,
-    REQUEST_POPPED, /* queue thread */
+    REQUEST_POPPED, /* whoever has the pop lock */
     REQUEST_POOL,
     REQUEST_INBOX,
     REQUEST_TAKEN,     /* interpreter */

@@ -15,14 +15,12 @@ int engine_doorbell(struct engine *e)
     return e->inbox.doorbell;
 }
 
-int engine_wait(struct engine *e, uint64_t spin_ns)
-{
-    return inbox_wait(&e->inbox, spin_ns);
-}
-
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max)
 {
-    return inbox_take(&e->inbox, out, max);
+    uint32_t n = inbox_take(&e->inbox, out, max);
+    if (n > 0)
+        poller_woke(&e->poller);
+    return n;
 }
 
 static bool is_taken(struct lane_request *lane)

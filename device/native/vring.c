@@ -8,6 +8,9 @@
 #define DESC_ALIGN_BYTES 16u /* VIRTIO 1.2, 2.7: alignments of the three parts */
 #define AVAIL_ALIGN_BYTES 2u
 #define USED_ALIGN_BYTES 4u
+/* An avail_event so far behind isn't crossed by a guest that adds a ring full, wherever it made its last decision; it is
+ * 48 times as many requests until the index comes round to it. */
+#define FAR_PAST (16u * VRING_NUM_MAX)
 
 static uint16_t *used_flags(const struct vring *v)
 {
@@ -174,7 +177,9 @@ bool vring_arm(struct vring *v)
 
 void vring_disarm(struct vring *v)
 {
-    if (!v->event_idx)
+    if (v->event_idx)
+        __atomic_store_n(avail_event(v), (uint16_t)(v->last_avail - FAR_PAST), __ATOMIC_RELAXED);
+    else
         __atomic_store_n(used_flags(v), VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }
 

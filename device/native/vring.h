@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A split virtqueue (VIRTIO 1.2, 2.7), device side.
  *
- * Threads: the queue thread pops; the queue thread, pool threads and the interpreter publish, under `used_lock`; whoever
- * published signals, under `call_lock`. A vring is set up and freed only while none of them runs.
+ * Threads: whoever has the `pop_lock` pops: the queue thread unless it sleeps, else the interpreter's thread while it waits
+ * (poller.c). Both of them and the pool threads publish, under `used_lock`; whoever published signals, under `call_lock`. A
+ * vring is set up and freed only while none of them runs. Order of locks: control_lock is taken within pop_lock, no other
+ * two of a vring's together.
  */
 #ifndef STEADFS_VRING_H
 #define STEADFS_VRING_H
@@ -80,12 +82,13 @@ struct vring {
     struct vring_spec spec; /* as set up; its addresses are translated again when memory changed */
     struct engine *engine;
 
-    /* --- queue thread */
+    /* --- popping, under pop_lock */
+    pthread_mutex_t pop_lock __attribute__((aligned(64)));
     uint16_t last_avail;
     uint16_t avail_seen;
     uint32_t batch_n;
     uint64_t batch_bytes;
-    uint64_t poll_ns;
+    uint64_t poll_ns; /* queue thread */
     struct request *batch[VRING_BATCH];
     struct iovec scratch[LANE_IOV_MAX];
 
@@ -116,6 +119,8 @@ struct vring {
     uint32_t in_flight; /* atomic: popped and not published */
     uint32_t in_pool;   /* under the pool's lock */
     bool to_signal;     /* the interpreter's, during one engine_publish */
+    uint64_t state_seen;  /* the poller's: counters.state at its last look ... */
+    uint32_t waits_quiet; /* ... and how many looks it hasn't moved for */
 
     struct vring_counters counters __attribute__((aligned(64)));
 };
@@ -137,14 +142,26 @@ void vring_remap(struct vring *v, const struct memory *memory);
 /* Frees the requests: nothing may be in flight any more, or nothing of it will ever be published. */
 void vring_clear(struct vring *v);
 
+static inline bool vring_stopping(const struct vring *v)
+{
+    return __atomic_load_n(&v->stop, __ATOMIC_ACQUIRE);
+}
+
+static inline bool vring_is_broken(const struct vring *v)
+{
+    return __atomic_load_n(&v->broken, __ATOMIC_RELAXED) != VRING_SOUND;
+}
+
 /* How many chains stand in the ring; 0 also when the index makes no sense: then the vring is broken. */
 uint16_t vring_available(struct vring *v);
 /* The next chain, of which vring_available said that there is one. NULL: the vring broke. The owner becomes POPPED. */
 struct request *vring_next(struct vring *v);
 void vring_break(struct vring *v, enum vring_broken why);
 
-/* Asks for a kick; returns whether there is work already. */
+/* Asks for a kick; returns whether there is work already. Nobody lets go of the pop lock of a sound vring without: either
+ * it returned false after the last pop, or the queue thread is woken up after the lock was let go. */
 bool vring_arm(struct vring *v);
+/* Asks for none, until vring_arm. A hint: a kick may come all the same. */
 void vring_disarm(struct vring *v);
 
 /* Used elements for n requests of this vring, their slots and in-flight entries; then they are free. */

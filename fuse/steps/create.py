@@ -74,7 +74,6 @@ def create_file(x: Any, op: Operation) -> int:
     if fd < 0:
         return -int(fd)
     op.file = fd
-    op.made = True
     return 0
 
 
@@ -83,7 +82,6 @@ def open_tmpfile(x: Any, op: Operation) -> int:
     op.file = x.host.tmpfile(op.dir, x.open_flags(op.args[0]), op.args[1])
     if op.file < 0:
         return -op.file
-    op.made = True
     return 0
 
 

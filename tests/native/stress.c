@@ -3,8 +3,8 @@
  * queue threads, pool, and a consumer of stateful requests that also pauses vrings and changes their fds. A notification
  * that gets lost is a guest that sleeps too long; a reply given twice or never is counted.
  *
- *   stress REQUESTS DEPTH EVENT_IDX POLL_NS DISTURB MIX
- *   MIX: d = data only, s = stateful only (both on one vring), a = all lanes. Prints ns per request.
+ *   stress REQUESTS DEPTH EVENT_IDX POLL_NS SPIN_NS DISTURB MIX
+ *   POLL_NS: the queue threads' spins, SPIN_NS: the consumer's, over the same rings. MIX: d = data only, s = stateful only (both on one vring), a = all lanes. Prints ns per request.
  */
 #define _GNU_SOURCE
 #include "echo.h"
@@ -27,6 +27,7 @@
 static struct guest guests[QUEUES];
 static uint64_t requests;
 static uint32_t depth;
+static uint64_t spin_ns;
 static char mix;
 static uint32_t running;
 static int ended; /* eventfd: a guest is done */
@@ -98,7 +99,7 @@ static void consume(struct engine *e)
         fail("a batch can't be published", n);
     if (n > 0 && engine_publish(e, batch, n) != -22)
         fail("a batch was published twice", n);
-    if (n == 0 && !engine_wait(e, mix == 'a' ? 2000 : 0)) {
+    if (n == 0 && !engine_wait(e, spin_ns)) {
         /* Longer than the guests' patience: a doorbell that isn't rung is found by them. */
         struct pollfd fds[2] = {{.fd = engine_doorbell(e), .events = POLLIN}, {.fd = ended, .events = POLLIN}};
         eventfd_t value;
@@ -187,12 +188,13 @@ int main(int argc, char **argv)
 {
     pthread_t threads[QUEUES];
     uint8_t *base;
-    if (argc != 7)
+    if (argc != 8)
         return 2;
     requests = strtoull(argv[1], NULL, 10);
     depth = (uint32_t)strtoul(argv[2], NULL, 10);
-    bool disturbing = argv[5][0] == '1';
-    mix = argv[6][0];
+    spin_ns = strtoull(argv[5], NULL, 10);
+    bool disturbing = argv[6][0] == '1';
+    mix = argv[7][0];
     uint32_t active = mix == 'a' ? QUEUES : 1;
     struct engine *e = set_up(&base, argv[3][0] == '1', strtoull(argv[4], NULL, 10));
     running = active;

@@ -33,13 +33,24 @@ def test_a_driver_that_changes_everything_while_it_is_read_reaches_nothing_outsi
 
 
 @pytest.mark.parametrize("event_idx", [0, 1])
-@pytest.mark.parametrize("poll_ns", [0, 20000])
-def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads(event_idx: int, poll_ns: int) -> None:
+@pytest.mark.parametrize(("poll_ns", "spin_ns"), [(0, 2000), (20000, 2000), (0, 50000), (20000, 50000)])
+def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads(
+    event_idx: int, poll_ns: int, spin_ns: int
+) -> None:
     """Requests of all lanes on three vrings, with pauses and kick fds changed meanwhile, without a data race."""
-    run(harness("stress", "thread"), 10000, 16, event_idx, poll_ns, 1, "a")
+    run(harness("stress", "thread"), 10000, 16, event_idx, poll_ns, spin_ns, 1, "a")
+
+
+@pytest.mark.parametrize("event_idx", [0, 1])
+@pytest.mark.parametrize("depth", [1, 3])
+def test_no_kick_is_lost_when_the_consumer_ends_its_look_at_the_rings(event_idx: int, depth: int) -> None:
+    """Spins as long as the guest's turn-around takes: it sends now before, now after their end."""
+    for spin_ns in (1000, 5000, 20000):
+        run(harness("stress", "thread"), 4000, depth, event_idx, 0, spin_ns, 1, "a")
 
 
 def test_the_same_under_the_address_sanitizer() -> None:
-    run(harness("stress", "address"), 20000, 16, 1, 20000, 1, "a")
-    run(harness("stress", "address"), 20000, 1, 1, 0, 0, "d")
-    run(harness("stress", "address"), 20000, 1, 1, 0, 0, "s")
+    run(harness("stress", "address"), 20000, 16, 1, 20000, 20000, 1, "a")
+    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "d")
+    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "s")
+    run(harness("stress", "address"), 20000, 1, 1, 0, 20000, 0, "s")

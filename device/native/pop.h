@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Popping, the same for a vring's own thread and for a consumer that looks at the rings itself. Whoever calls holds the
+ * vring's pop lock.
+ */
+#ifndef STEADFS_POP_H
+#define STEADFS_POP_H
+
+#include "vring.h"
+
+/* Pops the next chain, of which vring_available said that there is one, and gives it to its lane: data is executed here
+ * unless it would block, a stateful request goes into the inbox. Its reply may stand in the batch until pop_flush.
+ * False: the vring broke. */
+bool pop_one(struct vring *v);
+/* Publishes the finished requests and signals the guest. Before the ring is armed and before the lock is let go. */
+void pop_flush(struct vring *v);
+
+#endif
