@@ -14,7 +14,7 @@ from tests.bench.rows import ROWS
 from tests.play.daemons import Kind, c_peer, rust_peer, steadfs
 
 TMPFS = Path("/dev/shm")
-FULL = Length(turns=5, seconds=0.4)
+FULL = Length(turns=15, seconds=0.12)
 QUICK = Length(turns=3, seconds=0.1)
 
 

@@ -1,7 +1,8 @@
 """The bench's results as a table and as JSON."""
 
 import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,16 +22,27 @@ class Line:
     cells: dict[str, Cell]
 
     def ratio(self) -> float | None:
-        """Our throughput divided by the best peer's; None without both."""
-        ours = self.cells[OURS].ns if OURS in self.cells else None
-        peers = [cell.ns for name, cell in self.cells.items() if name != OURS and cell.ns is not None]
-        return min(peers) / ours if ours and peers else None
+        """Our throughput divided by the best peer's; None without both.
+
+        Paired turn by turn, the median for each peer, the lowest of the peers': the turns of one round lie close together,
+        so what slows the machine down for a while cancels out.
+        """
+        return self._paired(lambda cell: cell.times)
 
     def cpu_ratio(self) -> float | None:
         """The best peer's processor time per operation divided by ours; > 1: we use less."""
-        ours = self.cells[OURS].cpu_ns if OURS in self.cells else None
-        peers = [cell.cpu_ns for name, cell in self.cells.items() if name != OURS and cell.cpu_ns is not None]
-        return min(peers) / ours if ours and peers else None
+        return self._paired(lambda cell: cell.cpu)
+
+    def _paired(self, figures: Callable[[Cell], list[float]]) -> float | None:
+        ours = self.cells.get(OURS)
+        if ours is None or ours.failure is not None:
+            return None
+        medians = [
+            statistics.median(theirs / mine for theirs, mine in zip(figures(cell), figures(ours), strict=True))
+            for name, cell in self.cells.items()
+            if name != OURS and cell.failure is None
+        ]
+        return min(medians, default=None)
 
 
 @dataclass
