@@ -37,6 +37,10 @@ class Checkpoint:
         self._execute = connection.cursor().execute
         self._sql = {table: _Statements(checkpoint_table(table)) for table in self.dirty}
         self._tombstones = self._find_tombstones()
+        self._highest = {table: self._find_highest(table) for table in self.dirty}
+        """Per table: no row has a higher key (as stored). Most keys only grow, so that most short-lived records never had one."""
+        self._highest_before = dict(self._highest)
+        """The same when the round began: in a round each key is written once."""
 
     def touch(self, table: str, key: int, number: int) -> None:
         """Marks a record dirty by transition `number`; numbers come in rising order."""
@@ -48,6 +52,7 @@ class Checkpoint:
             self._round[table], self.dirty[table] = dirty, {}
         self.in_round = True
         self._spared_some = False
+        self._highest_before = dict(self._highest)
 
     def write_some(self, last: int, count: int, spared: Spared | None) -> None:
         """Writes up to `count` records of the round as they are now, at `last`, the last committed transition.
@@ -85,15 +90,27 @@ class Checkpoint:
         if spared is not None and spared(table, key):
             return False
         record = self._source(table, key)
+        column = key_to_column(key)
         if record is not None:
-            self._execute(self._sql[table].put, (key_to_column(key), last, encode_record(record)))
+            self._put(table, column, last, encode_record(record))
             return False
         if key in self.dirty[table]:
-            self._execute(self._sql[table].put, (key_to_column(key), last, None))
+            self._put(table, column, last, None)
             return True
+        if column > self._highest_before[table]:
+            return False
         # Untouched since the round began: once the round is through, the horizon alone tells that it is gone. Until
         # then only a row of an earlier round must be overruled, and most short-lived records have none.
-        return self._execute(self._sql[table].bury, (last, key_to_column(key))).rowcount > 0
+        return self._execute(self._sql[table].bury, (last, column)).rowcount > 0
+
+    def _put(self, table: str, column: int, last: int, text: str | None) -> None:
+        # Noted even if the transaction is rolled back: too high a mark only costs a look.
+        self._highest[table] = max(self._highest[table], column)
+        self._execute(self._sql[table].put, (column, last, text))
+
+    def _find_highest(self, table: str) -> int:
+        (highest,) = self._execute(self._sql[table].highest).fetchone()
+        return -(1 << 63) - 1 if highest is None else int(highest)
 
     def _end_round(self, last: int) -> None:
         if not self._spared_some:
@@ -149,4 +166,5 @@ class _Statements:
         self.bury = f'UPDATE "{name}" SET seq = ?, record = NULL WHERE key = ?'
         self.drop_tombstone = f'DELETE FROM "{name}" WHERE key = ? AND record IS NULL AND seq <= ?'
         self.find_tombstones = f'SELECT seq, key FROM "{name}" WHERE record IS NULL'
+        self.highest = f'SELECT max(key) FROM "{name}"'
         self.delete_all = f'DELETE FROM "{name}"'

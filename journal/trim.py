@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,8 @@ Kind = tuple[str, str, str]
 UNTOLD = 0
 """The number of a kind that nobody told: it is read from the transition itself before that is deleted."""
 
-_OLDEST = "SELECT seq, last, digest FROM commits ORDER BY seq LIMIT ?"
+_LASTS = "SELECT seq, last FROM commits ORDER BY seq"
+_DIGEST = "SELECT digest FROM commits WHERE seq = ?"
 _BODIES = "SELECT first, body FROM commits WHERE seq BETWEEN ? AND ? ORDER BY seq"
 _ADD = (
     "INSERT INTO counts (machine, event, op, n) VALUES (?, ?, ?, ?) "
@@ -41,8 +43,10 @@ class Trim:
         self._present = array("H", bytes(2 * (last - first + 1)))
         """The kind's number of each transition present, from `_first` on."""
         self._first = first
-        row = self._execute(_OLDEST, (1,)).fetchone()
-        self._oldest_last: int | None = None if row is None else row[1]
+        rows = self._execute(_LASTS).fetchall()
+        self._lasts = array("Q", (row[1] for row in rows))
+        """The last transition of each row present, in order: 8 bytes a commit save a look into the table per step."""
+        self._oldest_seq: int | None = rows[0][0] if rows else None
 
     def number(self, kind: Kind) -> int:
         """A small number for a kind, the same one each time; raises OverflowError after 65535 of them."""
@@ -53,30 +57,29 @@ class Trim:
             self._kinds.append(kind)
         return found
 
-    def added(self, last: int, numbers: list[int]) -> None:
-        """A commit was added that ends with transition `last`; `numbers` are its transitions' kinds."""
+    def added(self, seq: int, last: int, numbers: list[int]) -> None:
+        """Commit `seq` was added, which ends with transition `last`; `numbers` are its transitions' kinds."""
         self._present.extend(numbers)
-        if self._oldest_last is None:
-            self._oldest_last = last
+        self._lasts.append(last)
+        if self._oldest_seq is None:
+            self._oldest_seq = seq
 
     def due(self, horizon: int) -> bool:
         """Whether the oldest row lies wholly at or before the horizon."""
-        return self._oldest_last is not None and self._oldest_last <= horizon
+        return bool(self._lasts) and self._lasts[0] <= horizon
 
     def step(self, horizon: int, count: int) -> None:
         """Deletes the oldest rows up to the horizon: at least one row, else at most `count` transitions."""
-        rows = self._execute(_OLDEST, (count + 1,)).fetchall()
-        taken = 0
-        while taken < len(rows) and rows[taken][1] <= horizon and (not taken or rows[taken][1] < self._first + count):
-            taken += 1
-        if not taken:
+        if self._oldest_seq is None or not self.due(horizon):
             return
-        seq, last, digest = rows[taken - 1]
+        taken = max(1, bisect_right(self._lasts, min(horizon, self._first + count - 1)))
+        seq, last = self._oldest_seq + taken - 1, self._lasts[taken - 1]
+        (digest,) = self._execute(_DIGEST, (seq,)).fetchone()
         length = last - self._first + 1
         numbers = Counter(self._present[:length])
         kinds = Counter({self._kinds[number]: n for number, n in numbers.items() if number != UNTOLD})
         if UNTOLD in numbers:
-            kinds.update(self._read_kinds(rows[0][0], seq))
+            kinds.update(self._read_kinds(self._oldest_seq, seq))
         with transaction(self._connection):
             for kind, n in kinds.items():
                 self._execute(_ADD, (*kind, n))
@@ -84,8 +87,8 @@ class Trim:
             self._execute("UPDATE horizon SET commit_seq = ?, last = ?, digest = ?", (seq, last, digest))
         del self._present[:length]
         self._first = last + 1
-        following = self._execute(_OLDEST, (1,)).fetchone()
-        self._oldest_last = None if following is None else following[1]
+        del self._lasts[:taken]
+        self._oldest_seq = seq + 1 if self._lasts else None
 
     def _read_kinds(self, first_seq: int, last_seq: int) -> Counter[Kind]:
         """The kinds, from the rows themselves, of those that nobody told."""

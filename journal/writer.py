@@ -162,7 +162,7 @@ class Journal:
         self._digest = digest
         self.last_seq = last
         self._bytes_since_round += len(body)
-        self._trim.added(last, self._kinds)
+        self._trim.added(seq, last, self._kinds)
         self._kinds.clear()
         return last
 
