@@ -65,7 +65,8 @@ class Executor:
         self._add = journal.add
         self._operation = Operation()
         self._step = compile_step(SESSION)
-        self._compiled = {row.code: make_ready(row, settings, self.state, journal.kind) for row in OPCODES if row.lane == "state"}
+        rows = [row for row in OPCODES if row.lane == "state"]
+        self._compiled = {row.code: make_ready(row, settings, self.state, journal.kind) for row in rows}
 
     def run(self, data: bytes, reply_max: int) -> tuple[int, bytes]:
         """Executes one request, given whole (header first); returns (errno, message to the guest).

@@ -68,16 +68,22 @@ class Found:
 class ScanEntry:
     """One entry of a scanned directory; the values change with the next scan."""
 
-    __slots__ = ("c", "found")
+    __slots__ = ("_dirent", "c", "found")
 
     def __init__(self, c: Any) -> None:
         self.c = c
+        self._dirent = ffi.buffer(c.dirent)
         self.found = Found(ffi.addressof(c, "found"))
 
     @property
     def name(self) -> bytes:
         """One component."""
         return bytes(ffi.buffer(self.c.name, self.c.namelen))
+
+    @property
+    def dirent(self) -> bytes:
+        """struct fuse_dirent and the name, padded to 8 bytes, as they stand in a reply."""
+        return bytes(self._dirent[: self.c.dirent_bytes])
 
     @property
     def off(self) -> int:

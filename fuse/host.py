@@ -195,6 +195,10 @@ class Host(HostTables):
         """Entry `index` of the last scan."""
         return self._entries[index]
 
+    def entries(self, count: int) -> list[ScanEntry]:
+        """The first `count` entries of the last scan."""
+        return self._entries[:count]
+
     def entry_name(self, index: int) -> bytes:
         """Name of entry `index` of the last scan."""
         return self._entries[index].name

@@ -38,7 +38,7 @@ class Checkpoint:
         self._sql = {table: _Statements(checkpoint_table(table)) for table in self.dirty}
         self._tombstones = self._find_tombstones()
         self._highest = {table: self._find_highest(table) for table in self.dirty}
-        """Per table: no row has a higher key (as stored). Most keys only grow, so that most short-lived records never had one."""
+        """Per table: no row has a higher key (as stored). Most keys only grow, so most short-lived records never had one."""
         self._highest_before = dict(self._highest)
         """The same when the round began: in a round each key is written once."""
 

@@ -40,6 +40,16 @@ static void look(struct host *h, int dir_fd, uint64_t parent_mnt_id, int keep_fd
     }
 }
 
+static void write_dirent(struct scan_entry *e)
+{
+    struct wire_dirent d = {.ino = e->ino, .off = e->off, .namelen = e->namelen, .type = e->type};
+    _Static_assert(sizeof d + 256 <= sizeof e->dirent, "a name of 255 bytes and its padding");
+    e->dirent_bytes = (uint32_t)((sizeof d + e->namelen + 7) & ~(size_t)7);
+    memcpy(e->dirent, &d, sizeof d);
+    memset(e->dirent + e->dirent_bytes - 8, 0, 8); /* the padding; the name overwrites the rest of it */
+    memcpy(e->dirent + sizeof d, e->name, e->namelen);
+}
+
 struct scan {
     struct host *host;
     struct handle *dir;
@@ -67,6 +77,7 @@ static int take(struct scan *s, const char *buffer, uint32_t bytes, uint64_t *of
             e->namelen = namelen;
             memcpy(e->name, d->name, namelen);
             e->name[namelen] = 0;
+            write_dirent(e);
             look(s->host, s->dir->fd, s->parent_mnt_id, s->keep_fds, e);
             s->left -= reply_bytes(namelen);
             s->n++;

@@ -47,6 +47,8 @@ struct scan_entry {
     uint32_t type; /* DT_* */
     uint32_t namelen;
     char name[256]; /* NUL-terminated */
+    uint32_t dirent_bytes;
+    uint8_t dirent[288]; /* struct fuse_dirent and the name, padded to 8 bytes: ready for a reply */
 };
 
 /* An inode's record as canonical JSON: seven numbers of at most 20 digits, 256 digits of handle, the names. */

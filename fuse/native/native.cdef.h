@@ -46,6 +46,8 @@ struct scan_entry {
     uint32_t type;
     uint32_t namelen;
     char name[256];
+    uint32_t dirent_bytes;
+    uint8_t dirent[288];
 };
 
 struct inode_info {

@@ -1,14 +1,17 @@
 """READDIRPLUS: names of a directory with what a LOOKUP of each would tell, and one lookup count for each."""
 
 import errno
+from struct import Struct
 from typing import Any
 
 from fuse.operation import Operation
 from fuse.settings import LIMIT
-from fuse.wire import DIRENT, ENTRY_OUT, OUT_HEADER
+from fuse.wire import ENTRY_OUT, OUT_HEADER
 
 _REPLY_MAX = LIMIT["readdir_reply_max_bytes"]
 _NO_ENTRY = bytes(ENTRY_OUT.size)
+_ENTRY_HEAD = Struct("=QQQQII")
+"""fuse_entry_out up to its attributes."""
 
 
 def read_found(x: Any, op: Operation) -> int:
@@ -24,18 +27,15 @@ def read_found(x: Any, op: Operation) -> int:
 def intern_all(x: Any, op: Operation) -> int:
     """An entry that vanished or can't be opened is given as a plain name: no lookup count, nodeid 0."""
     parts: list[bytes] = []
-    for i in range(op.entries):
-        entry = x.host.entry(i)
+    valid, nsec = x.timeout
+    for entry in x.host.entries(op.entries):
         out = _NO_ENTRY
-        if entry.found.error == 0:
-            error, nodeid = x.intern(op, entry.found)
+        found = entry.found
+        if found.error == 0:
+            error, nodeid = x.intern(op, found)
             if error == 0:
-                out = x.entry_out(nodeid, entry.found)
-        name = x.host.entry_name(i)
-        parts.append(out)
-        parts.append(DIRENT.pack(entry.ino, entry.off, len(name), entry.type))
-        parts.append(name)
-        parts.append(bytes(-len(name) % 8))
+                out = _ENTRY_HEAD.pack(nodeid, 0, valid, valid, nsec, nsec) + found.attr
+        parts += (out, entry.dirent)
     op.attr = b"".join(parts)
     return 0
 

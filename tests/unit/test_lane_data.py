@@ -40,7 +40,7 @@ def test_a_read_gives_what_pread_gives(share: Share, guest: LaneGuest, offset: i
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 20000), st.binary(max_size=9000), CUTS, CUTS)
-def test_a_write_puts_what_pwrite_puts(  # noqa: PLR0917
+def test_a_write_puts_what_pwrite_puts(
     share: Share, guest: LaneGuest, offset: int, data: bytes, src_cuts: list[int], dst_cuts: list[int]
 ) -> None:
     content = bytes(15000)
