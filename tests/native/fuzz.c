@@ -241,15 +241,18 @@ static void consume(void)
 static void settle(uint32_t offered, uint64_t popped_before)
 {
     struct vring_counters c;
+    bool broken;
     uint64_t deadline = thread_now_ns() + DEADLINE_NS;
     do {
         consume();
+        /* Before in_flight: what was popped ahead of the break is counted by then, and nothing is popped after it. */
+        broken = engine_vring_broken(engine, 0) != 0;
         engine_counters(engine, 0, &c);
         if (thread_now_ns() > deadline)
             fail("requests never end; in flight", (uint64_t)engine_vring_in_flight(engine, 0));
         sched_yield();
     } while (engine_vring_in_flight(engine, 0) != 0 ||
-             (engine_vring_broken(engine, 0) == 0 && c.requests - popped_before < offered));
+             (!broken && c.requests - popped_before < offered));
 }
 
 static void check_used(const uint16_t *heads, uint32_t offered, uint16_t used_before, bool broken)
