@@ -42,7 +42,7 @@ logger = logging.getLogger("steadfs.worker")
 
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
-"""How often the worker renews the status page and looks whether a vring has broken; a look costs about 10 us."""
+"""How often the worker renews the status page and looks whether a vring has broken."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -17,7 +17,7 @@ LIMITS = (
     Limit("max_background_requests", 65535, "the queue bounds it; as the Rust virtiofsd answers"),
     Limit("congestion_threshold_requests", 49149, "three quarters of max_background_requests"),
     Limit("readdir_reply_max_bytes", 1048576, "no guest asks for more than max_write_bytes"),
-    Limit("inodes_max", 16777216, "about 4 GiB of tables; a guest that holds more is hostile or mistaken"),
+    Limit("inodes_max", 16777216, "about 2 GiB of tables at 120 bytes each; a guest that holds more is hostile or mistaken"),
     Limit("handles_max", 1000000, "as many descriptors as RLIMIT_NOFILE allows by default"),
     Limit("fds_reserved", 700, "memory slots, vrings, journal, sockets: what is never the guest's to use up"),
     Limit("inode_fd_cache_max_fds", 16384, "descriptors kept for inodes that a file handle can find again"),
