@@ -102,9 +102,7 @@ class Channel:
     def _first(self, fds: list[int]) -> bytes | None:
         """The first bytes of a header and the descriptors that came with them; None when nothing has come."""
         try:
-            data, ancillary, flags, _ = self._socket.recvmsg(
-                HEADER_BYTES, self._ancillary_bytes, socket.MSG_CMSG_CLOEXEC
-            )
+            data, ancillary, flags, _ = self._socket.recvmsg(HEADER_BYTES, self._ancillary_bytes, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:

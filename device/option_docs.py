@@ -56,10 +56,7 @@ def markdown() -> str:
         "",
         "| word | means |",
         "| --- | --- |",
-        *(
-            f"| `{word}{'=…' if bare is None else ''}` | {_compat(name, bare)} |"
-            for word, (name, bare) in COMPAT.items()
-        ),
+        *(f"| `{word}{'=…' if bare is None else ''}` | {_compat(name, bare)} |" for word, (name, bare) in COMPAT.items()),
         *(f"| `{word}` | taken; what it switches off is never on |" for word in COMPAT_IGNORED),
         "",
         "## Known and not supported",

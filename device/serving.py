@@ -96,9 +96,7 @@ def _memory_changes(old: dict[int, Record], new: dict[int, Record]) -> list[Acti
 
 
 def _region(record: Record) -> MemoryRegion:
-    return MemoryRegion(
-        record["guest_address"], record["size"], record["user_address"], record["mmap_offset"], record["fd"]
-    )
+    return MemoryRegion(record["guest_address"], record["size"], record["user_address"], record["mmap_offset"], record["fd"])
 
 
 def _configuration(index: int, vring: Record, connection: Record) -> StartVring:

@@ -41,9 +41,7 @@ def lane_rows(settings: Settings, op_by_name: Callable[[bytes], int]) -> Iterato
 
 
 def _row(opcode: Opcode, settings: Settings, op_by_name: Callable[[bytes], int]) -> Row:
-    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (
-        _NO_REPLY if opcode.name in _WITHOUT_REPLY else 0
-    )
+    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (_NO_REPLY if opcode.name in _WITHOUT_REPLY else 0)
     head = IN_HEADER.size
     if opcode.lane != "data":
         error = getattr(errno, opcode.errno) if opcode.errno else 0

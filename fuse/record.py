@@ -60,9 +60,7 @@ def inode_add(nodeid: int, request: str) -> str:
 
 def inode_forget(nodeid: int, request: str, nlookup: int) -> str:
     """Some lookup counts given back, not all."""
-    return (
-        f'["inode",{nodeid},"forget","live","live",{request},[["add","inode",{nodeid},{{"nlookup":-{nlookup}}}]],'
-    )
+    return f'["inode",{nodeid},"forget","live","live",{request},[["add","inode",{nodeid},{{"nlookup":-{nlookup}}}]],'
 
 
 def inode_forget_last(nodeid: int, request: str) -> str:

@@ -39,8 +39,7 @@ def messages_page(messages: Iterable[Message]) -> str:
     head = ["# vhost-user messages", "", "| code | message | body | fds | gate | reply | machine | refused because |"]
     head.append("| ---: | --- | --- | --- | --- | --- | --- | --- |")
     rows = [
-        f"| {m.code} | {m.name} | {m.body} | {m.fds[0]}-{m.fds[1]} | {m.gate} | {m.reply} | {m.machine} | "
-        f"{_cell(m.refused)} |"
+        f"| {m.code} | {m.name} | {m.body} | {m.fds[0]}-{m.fds[1]} | {m.gate} | {m.reply} | {m.machine} | {_cell(m.refused)} |"
         for m in messages
     ]
     return "\n".join(head + rows) + "\n"

@@ -73,9 +73,7 @@ class Fold:
         record = self.records[transition.machine].get(transition.key)
         state = record["state"] if record is not None else self.absent[transition.machine]
         if state != transition.source:
-            raise FoldError(
-                f"transition {seq}: {transition.machine} {transition.key} is {state}, not {transition.source}"
-            )
+            raise FoldError(f"transition {seq}: {transition.machine} {transition.key} is {state}, not {transition.source}")
 
     def _effect(self, seq: int, effect: EffectItem) -> None:
         verb, table = effect[0], effect[1]

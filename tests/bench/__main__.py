@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench import inodes, report
 from tests.bench.contest import TROUBLE, Contest, Contestant, Length
+from tests.bench.loop import Waits
 from tests.bench.rows import ROWS
 from tests.play.daemons import Kind, c_peer, rust_peer, steadfs
 
@@ -25,7 +26,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--depth", type=int, action="append", help="queue depth, may be repeated (default: 1 and 16)")
     parser.add_argument("--row", action="append", default=[], help="only rows with this in their name; repeatable")
     parser.add_argument("--daemon", action="append", choices=["C", "Rust", "steadfs"], help="only this one; repeatable")
-    parser.add_argument("--poll", action="store_true", help="the guest spins on the used ring instead of sleeping")
+    parser.add_argument(
+        "--guest",
+        choices=[way.value for way in Waits],
+        default=Waits.HALTS.value,
+        help="while it waits for a reply: halts as a vCPU under KVM does, with its 200 us of polling (default); sleeps; spins",
+    )
     parser.add_argument("--no-inodes", action="store_true", help="leave out memory per inode")
     return parser.parse_args(arguments)
 
@@ -56,7 +62,7 @@ def run(options: argparse.Namespace, kinds: Sequence[Kind], directory: Path) -> 
                 continue
             for depth in options.depth or [1, 16]:
                 length = QUICK if options.quick else FULL
-                cells = Contest(row, depth, contestants, length, poll=options.poll).run()
+                cells = Contest(row, depth, contestants, length, waits=Waits(options.guest)).run()
                 results.lines.append(report.Line(row, depth, cells))
                 print(report.line_text(results.lines[-1], names), flush=True)
         results.peak_bytes = {one.kind.name: one.peak_bytes for one in contestants}

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.loop import Failed, Outcome, Prepared
+from tests.bench.loop import Failed, Outcome, Prepared, Waits
 from tests.bench.rows import Nodes, Row, fill_share
 from tests.play.channel import BadReply
 from tests.play.daemons import Daemon, Kind, cpu_ns, cpu_ticks_ns, memory_bytes, thread_ids
@@ -90,20 +90,20 @@ class Contestant:
             self.vmm.close()
             self.daemon.stop()
 
-    def calibrate(self, prepared: Prepared, seconds: float, poll: bool) -> int:
+    def calibrate(self, prepared: Prepared, seconds: float, waits: Waits) -> int:
         """Rounds that take about that long."""
         rounds = max(ROUNDS_MIN, len(prepared.program.slots))
         while True:
-            outcome = prepared.run(self.vmm.machine, rounds, poll=poll)
+            outcome = prepared.run(self.vmm.machine, rounds, waits=waits)
             if outcome.elapsed_ns >= CALIBRATION_SECONDS * 1e9:
                 return max(rounds, int(rounds * seconds * 1e9 / outcome.elapsed_ns))
             rounds *= 4
 
-    def turn(self, prepared: Prepared, rounds: int, poll: bool) -> tuple[Outcome, float]:
+    def turn(self, prepared: Prepared, rounds: int, waits: Waits) -> tuple[Outcome, float]:
         """One run; with the daemon's processor time per operation (ns)."""
         family = self.daemon.family()
         threads, fine, coarse = thread_ids(family), cpu_ns(family), cpu_ticks_ns(family)
-        outcome = prepared.run(self.vmm.machine, rounds, poll=poll)
+        outcome = prepared.run(self.vmm.machine, rounds, waits=waits)
         time.sleep(0.002)  # lets its threads go to sleep, so that their time is accounted
         # What threads used that have ended is in the coarse figure only.
         same = thread_ids(family) == threads
@@ -115,13 +115,13 @@ class Contest:
     """One row at one depth. A daemon that fails has no figures in it, and is started anew for the next."""
 
     def __init__(
-        self, row: Row, depth: int, contestants: Sequence[Contestant], length: Length, *, poll: bool = False
+        self, row: Row, depth: int, contestants: Sequence[Contestant], length: Length, *, waits: Waits = Waits.SLEEPS
     ) -> None:
         self._row = row
         self._depth = depth
         self._contestants = contestants
         self._length = length
-        self._poll = poll
+        self._waits = waits
         self._plans: dict[str, tuple[Prepared, int]] = {}
         self.cells = {one.kind.name: Cell() for one in contestants}
 
@@ -137,11 +137,11 @@ class Contest:
 
     def _plan(self, one: Contestant) -> None:
         prepared = Prepared(self._row.program(one.nodes, self._depth))
-        self._plans[one.kind.name] = prepared, one.calibrate(prepared, self._length.seconds, self._poll)
+        self._plans[one.kind.name] = prepared, one.calibrate(prepared, self._length.seconds, self._waits)
 
     def _turn(self, one: Contestant) -> None:
         prepared, rounds = self._plans[one.kind.name]
-        outcome, cpu = one.turn(prepared, rounds, self._poll)
+        outcome, cpu = one.turn(prepared, rounds, self._waits)
         self.cells[one.kind.name].times.append(outcome.ns_per_operation)
         self.cells[one.kind.name].cpu.append(cpu)
         one.measure_peak()

@@ -62,10 +62,7 @@ def measure(kind: Kind, share: Path, directory: Path) -> Growth:
 
 
 def _lookups(folder: int) -> list[Step]:
-    return [
-        Step(Op.LOOKUP, folder, b"file%04d\0" % index, room=ENTRY_SIZE, expect=ENTRY_SIZE)
-        for index in range(FILES_EACH)
-    ]
+    return [Step(Op.LOOKUP, folder, b"file%04d\0" % index, room=ENTRY_SIZE, expect=ENTRY_SIZE) for index in range(FILES_EACH)]
 
 
 def _sizes(daemon: Daemon, directory: Path) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Programs for the native bench loop (tests/play/native/driver.h), and how they are run."""
 
+import enum
 import errno
 import os
 import struct
@@ -14,6 +15,16 @@ from tests.play.machine import Machine
 PAGE = 4096
 STALL_MS = 20_000
 REGISTERS = int(lib.PLAY_REGISTERS)
+HALT_POLL_NS = 200_000  # KVM's default for the module parameter of that name
+
+
+class Waits(enum.Enum):
+    """What the guest does when nothing is used yet."""
+
+    HALTS = "halts"  # as an idle vCPU under KVM: polled for HALT_POLL_NS with interrupts on, then asleep
+    SLEEPS = "sleeps"  # asleep at once
+    SPINS = "spins"  # with interrupts off, without end
+
 
 NODEID_AT = 16  # in the request's header
 ARGS_AT = IN_HEADER.size
@@ -104,27 +115,25 @@ class Prepared:
         if step.cursor is not None:
             target.cursor_at, target.cursor_first, target.cursor_stride, target.cursor_span = step.cursor
 
-    def run(self, machine: Machine, rounds: int, *, queue: int = 1, poll: bool = False) -> Outcome:
+    def run(self, machine: Machine, rounds: int, *, queue: int = 1, waits: Waits = Waits.SLEEPS) -> Outcome:
         """Runs so many rounds over all slots. Raises Failed."""
         run: Any = ffi.new("struct play_run *")
         registers: Any = ffi.new("uint64_t[]", len(self.program.slots) * REGISTERS)
         run.queue, run.depth, run.step_count = queue, len(self.program.slots), len(self.program.slots[0])
-        run.segment_bytes, run.poll, run.stall_ms = PAGE, poll, STALL_MS
+        run.segment_bytes, run.stall_ms = PAGE, STALL_MS
+        run.poll = waits is Waits.SPINS
+        run.halt_poll_ns = HALT_POLL_NS if waits is Waits.HALTS else 0
         run.steps, run.registers, run.operations = self.steps, registers, rounds
         result = int(lib.play_bench(machine.raw, run))
         self._check(run, result, rounds)
-        return Outcome(
-            int(run.completed) * self.program.per_round, int(run.elapsed_ns), int(run.kicks), int(run.sleeps)
-        )
+        return Outcome(int(run.completed) * self.program.per_round, int(run.elapsed_ns), int(run.kicks), int(run.sleeps))
 
     def _check(self, run: Any, result: int, rounds: int) -> None:
         if result < 0:
             raise Failed(f"{os.strerror(-result)} after {run.completed} of {rounds} rounds")
         if run.errors:
             step = self.program.slots[0][run.first_step]
-            code = (
-                errno.errorcode.get(run.first_errno, str(run.first_errno)) if run.first_errno else "a malformed reply"
-            )
+            code = errno.errorcode.get(run.first_errno, str(run.first_errno)) if run.first_errno else "a malformed reply"
             raise Failed(f"{run.errors} errors, the first in {Op(step.opcode).name}: {code}")
         if run.walked < self.program.walked_per_round * rounds:
             raise Failed(f"{run.walked} entries in {rounds} walks of {self.program.walked_per_round}")

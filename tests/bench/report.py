@@ -74,9 +74,7 @@ class Results:
                 for line in self.lines
             ],
             "peak_rss_bytes": self.peak_bytes,
-            "per_inode": {
-                name: found if isinstance(found, str) else asdict(found) for name, found in self.growth.items()
-            },
+            "per_inode": {name: found if isinstance(found, str) else asdict(found) for name, found in self.growth.items()},
         }
 
 
@@ -91,24 +89,19 @@ def line_text(line: Line, names: Sequence[str]) -> str:
     )
     ratio, cpu = line.ratio(), line.cpu_ratio()
     verdict = "" if ratio is None else ("" if ratio >= line.row.goal else "  below")
-    figures = "".join(
-        f"{'-' if figure is None else f'{figure:.2f}':>{width}}" for figure, width in ((ratio, 8), (cpu, 7))
-    )
+    figures = "".join(f"{'-' if figure is None else f'{figure:.2f}':>{width}}" for figure, width in ((ratio, 8), (cpu, 7)))
     return f"{line.row.name:<30}{line.depth:>5}{columns}{figures}{line.row.goal:>6.1f}{verdict}"
 
 
 def _microseconds(cell: Cell) -> str:
     return "".join(
-        f"{'-' if figure is None else f'{figure / 1000:.2f}':>{width}}"
-        for figure, width in ((cell.ns, 12), (cell.cpu_ns, 10))
+        f"{'-' if figure is None else f'{figure / 1000:.2f}':>{width}}" for figure, width in ((cell.ns, 12), (cell.cpu_ns, 10))
     )
 
 
 def failures(line: Line) -> list[str]:
     return [
-        f"  {name}: {line.row.name} at depth {line.depth}: {cell.failure}"
-        for name, cell in line.cells.items()
-        if cell.failure
+        f"  {name}: {line.row.name} at depth {line.depth}: {cell.failure}" for name, cell in line.cells.items() if cell.failure
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.loop import Failed, Prepared, Program, Step, forget
+from tests.bench.loop import Failed, Prepared, Program, Step, Waits, forget
 from tests.bench.rows import ROWS, Nodes, Row, fill_share
 from tests.play.daemons import Daemon, c_peer
 from tests.play.fuse_wire import ENTRY_SIZE, ROOT, Op
@@ -42,11 +42,11 @@ def nodes(guest: Guest) -> Nodes:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-@pytest.mark.parametrize("poll", [False, True], ids=["sleeping", "polling"])
-def test_every_row_runs_without_an_error(guest: Guest, nodes: Nodes, row: Row, poll: bool) -> None:
+@pytest.mark.parametrize("waits", Waits, ids=lambda way: way.value)
+def test_every_row_runs_without_an_error(guest: Guest, nodes: Nodes, row: Row, waits: Waits) -> None:
     for depth in (1, 16):
         prepared = Prepared(row.program(nodes, depth))
-        outcome = prepared.run(guest.vmm.machine, 40, poll=poll)
+        outcome = prepared.run(guest.vmm.machine, 40, waits=waits)
         assert outcome.operations == 40 * prepared.program.per_round
         assert outcome.elapsed_ns > 0
     assert all(queue.free_descriptors == queue.size for queue in guest.vmm.queues)

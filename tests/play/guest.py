@@ -205,9 +205,7 @@ class Guest(Channel):
         args = struct.pack("<QQIIQII", fh, offset, size, 0, 0, flags, 0)
         return self.call(Op.READ, nodeid, args, data_room=size)
 
-    def write(
-        self, nodeid: int, fh: int, offset: int, data: bytes, *, flags: int = os.O_RDWR, write_flags: int = 0
-    ) -> int:
+    def write(self, nodeid: int, fh: int, offset: int, data: bytes, *, flags: int = os.O_RDWR, write_flags: int = 0) -> int:
         """Bytes written."""
         args = struct.pack("<QQIIQII", fh, offset, len(data), write_flags, 0, flags, 0)
         return self._written(self.call(Op.WRITE, nodeid, args, data=data, room=8))

@@ -156,9 +156,7 @@ class Queue:
     def reap(self) -> list[Completion]:
         """All that is in the used ring by now (up to 64)."""
         count = checked(lib.play_reap(self._machine.raw, self.index, self._done, 64))
-        return [
-            Completion(int(c.token) if c.known else None, int(c.head), int(c.len)) for c in list(self._done)[:count]
-        ]
+        return [Completion(int(c.token) if c.known else None, int(c.head), int(c.len)) for c in list(self._done)[:count]]
 
     def wait(self, seconds: float) -> bool:
         """Sleeps on the call eventfd until something is used; False when the time is over."""

@@ -157,9 +157,7 @@ class Vmm:
             self.set_status(ACKNOWLEDGE | DRIVER | FEATURES_OK)
         self.set_memory()
         for queue in self.queues:
-            queue.reset(
-                indirect=bool(self.features & Feature.INDIRECT_DESC), event_idx=bool(self.features & Feature.EVENT_IDX)
-            )
+            queue.reset(indirect=bool(self.features & Feature.INDIRECT_DESC), event_idx=bool(self.features & Feature.EVENT_IDX))
             self.start_vring(queue)
         if self.features & Feature.PROTOCOL_FEATURES:
             for queue in self.queues:

@@ -130,9 +130,7 @@ class TwoSides(TwoNamespaces):
 
     @rule(file=files, size=SIZES)
     def ftruncate(self, file: Open, size: int) -> None:
-        self.both(
-            lambda: self.guest.setattr(file.node.nodeid, size=size, fh=file.fh), lambda: os.ftruncate(file.fd, size)
-        )
+        self.both(lambda: self.guest.setattr(file.node.nodeid, size=size, fh=file.fh), lambda: os.ftruncate(file.fd, size))
         self.getattr(file.node)
 
     @rule(file=files, offset=OFFSETS, whence=st.sampled_from([os.SEEK_DATA, os.SEEK_HOLE]))

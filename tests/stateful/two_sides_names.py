@@ -82,9 +82,7 @@ class TwoNamespaces(RuleBasedStateMachine):
     # ---- names ----
     @rule(target=nodes, parent=nodes, name=NAMES)
     def lookup(self, parent: Node, name: bytes) -> Any:
-        both = self.both(
-            lambda: self.guest.lookup(parent.nodeid, name), lambda: os.open(name, PATH, dir_fd=parent.fd), parent
-        )
+        both = self.both(lambda: self.guest.lookup(parent.nodeid, name), lambda: os.open(name, PATH, dir_fd=parent.fd), parent)
         return multiple() if both is None else self.met(*both)
 
     @rule(target=nodes, parent=nodes, name=NAMES, mode=MODES, user=USERS)

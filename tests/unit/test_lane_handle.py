@@ -61,9 +61,7 @@ def test_readdir_gives_every_name_once(share: Share, guest: LaneGuest, size: int
             names[name] = (ino, kind)
         offset = entries[-1][3]
     del names[b"."], names[b".."]
-    assert {name: ino for name, (ino, _) in names.items()} == {
-        os.fsencode(e.name): e.inode() for e in os.scandir(share.path)
-    }
+    assert {name: ino for name, (ino, _) in names.items()} == {os.fsencode(e.name): e.inode() for e in os.scandir(share.path)}
     assert names[b"dir"][1] == 4
 
 

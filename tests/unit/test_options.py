@@ -82,19 +82,13 @@ def test_every_field_can_be_set() -> None:
 
 
 def test_libvirts_command_line_is_understood() -> None:
-    options = parse(
-        ["--fd=21", "-o", "source=/srv,cache=always,xattr,no_flock,no_posix_lock", "--thread-pool-size=4", "-d"]
-    )
-    assert options == Options(
-        shared_dir=Path("/srv"), fd=21, cache="always", xattr=True, thread_pool_size=4, log_level="debug"
-    )
+    options = parse(["--fd=21", "-o", "source=/srv,cache=always,xattr,no_flock,no_posix_lock", "--thread-pool-size=4", "-d"])
+    assert options == Options(shared_dir=Path("/srv"), fd=21, cache="always", xattr=True, thread_pool_size=4, log_level="debug")
 
 
 def test_the_c_daemons_words_are_understood() -> None:
     options = parse(["--socket", "/s", "-osource=/srv,cache=none,log_level=err,no_xattr,writeback", "-f"])
-    assert options == Options(
-        shared_dir=Path("/srv"), socket_path=Path("/s"), cache="never", log_level="error", writeback=True
-    )
+    assert options == Options(shared_dir=Path("/srv"), socket_path=Path("/s"), cache="never", log_level="error", writeback=True)
 
 
 @pytest.mark.parametrize("word", [word for word, (_, bare) in COMPAT.items() if bare is not None])
@@ -146,9 +140,7 @@ def test_a_tag_of_36_bytes_fits() -> None:
     assert parse([*LEAST, "--tag=" + "x" * 36]).tag == b"x" * 36
 
 
-@given(
-    st.lists(st.text(max_size=20) | st.sampled_from([row.name for row in ROWS] + ["-o", "-d", "=", ","]), max_size=6)
-)
+@given(st.lists(st.text(max_size=20) | st.sampled_from([row.name for row in ROWS] + ["-o", "-d", "=", ","]), max_size=6))
 def test_no_command_line_brings_anything_but_options_or_one_error(arguments: list[str]) -> None:
     with contextlib.suppress(OperatorError):
         assert isinstance(parse(arguments), Options)

@@ -11,9 +11,7 @@ DEADLINE_S = 120
 
 
 def run(program: Path, *arguments: object) -> str:
-    done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 

@@ -100,9 +100,7 @@ def test_the_last_batch_is_linked_and_counters_tell_the_order_of_pop_over_all_vr
         hiprio.send(hiprio.chain(0, request(DATA, 1)))
         hiprio.replies(1)
         rig.engine.vring_pause(0)
-        counters = {
-            (slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)
-        }
+        counters = {(slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)}
         assert sorted(counters, key=lambda key: counters[key]) == [(1, 6), (1, 2), (1, 4), (0, 0)]
 
 

@@ -92,6 +92,7 @@ struct play_run {
 	unsigned step_count;
 	unsigned segment_bytes;    /* data is given in pieces this large; a Linux guest: pages */
 	unsigned poll;             /* 1 = spin on the used index, 0 = sleep on the call eventfd */
+	uint64_t halt_poll_ns;     /* before a sleep, with interrupts asked for: as KVM does for an idle vCPU */
 	int stall_ms;              /* no progress for so long: -ETIMEDOUT */
 	const struct play_step *steps; /* depth * step_count */
 	const uint64_t *registers;     /* depth * PLAY_REGISTERS, first values */
