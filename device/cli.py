@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -44,12 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if information is not None:
         print(information)
         return Exit.OK
+    return _guarded(lambda: _start(words))
+
+
+def _start(words: Sequence[str]) -> int:
+    options = parse(words)
+    set_up_logging(options)
+    check_shared_dir(options.shared_dir)
+    raise_fd_limit(options.rlimit_nofile)
+    return _serve(options)
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """The exit code of a process of ours, keeper or worker: an error becomes one line and a code."""
     try:
-        options = parse(words)
-        set_up_logging(options)
-        check_shared_dir(options.shared_dir)
-        raise_fd_limit(options.rlimit_nofile)
-        return _serve(options)
+        return work()
     except OperatorError as error:
         return _fail(str(error), error.exit_code)
     except JournalError as error:
@@ -131,7 +140,7 @@ def _information(words: Sequence[str]) -> str | None:
 def _serve(options: Options) -> int:
     from device import worker  # noqa: PLC0415 - it loads the native layers, which --help doesn't need
 
-    return int(worker.run(options))
+    return int(worker.run(options, _guarded))
 
 
 def _fail(line: str, code: int) -> int:

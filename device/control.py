@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from device import actions as do
+from device import serving
+from device.draft import NO_FD
 from device.engine import Region
 from device.errors import CallerError, PeerError
 from device.messages import Offer
 from device.session import Reply, Session, Steps
 from device.wire import Frame
-from machine.fold import Transition
+from machine.fold import Records, Transition
 
 log = logging.getLogger("steadfs.control")
 
@@ -30,7 +32,17 @@ class Engine(Protocol):
     def remove_region(self, gpa: int, uva: int, size: int) -> None: ...
     def set_inflight(self, fd: int, size: int, offset: int, queues: int, queue_size: int) -> None: ...
     def vring_setup(
-        self, queue: int, *, num: int, desc: int, avail: int, used: int, base: int, event_idx: bool, indirect: bool
+        self,
+        queue: int,
+        *,
+        num: int,
+        desc: int,
+        avail: int,
+        used: int,
+        base: int,
+        event_idx: bool,
+        indirect: bool,
+        keep_inflight: bool = False,
     ) -> None: ...
     def set_kick(self, queue: int, fd: int | None) -> None: ...
     def set_call(self, queue: int, fd: int | None) -> None: ...
@@ -74,9 +86,31 @@ class Control:
         """The engine found a vring malformed."""
         self._run(self.session.broken(index))
 
-    def handle(self, frame: Frame, fds: Sequence[int]) -> Reply:
-        """Serves one message and takes over its fds. The reply's fds are the caller's, to be closed when it is sent."""
-        reply = self._run(self.session.handle(frame, fds))
+    def restore(self, records: Records) -> dict[int, do.StartVring]:
+        """Takes over an earlier worker's connection: memory, in-flight region, kick, call and err descriptors.
+
+        Returns the vrings to be served, for `attach` and `resume`. Raises PeerError or OSError when the engine refuses.
+        """
+        self.session.restore(records)
+        ours = self.session.records
+        connection = ours["connection"].get(0)
+        regions = ours["region"]
+        if regions:
+            self._engine.set_memory([_region(region) for region in serving.regions(regions)])
+        if connection is not None and connection["inflight_fd"] != NO_FD:
+            self._engine.set_inflight(*(connection[field] for field in serving.INFLIGHT_FIELDS))
+        nothing: Records = {**ours, "vring": {}}
+        for action in serving.changes(nothing, ours):
+            self._perform(action)
+        return serving.served(ours)
+
+    def attach(self, start: do.StartVring, base: int) -> None:
+        """Sets a vring up with what is in flight in it; it isn't started."""
+        self._setup(start, base, keep_inflight=True)
+
+    def handle(self, frame: Frame, fds: Sequence[int], number: int = 0) -> Reply:
+        """Serves one message (`number`: see Session.handle) and takes over its fds. The reply's fds are the caller's, to be closed when it is sent."""
+        reply = self._run(self.session.handle(frame, fds, number))
         if reply.refused is not None and self._worth_a_line():
             log.warning("refused: %s", reply.refused)
         return reply
@@ -139,18 +173,22 @@ class Control:
                 return None
 
     def _start(self, start: do.StartVring) -> None:
+        self._setup(start, start.base, keep_inflight=False)
+        self._engine.vring_start(start.index)
+        log.debug("vring %d is served: %d descriptors from %d on", start.index, start.num, start.base)
+
+    def _setup(self, start: do.StartVring, base: int, *, keep_inflight: bool) -> None:
         self._engine.vring_setup(
             start.index,
             num=start.num,
             desc=start.descriptor,
             avail=start.available,
             used=start.used,
-            base=start.base,
+            base=base,
             event_idx=start.event_idx,
             indirect=start.indirect,
+            keep_inflight=keep_inflight,
         )
-        self._engine.vring_start(start.index)
-        log.debug("vring %d is served: %d descriptors from %d on", start.index, start.num, start.base)
 
     def _resume(self, index: int) -> None:
         """A vring served a moment ago; if it can't be again, state and engine disagree, and only a new life helps."""

@@ -188,6 +188,28 @@ class Engine:
         """Writes the call fd whatever the guest asked for (once for each vring after a recovery)."""
         _check(lib.engine_vring_signal(self._engine, queue), f"vring {queue}")
 
+    # --- recovery: vrings set up with keep_inflight and not started
+
+    def used_idx(self, queue: int) -> int:
+        """The used index as guest memory has it: the truth about what was published."""
+        return _check(lib.engine_vring_used_idx(self._engine, queue), f"used index of vring {queue}")
+
+    def died_with(self, queue: int, head: int) -> int:
+        """One more worker died while this request was executed; returns how many did."""
+        return _check(lib.engine_slot_died_with(self._engine, queue, head), f"slot {head} of vring {queue}")
+
+    def resubmit(self, queue: int, head: int, error: int = 0) -> None:
+        """Takes up a request that an earlier worker had popped; with a positive errno it is answered so, and not run."""
+        _check(lib.engine_resubmit(self._engine, queue, head, error), f"request {head} of vring {queue}")
+
+    def raise_counter(self, counter: int) -> None:
+        """Requests popped from now on are numbered from here at least."""
+        lib.engine_counter_raise(self._engine, counter)
+
+    def settle(self, queue: int) -> None:
+        """Frees the slots of what the earlier worker had published and nobody works on."""
+        _check(lib.engine_vring_settle(self._engine, queue), f"vring {queue}")
+
     def in_flight(self, queue: int) -> int:
         """Requests popped and not published."""
         return _check(lib.engine_vring_in_flight(self._engine, queue), f"vring {queue}")
@@ -256,9 +278,13 @@ class Engine:
         """Slot step, right after the system call: positive errno (0 = success) and length of the result."""
         _check(lib.engine_executed(self.requests[i], error, length), "executed")
 
-    def begin(self, request: Any) -> None:
-        """`executing` without a witness, for a request of `requests`."""
-        code = lib.engine_executing(request, ffi.NULL, 0)
+    def begin(self, request: Any, witness: tuple[int, ...] = ()) -> None:
+        """`executing` for a request of `requests`."""
+        if witness:
+            self._witness[0 : len(witness)] = witness
+            code = lib.engine_executing(request, self._witness, len(witness))
+        else:
+            code = lib.engine_executing(request, ffi.NULL, 0)
         if code < 0:
             _check(code, "begin")
 

@@ -33,6 +33,10 @@ class Listener:
         """For epoll: readable when `accept` has something to do."""
         return self._socket.fileno()
 
+    def filenos(self) -> tuple[int, ...]:
+        """All its descriptors."""
+        return (self._socket.fileno(),) if self._lock_fd is None else (self._socket.fileno(), self._lock_fd)
+
     def accept(self) -> Channel | None:
         """The next front-end, or None when none is waiting (or it has gone again)."""
         try:

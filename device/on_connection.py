@@ -30,7 +30,7 @@ NOTHING_INFLIGHT = {
 
 def connected(draft: Draft) -> Answer:
     """The socket was accepted."""
-    fields = {"features": 0, "protocol_features": 0, "status": 0, "backend_fd": NO_FD, **NOTHING_INFLIGHT}
+    fields = {"features": 0, "protocol_features": 0, "status": 0, "backend_fd": NO_FD, "relayed": 0, **NOTHING_INFLIGHT}
     draft.move("connection", 0, "connect", ["put", "connection", 0, fields])
     return Answer()
 

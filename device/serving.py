@@ -95,6 +95,11 @@ def _memory_changes(old: dict[int, Record], new: dict[int, Record]) -> list[Acti
     return []
 
 
+def regions(records: dict[int, Record]) -> list[MemoryRegion]:
+    """The memory table that the records describe."""
+    return [_region(records[key]) for key in sorted(records)]
+
+
 def _region(record: Record) -> MemoryRegion:
     return MemoryRegion(record["guest_address"], record["size"], record["user_address"], record["mmap_offset"], record["fd"])
 

@@ -91,12 +91,22 @@ class Session:
 
         return self._internal(move)
 
-    def handle(self, frame: wire.Frame, fds: Sequence[int]) -> Steps:
-        """Serves one message; the generator owns `fds` from its first step on."""
+    def handle(self, frame: wire.Frame, fds: Sequence[int], number: int = 0) -> Steps:
+        """Serves one message; the generator owns `fds` from its first step on.
+
+        `number` is the keeper's (0: none). What the commit of an earlier worker has applied already is only acknowledged.
+        """
         row = BY_CODE.get(frame.code)
+        if row is not None and row.reply == "none" and self._applied(number):
+            unused = set(fds) - fds_of(self.records)
+            if unused:
+                yield CloseFds(tuple(sorted(unused)))
+            return Reply(self._acknowledgement(frame, True))
         draft = Draft(self._runtimes, self.records)
         try:
             answer = self._plan(row, frame, fds, draft)
+            if number and any(transition.effects for transition in draft.transitions):
+                draft.move("connection", 0, "relayed", ["set", "connection", 0, {"relayed": number}])
             prepared = yield from self._prepare(draft, answer)
         except (PeerError, Refused, OSError) as error:
             if fds:
@@ -107,6 +117,10 @@ class Session:
             return Reply(self._acknowledgement(frame, trouble is None), refused=trouble)
         body, reply_fds = answer.own_reply(self.records, prepared.results)
         return Reply(wire.encode_reply(frame.code, body), reply_fds, refused=trouble)
+
+    def _applied(self, number: int) -> bool:
+        connection = self.records["connection"].get(0)
+        return bool(number) and connection is not None and connection["relayed"] == number
 
     def _internal(self, plan: Callable[[Draft], Answer]) -> Steps:
         """An event that is no message. An action that fails then is not the peer's business: it goes to the caller."""

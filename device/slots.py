@@ -17,6 +17,7 @@ from device._native import ffi, lib
 
 PHASES = ("free", "popped", "executing", "executed", "committed", "published")
 FILE_MODE = 0o600
+_STATE_WITNESS = 0x100  # device/native/slots.c
 
 
 class SlotsError(Exception):
@@ -49,6 +50,7 @@ class Slot:
     witness: tuple[int, ...]
     error: int
     length: int
+    used_at: int
 
 
 def create(path: Path, *, queues: int, slots_per_queue: int = lib.VRING_NUM_MAX, generation: int = 0) -> int:
@@ -76,13 +78,13 @@ def read(fd: int) -> Iterator[Slot | tuple[int, int]]:
     with _mapped(fd) as view, ffi.from_buffer(view) as buffer:
         report = _report(buffer, len(view))
         copy = ffi.new("struct slot *")
-        for queue in range(report.queues):
-            for head in range(report.slots_per_queue):
-                phase = lib.slots_read(buffer, report.slots_per_queue, queue, head, copy)
-                if phase < 0:
-                    yield queue, head
-                elif phase != lib.SLOT_FREE:
-                    yield _slot(copy, phase)
+        total = report.queues * report.slots_per_queue
+        at = lib.slots_next(buffer, total, 0)
+        while at < total:
+            queue, head = divmod(at, report.slots_per_queue)
+            phase = lib.slots_read(buffer, report.slots_per_queue, queue, head, copy)
+            yield (queue, head) if phase < 0 else _slot(copy, phase)
+            at = lib.slots_next(buffer, total, at + 1)
 
 
 def _mapped(fd: int) -> mmap.mmap:
@@ -109,7 +111,8 @@ def _slot(copy: Any, phase: int) -> Slot:
         unique=copy.unique,
         counter=copy.counter,
         opcode=copy.opcode,
-        witness=tuple(copy.witness),
+        witness=tuple(copy.witness) if copy.state & _STATE_WITNESS else (),
         error=copy.result,
         length=copy.result_bytes,
+        used_at=copy.used_at,
     )

@@ -30,6 +30,7 @@ class Executes(Protocol):
 class StateLane:
     """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
 
+    `witness` is stored in the request's slot before it is executed: by it a later worker finds out whether it was.
     `unwritable` are the exceptions by which `commit` says that the journal has no room or can't be written: the batch is
     then held, unanswered, until it can; unless `give_up` says that the daemon has been told to end.
     """
@@ -42,6 +43,7 @@ class StateLane:
         settle: Callable[[], object],
         unwritable: tuple[type[Exception], ...],
         give_up: Callable[[], bool],
+        witness: Callable[[bytes], tuple[int, ...]],
     ) -> None:
         self._engine = engine
         self._execute = execute
@@ -49,6 +51,9 @@ class StateLane:
         self._settle = settle
         self._unwritable = unwritable
         self._give_up = give_up
+        self._witness = witness
+        self.left: dict[tuple[int, int], Callable[[bytes, int], tuple[int, bytes]]] = {}
+        """How to answer what an earlier worker left, by queue and head; set before those are resubmitted."""
         self.held = 0
         self.served = 0
 
@@ -76,10 +81,16 @@ class StateLane:
         engine = self._engine
         requests = engine.requests
         execute = self._execute
+        witness = self._witness
         for i in range(count):
             request = requests[i]
-            engine.begin(request)
-            error, message = execute(whole(request), request.dst_len)
+            data = whole(request)
+            if self.left and (left := self.left.pop((request.queue, request.head), None)) is not None:
+                # Its slot stays as it was found, until it is executed: another death must find the same.
+                error, message = left(data, request.dst_len)
+            else:
+                engine.begin(request, witness(data))
+                error, message = execute(data, request.dst_len)
             engine.answer(request, error, message)
         self.commit_or_hold(count)
         engine.committed(count)

@@ -4,30 +4,34 @@ One thread of Python: it answers the front-end, executes stateful requests, comm
 in native threads beside it and never waits for it.
 """
 
+import errno
 import logging
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
-from device import slots
-from device.channel import Channel, Disconnected
+from device import recovery, slots
+from device.actions import StartVring
 from device.control import Control
 from device.control import Host as ControlHost
+from device.draft import fds_of
 from device.engine import Engine
 from device.errors import CallerError
 from device.exits import Exit
+from device.keeper import SIGNALS, Birth, Keeper, frame_of
 from device.listener import Listener, adopt, listen_at
 from device.messages import Offer
 from device.options import Options
+from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
 from device.share import open_share
 from device.state_lane import StateLane
-from device.wire import StreamError
 from fuse.executor import Executor
 from fuse.host import Host
+from fuse.recovery import Recovery
 from fuse.settings import Settings
 from journal import Hold, Journal, default_directory, encode
 from journal.errors import JournalFailed, JournalFull
@@ -43,40 +47,45 @@ logger = logging.getLogger("steadfs.worker")
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
+_COMMITS_UNDELIVERED_MAX = 16
+"""A batch is one commit, or a few when an INIT is in it, and is published before the next: older ones were delivered."""
 
 
 class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
-    def __init__(self, options: Options, listener: Listener, hold: Hold) -> None:
-        self._options = options
-        self._listener = listener
-        self._channel: Channel | None = None
+    def __init__(self, options: Options, hold: Hold, birth: Birth) -> None:
+        self._birth = birth
+        self._relay = birth.relay
+        self._relay.setblocking(False)
         self._ending = False
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
+        self._fds_found = recovery.close_of_directory(birth.found, str(hold.directory), birth.keep)
         share_fd = open_share(options.shared_dir)
         settings = _settings(options)
         self.host = Host(share_fd, settings)
         self.journal = _open_journal(options, hold, self.record_of)
-        self.live = _begin_live(hold)
+        self.live = _begin_live(hold, birth)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
+        self.files = Recovery(self.executor)
         self.engine = Engine(
             queues=1 + options.request_queues,
             ops=self.host.lane_ops,
             pool_threads=options.thread_pool_size or _LIMIT["pool_threads_default"],
             poll_ns_max=options.poll_ns_max,
         )
-        self._slots_fd = _make_slots(hold, 1 + options.request_queues, self.live)
+        self._slots_fd = _slots(hold, 1 + options.request_queues, birth)
         self.engine.set_slots(self._slots_fd)
         self.lane = StateLane(
             self.engine,
             self.executor.run,
-            self.journal.commit,
+            self._commit_batch,
             self.host.settle,
             (JournalFull, JournalFailed),
             lambda: self._ending,
+            self.files.witness,
         )
         self.control = Control(
             Offer(options.request_queues, options.tag),
@@ -84,23 +93,26 @@ class Worker:
             ControlHost(self._record, self._drain, self._end_session),
         )
         self._poll = select.epoll()
-        self._wakeup, self._wakeup_write = socket.socketpair()
 
     def start(self) -> None:
-        """Begins this life in the journal: what an earlier one left is cleared, then the device is offered."""
+        """A first worker begins a life in the journal: what an earlier one left is cleared, then the device is offered.
+        A later one goes on where the dead one was."""
+        begun = time.monotonic_ns()
         recovered = self.journal.take_recovered()
-        if recovered is not None:
-            self._end_earlier_life(recovered.records)
-        self.executor.lifecycle.start()
-        self._watch(self._listener.fileno())
+        if self._birth.generation == 1 or recovered is None:
+            if recovered is not None:
+                self._end_earlier_life(recovered.records)
+            self.executor.lifecycle.start()
+        else:
+            self._go_on(recovered.records)
+            self.live.set(
+                recoveries=self.live.words[INDEX["recoveries"]] + 1,
+                last_recovery_us=(time.monotonic_ns() - begun) // 1000,
+            )
+        self._watch(self._relay.fileno())
         self._watch(self.engine.doorbell_fd)
-        self._wakeup.setblocking(False)
-        self._wakeup_write.setblocking(False)
-        signal.set_wakeup_fd(self._wakeup_write.fileno())
-        for number in _SIGNALS:
-            signal.signal(number, self._on_signal)
-        self._watch(self._wakeup.fileno())
         self._update_live()
+        self._relay.send(Note(Kind.READY, self._birth.generation).encode())
 
     def serve(self) -> int:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""
@@ -115,21 +127,17 @@ class Worker:
                 self._look_at = now + _LOOK_EVERY_S
                 self._look_for_broken_vrings()
                 self._update_live()
-        if self._channel is not None:
-            self._hang_up("the daemon ends")
+        self.control.disconnect("the daemon ends")
         return Exit.OK
 
     def close(self) -> None:
         """Ends in order: vrings first, so that no thread is left that uses what follows."""
-        signal.set_wakeup_fd(-1)
         self.engine.close()
         self.host.close()
         os.close(self._slots_fd)
         self.live.close()
         self.journal.close()
         self._poll.close()
-        self._wakeup.close()
-        self._wakeup_write.close()
 
     # --- events
 
@@ -137,58 +145,33 @@ class Worker:
         self._poll.register(fd, select.EPOLLIN)
 
     def _ready(self, fd: int) -> None:
-        if self._channel is not None and fd == self._channel.fileno():
-            self._messages(self._channel)
-        elif fd == self._listener.fileno():
-            self._accept()
-        elif fd == self._wakeup.fileno():
-            self._wakeup.recv(4096)
+        if fd == self._relay.fileno():
+            self._hear()
 
-    def _on_signal(self, number: int, _frame: Any) -> None:
-        logger.info("ending on %s", signal.Signals(number).name)
-        self._ending = True
+    def _hear(self) -> None:
+        while True:
+            try:
+                note = decode(self._relay.recv(DATAGRAM_BYTES_MAX))
+            except BlockingIOError:
+                return
+            if note.kind is Kind.END:
+                self._ending = True
+                return
+            self._relay.send(self._answer(note).encode())
 
-    def _accept(self) -> None:
-        channel = self._listener.accept()
-        if channel is None:
-            return
-        if self._channel is not None and _has_gone(self._channel):
-            self._messages(self._channel)
-        if self._channel is not None:
-            logger.warning("a second front-end was turned away; one at a time")
-            channel.close()
-            return
-        self.control.connect()
-        self._channel = channel
-        self._watch(channel.fileno())
-        logger.info("front-end connected")
-
-    def _messages(self, channel: Channel) -> None:
-        try:
-            for received in channel.messages():
-                reply = self.control.handle(received.frame, received.fds)
-                try:
-                    if reply.frame is not None:
-                        channel.send(reply.frame, reply.fds)
-                finally:
-                    for fd in reply.fds:
-                        os.close(fd)
-                if reply.close:
-                    raise StreamError(reply.refused or "the connection can't go on")
-        except (Disconnected, StreamError) as error:
-            self._hang_up(str(error))
-
-    def _hang_up(self, why: str) -> None:
-        channel = self._channel
-        if channel is None:
-            return
-        self._channel = None
-        self._poll.unregister(channel.fileno())
-        channel.close()
-        self.control.disconnect(why)
-        logger.info("front-end gone: %s", why)
-        if not self._options.keep_listening:
-            self._ending = True
+    def _answer(self, note: Note) -> Note:
+        """Everything that the note asks for is done, and committed, before it is answered."""
+        connected = 0 in self.control.session.records["connection"]
+        if note.kind is Kind.MESSAGE:
+            reply = self.control.handle(frame_of(note), note.fds, note.number)
+            flags = FLAG_CLOSE if reply.close else 0
+            return Note(Kind.ANSWER, note.number, flags, reply.fds, reply.frame or b"")
+        if note.kind is Kind.CONNECT:
+            if not (connected and note.flags & FLAG_AGAIN):
+                self.control.connect()
+        elif connected:
+            self.control.disconnect(note.payload.decode())
+        return Note(Kind.ANSWER, note.number)
 
     def _look_for_broken_vrings(self) -> None:
         for index in range(self.engine.queues):
@@ -223,6 +206,12 @@ class Worker:
         self.lane.commit_or_hold()
         self.engine.set_epoch(self.executor.state.record["epoch"])
 
+    def _commit_batch(self) -> None:
+        """Numbers of inodes and handles that the guest will learn of are noted first: they are never given twice."""
+        state, words = self.executor.state, self.live.words
+        words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
+        self.journal.commit()
+
     def _drain(self, queue: int) -> None:
         self.lane.drain()
         if self.engine.in_flight(queue) != 0:
@@ -231,6 +220,53 @@ class Worker:
     def _end_session(self, reason: str) -> None:
         self.executor.lifecycle.reset()
         logger.info("FUSE session ended: %s", reason)
+
+    # --- recovery
+
+    def _go_on(self, records: dict[str, dict[int, Record]]) -> None:
+        """Where the earlier worker died: its tables, its rings, its requests."""
+        words = self.live.words
+        self.files.adopt(records, words[_LAST_NODEID], words[_LAST_FH])
+        self.engine.set_epoch(self.executor.state.record["epoch"])
+        starts = self.control.restore(records)
+        named = self.files.named_fds(records) | fds_of(self.control.session.records) | self._birth.keep
+        closed = recovery.sweep(self._fds_found, named.__contains__)
+        left = self._attach(starts)
+        self.lane.drain()
+        for queue in starts:
+            self.engine.settle(queue)
+            self.engine.vring_start(queue)
+            self.engine.vring_signal(queue)
+        self.live.set(last_recovery_requests=left, last_recovery_fds_closed=closed)
+        logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
+
+    def _attach(self, starts: dict[int, StartVring]) -> int:
+        """Sets the rings up and has each request that was left in them taken up; returns how many."""
+        used: dict[int, int] = {}
+        for queue, start in starts.items():
+            self.control.attach(start, start.base)
+            used[queue] = self.engine.used_idx(queue)
+        found = [slot for slot in slots.read(self._slots_fd) if isinstance(slot, slots.Slot)]
+        waiting = recovery.in_flight(found, used)
+        self.engine.raise_counter(1 + max((slot.counter for slot in found), default=0))
+        for queue, start in starts.items():
+            self.control.attach(start, recovery.base_of(queue, used[queue], waiting))
+        journaled = recovery.by_unique(self.journal.recent(_COMMITS_UNDELIVERED_MAX)) if waiting else {}
+        for slot in waiting:
+            self._take_up(recovery.Left(slot, journaled.get(slot.unique, ())))
+        return len(waiting)
+
+    def _take_up(self, left: recovery.Left) -> None:
+        slot = left.slot
+        deaths = self.engine.died_with(slot.queue, slot.head) if slot.phase == "executing" else 0
+        if deaths >= recovery.QUARANTINE_DEATHS and not left.transitions:
+            logger.error("request %d (opcode %d) is quarantined: %d workers died with it", slot.unique, slot.opcode, deaths)
+            self.live.set(quarantined=self.live.words[INDEX["quarantined"]] + 1)
+            self.engine.resubmit(slot.queue, slot.head, errno.EIO)
+            return
+        logger.debug("left in flight: %s; %d transitions in the journal", slot, len(left.transitions))
+        self.lane.left[slot.queue, slot.head] = partial(recovery.answer, self.files, left)
+        self.engine.resubmit(slot.queue, slot.head)
 
     def _end_earlier_life(self, records: dict[str, dict[int, Record]]) -> None:
         """Nothing of an earlier life is left but its record: no descriptor, no front-end."""
@@ -267,13 +303,6 @@ class Worker:
         )
 
 
-def _has_gone(channel: Channel) -> bool:
-    """Whether the front-end has closed its end: a listener may be ready in the same round, before the channel is."""
-    poll = select.poll()
-    poll.register(channel.fileno(), select.POLLRDHUP)
-    return bool(poll.poll(0))
-
-
 def _settings(options: Options) -> Settings:
     return Settings(
         cache=options.cache,
@@ -287,55 +316,84 @@ def _settings(options: Options) -> Settings:
     )
 
 
-def _open_journal(options: Options, hold: Hold, source: Callable[[str, int], Record | None]) -> Journal:
+@cache
+def _specs() -> tuple[str, bytes]:
+    """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker."""
     text = canonical(CATALOG)
+    return text, bytes.fromhex(digest(text))
+
+
+def _open_journal(options: Options, hold: Hold, source: Callable[[str, int], Record | None]) -> Journal:
+    text, text_digest = _specs()
     return Journal.open(
         hold.directory,
         tables={table.name: table for table in JOURNALED},
         specs_json=text,
-        specs_digest=bytes.fromhex(digest(text)),
+        specs_digest=text_digest,
         source=source,
         on_disk=options.journal_on_disk,
         hold=hold,
     )
 
 
-def _begin_live(hold: Hold) -> LivePage:
+def _begin_live(hold: Hold, birth: Birth) -> LivePage:
     page = LivePage(hold.directory)
-    generation = page.words[INDEX["worker_generation"]] + 1
-    pid = os.getpid()
-    page.set(keeper_pid=pid, worker_pid=pid, worker_generation=generation, started_ns=time.time_ns(), held_requests=0)
+    page.set(
+        keeper_pid=birth.keeper_pid,
+        worker_pid=os.getpid(),
+        worker_generation=page.words[INDEX["worker_generation"]] + 1,
+        held_requests=0,
+    )
+    if birth.generation == 1:
+        page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0)
     return page
 
 
-def _make_slots(hold: Hold, queues: int, live: LivePage) -> int:
-    """The slots of an earlier life name requests of a device that is gone; they begin anew."""
+def _slots(hold: Hold, queues: int, birth: Birth) -> int:
+    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone."""
     path = hold.directory / "slots"
+    if birth.generation > 1:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     path.unlink(missing_ok=True)
-    return slots.create(path, queues=queues, generation=live.words[INDEX["worker_generation"]])
+    return slots.create(path, queues=queues)
 
 
-def run(options: Options) -> int:
-    """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError."""
-    for number in _SIGNALS:
+def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
+    """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError.
+
+    `guarded` turns a worker's errors into one line and an exit code.
+    """
+    for number in SIGNALS:
         signal.signal(number, _end_early)
     directory = options.journal_dir or default_directory(_journal_name(options))
     hold = Hold.take(directory, options.journal_on_disk)
     try:
         listener = _listen(options)
+        _specs()
         try:
-            worker = Worker(options, listener, hold)
-            try:
-                worker.start()
-                return worker.serve()
-            finally:
-                worker.close()
+            keeper = Keeper(
+                listener,
+                lambda birth: guarded(lambda: _work(options, hold, birth)),
+                (hold.fd,),
+                keep_listening=options.keep_listening,
+            )
+            return keeper.run()
         finally:
             listener.close()
     finally:
         hold.release()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
+
+
+def _work(options: Options, hold: Hold, birth: Birth) -> int:
+    """A worker's life, in its own process."""
+    worker = Worker(options, hold, birth)
+    try:
+        worker.start()
+        return worker.serve()
+    finally:
+        worker.close()
 
 
 def _end_early(number: int, _frame: Any) -> None:

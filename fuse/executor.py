@@ -68,15 +68,24 @@ class Executor:
         rows = [row for row in OPCODES if row.lane == "state"]
         self._compiled = {row.code: make_ready(row, settings, self.state, journal.kind) for row in rows}
 
-    def run(self, data: bytes, reply_max: int) -> tuple[int, bytes]:
+    def compiled(self, code: int) -> Ready:
+        """An operation of the state lane, ready to run."""
+        return self._compiled[code]
+
+    def hand_over(self, op: Operation) -> None:
+        """Gives the journal what `op` has recorded, without a reply."""
+        self._hand_over(op, b"")
+
+    def run(self, data: bytes, reply_max: int, instead: Ready | None = None) -> tuple[int, bytes]:
         """Executes one request, given whole (header first); returns (errno, message to the guest).
 
-        The message is empty where the protocol has no reply. `reply_max` bounds it in bytes.
+        The message is empty where the protocol has no reply. `reply_max` bounds it in bytes. `instead`: another form of
+        its plan, after a crash.
         """
         op = self._operation
         _, code, unique, op.nodeid, op.uid, op.gid, op.pid, extensions, _ = _unpack_header(data)
         op.unique = unique
-        ready = self._compiled.get(code)
+        ready = instead or self._compiled.get(code)
         if ready is None:
             return errno.ENOSYS, _error_message(errno.ENOSYS, unique)
         op.ready = ready

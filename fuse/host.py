@@ -103,6 +103,12 @@ class Host(HostTables):
         lib.lane_set_config(self._lane, self.settings.timeout_ns, self.settings.readonly, writeback)
         lib.lane_set_ready(self._lane, True)
 
+    def root_gives_way(self) -> None:
+        """Takes our own root and mounts out of the tables: a journal's, about to be loaded, name them by its descriptors."""
+        self.inode_delete(ROOT_NODEID)
+        lib.table_mount_remove(self._h, self.root.mnt_id)
+        self.settle()
+
     def resume_session(self, writeback: bool) -> None:
         """Opens the lane on tables that were loaded from a journal."""
         lib.lane_set_config(self._lane, self.settings.timeout_ns, self.settings.readonly, writeback)

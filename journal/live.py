@@ -35,6 +35,13 @@ FIELDS = (
     "in_flight",
     "commits",
     "requests",
+    "last_nodeid",
+    "last_fh",
+    "recoveries",
+    "last_recovery_us",
+    "last_recovery_requests",
+    "last_recovery_fds_closed",
+    "quarantined",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
 

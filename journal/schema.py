@@ -81,7 +81,7 @@ def checkpoint_tables(connection: sqlite3.Connection) -> dict[str, int]:
 
 def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
     """Brings an empty or older journal to this format, with a checkpoint table for each of `tables`."""
-    db = Database(connection)
+    db = Database(connection, execute_plugins=False)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     migrations.apply(db)
     known = checkpoint_tables(connection)

@@ -68,7 +68,7 @@ def summary(directory: Path) -> Summary:
     """Reads a copy of the directory's journal; raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged."""
     with read.copied(directory) as connection:
         chain = read.verify(connection, directory / DATABASE_NAME)
-        db = Database(connection)
+        db = Database(connection, execute_plugins=False)
         kinds = tuple(Counted(**row) for row in db.query(_KINDS)) if chain.whole else ()
         present = next(db.query("SELECT count(*) AS commits, coalesce(max(seq), 0) AS seq FROM commits"))
         last = max(chain.last_seq, chain.first_seq - 1)

@@ -1,8 +1,9 @@
 """The one writer of a journal: add transitions, commit them together, tidy up in small steps."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from journal.chain import link
@@ -13,7 +14,7 @@ from journal.limits import Limits
 from journal.opening import Opened, open_database
 from journal.transaction import transaction
 from journal.trim import UNTOLD, Trim
-from machine.fold import Fold
+from machine.fold import Fold, Transition
 from machine.table import Table
 
 _INSERT = "INSERT INTO commits (seq, first, last, time_ns, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
@@ -248,6 +249,16 @@ class Journal:
         marks = set(self._marks)
         cleared = {table for table, _, _ in self._clears}
         return lambda table, key: table in cleared or (table, key) in marks
+
+    def recent(self, commits: int) -> Iterator[Transition]:
+        """The transitions of the last commits, newest first. Raises JournalFailed."""
+        try:
+            rows = self._execute("SELECT body FROM commits ORDER BY seq DESC LIMIT ?", (commits,)).fetchall()
+        except sqlite3.Error as error:
+            raise _blame(self.directory, error) from error
+        for (body,) in rows:
+            for item in reversed(json.loads(body)):
+                yield Transition._make(item)
 
     def close(self) -> None:
         """Closes the database and, if `open` took it, the hold. Pending transitions are dropped: commit first."""

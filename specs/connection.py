@@ -26,6 +26,7 @@ CONNECTION = Table(
     absent="disconnected",
     events=(
         Event("connect", "the front-end's socket was accepted"),
+        Event("relayed", "the number of the keeper's message that the same commit applies"),
         Event("disconnect", "the front-end closed the socket, or broke the protocol"),
         *(Event(name, "message") for name in _ALL),
     ),
@@ -35,7 +36,7 @@ CONNECTION = Table(
             ("connect",),
             "connected",
             (
-                Effect("put", "connection", ("features", "protocol_features", "status", "backend_fd", *_INFLIGHT)),
+                Effect("put", "connection", ("features", "protocol_features", "status", "backend_fd", "relayed", *_INFLIGHT)),
             ),
             "vhost-user.rst, Communication",
         ),
@@ -46,6 +47,13 @@ CONNECTION = Table(
             (Effect("delete", "connection"), Effect("clear", "region"), Effect("clear", "vring")),
         ),
         Row(("connected", "owned", "ready"), _ASK, "="),
+        Row(
+            ("connected", "owned", "ready"),
+            ("relayed",),
+            "=",
+            (Effect("set", "connection", ("relayed",)),),
+            "a worker that is given the same number again knows that it was applied",
+        ),
         Row(
             ("connected", "owned", "ready"),
             ("SET_PROTOCOL_FEATURES",),
@@ -92,12 +100,12 @@ CONNECTION = Table(
         Row(("owned", "ready"), ("RESET_OWNER",), "=", cite="deprecated: all rings are disabled"),
     ),
     refusals=(
-        Refusal(("disconnected",), ("disconnect", *_ALL), "nack", "there is no connection"),
+        Refusal(("disconnected",), ("disconnect", "relayed", *_ALL), "nack", "there is no connection"),
         Refusal(("connected", "owned", "ready"), ("connect",), "close", "one front-end at a time"),
         Refusal(("connected",), _OWNED_ONLY, "nack", "SET_OWNER must come before"),
         Refusal(("owned", "ready"), ("SET_OWNER",), "nack", "the session has an owner already"),
     ),
-    fields=("state", "features", "protocol_features", "status", "backend_fd", *_INFLIGHT),
+    fields=("state", "features", "protocol_features", "status", "backend_fd", "relayed", *_INFLIGHT),
     doc="Who talks to us and what was negotiated.",
     cite="vhost-user.rst",
 )

@@ -84,6 +84,13 @@ int engine_answer(struct lane_request *r, int32_t error, const char *message, ui
 int engine_committed(struct lane_request **batch, uint32_t n);
 int engine_publish(struct engine *e, struct lane_request **batch, uint32_t n);
 
+/* Recovery (recover.c): vrings set up with keep_inflight, not started. */
+int engine_vring_used_idx(struct engine *e, uint32_t queue);
+int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head);
+int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error);
+void engine_counter_raise(struct engine *e, uint64_t counter);
+int engine_vring_settle(struct engine *e, uint32_t queue);
+
 int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out);
 
 /* No queue thread, nothing in flight. */

@@ -120,7 +120,8 @@ struct slot {
     uint64_t witness[6];
     int32_t result;
     uint32_t result_bytes;
-    uint8_t reserved[32];
+    uint16_t used_at;
+    uint8_t reserved[30];
 };
 
 struct slots_report {
@@ -171,6 +172,12 @@ int engine_answer(struct lane_request *r, int32_t error, const char *message, ui
 int engine_committed(struct lane_request **batch, uint32_t n);
 int engine_publish(struct engine *e, struct lane_request **batch, uint32_t n);
 
+int engine_vring_used_idx(struct engine *e, uint32_t queue);
+int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head);
+int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error);
+void engine_counter_raise(struct engine *e, uint64_t counter);
+int engine_vring_settle(struct engine *e, uint32_t queue);
+
 int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out);
 
 uint64_t inflight_queue_bytes(uint16_t num);
@@ -180,4 +187,5 @@ void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
 struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head);
 uint16_t slot_attempted_again(struct slot *slot);
+uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);

@@ -134,6 +134,36 @@ static void handle(struct vring *v, struct request *r)
     refuse(v, r, error);
 }
 
+int pop_again(struct vring *v, uint16_t head, int32_t error)
+{
+    struct request *r = &v->requests[head];
+    struct chain chain = {.iov = v->scratch};
+    struct lane_verdict verdict = {.kind = LANE_REFUSE, .error = EIO, .head_bytes = 0};
+    const struct lane_ops *ops = v->engine->config.ops;
+    if (request_owner_of(r) != REQUEST_FREE)
+        return -EBUSY;
+    request_give(r, REQUEST_POPPED);
+    __atomic_fetch_add(&v->in_flight, 1, __ATOMIC_RELAXED);
+    enum chain_fault fault = chain_walk(&v->table, head, &chain);
+    if (fault == CHAIN_OK)
+        fault = request_begin(r, &chain);
+    if (fault != CHAIN_OK) {
+        /* It was sound when it was popped: the guest writes into what is the device's. */
+        count_fault(v, fault);
+        r->lane.reply_len = 0;
+        finish(v, r);
+    } else {
+        ops->classify(ops->ctx, &r->lane.header, r->lane.in_total, &verdict);
+        int trouble = request_fill(r, &chain, verdict.head_bytes);
+        if (error != 0 || trouble != 0)
+            refuse(v, r, error != 0 ? error : trouble);
+        else
+            dispatch(v, r, &verdict);
+    }
+    pop_flush(v);
+    return 0;
+}
+
 bool pop_one(struct vring *v)
 {
     struct request *r = vring_next(v);

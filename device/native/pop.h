@@ -11,6 +11,9 @@
  * unless it would block, a stateful request goes into the inbox. Its reply may stand in the batch until pop_flush.
  * False: the vring broke. */
 bool pop_one(struct vring *v);
+/* Takes up a request that an earlier worker had popped, without counting it as popped; its slot stays as it is. With a
+ * positive errno it is answered with that and not run. -EBUSY: somebody has it. */
+int pop_again(struct vring *v, uint16_t head, int32_t error);
 /* Publishes the finished requests and signals the guest. Before the ring is armed and before the lock is let go. */
 void pop_flush(struct vring *v);
 

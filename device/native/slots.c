@@ -27,6 +27,8 @@ static uint64_t sealed(const struct slot *slot, uint64_t low)
             sum = mix(sum, slot->witness[i]);
     if (phase >= SLOT_EXECUTED)
         sum = mix(sum, (uint64_t)(uint32_t)slot->result | (uint64_t)slot->result_bytes << 32);
+    if (phase == SLOT_PUBLISHED)
+        sum = mix(sum, slot->used_at);
     return low | (sum & 0xffffffff00000000ull);
 }
 
@@ -98,6 +100,14 @@ int slots_validate(const void *map, size_t bytes, struct slots_report *report)
     return 0;
 }
 
+uint32_t slots_next(const void *map, uint32_t slots, uint32_t from)
+{
+    const struct slot *all = (const struct slot *)((const uint8_t *)map + sizeof(struct slots_header));
+    while (from < slots && __atomic_load_n(&all[from].state, __ATOMIC_RELAXED) == 0)
+        from++;
+    return from;
+}
+
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy)
 {
     size_t index = (size_t)queue * slots_per_queue + head;
@@ -151,14 +161,24 @@ void slot_committed(struct slot *slot)
     set_phase(slot, SLOT_COMMITTED);
 }
 
-void slot_published(struct slot *slot)
+void slot_published(struct slot *slot, uint16_t used_at)
 {
+    slot->used_at = used_at;
     set_phase(slot, SLOT_PUBLISHED);
 }
 
 void slot_freed(struct slot *slot)
 {
     set_state(slot, SLOT_FREE);
+}
+
+uint16_t slot_died_with(struct slot *slot)
+{
+    uint64_t low = low_of(slot);
+    uint16_t attempts = slot_attempts_of(low);
+    attempts = attempts == UINT16_MAX ? attempts : (uint16_t)(attempts + 1);
+    set_state(slot, (low & 0xffffull) | (uint64_t)attempts << 16);
+    return attempts;
 }
 
 uint16_t slot_attempted_again(struct slot *slot)

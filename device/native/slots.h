@@ -24,7 +24,7 @@ enum slot_phase {
     SLOT_EXECUTING = 2, /* the witness stands; the system call may have happened */
     SLOT_EXECUTED = 3,  /* result and length stand */
     SLOT_COMMITTED = 4, /* the journal has it */
-    SLOT_PUBLISHED = 5  /* the guest has it */
+    SLOT_PUBLISHED = 5  /* the guest has it as soon as the used index has passed `used_at` */
 };
 
 struct slots_header {
@@ -49,7 +49,8 @@ struct slot {
     uint64_t witness[SLOT_WITNESS_WORDS];
     int32_t result; /* positive errno, 0 = success */
     uint32_t result_bytes;
-    uint8_t reserved[32];
+    uint16_t used_at; /* its place in the used ring, from PUBLISHED on */
+    uint8_t reserved[30];
 };
 _Static_assert(sizeof(struct slot) == SLOT_BYTES, "two cache lines");
 
@@ -71,6 +72,8 @@ struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint1
 void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t generation);
 /* Believes nothing: 0 and a full report, or -EPROTO when the header is wrong or the file too short for it. */
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
+/* The first of `slots` slots from `from` on that isn't free; `slots` when there is none. For a map that is valid. */
+uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);
 /* Copies a slot once and checks the copy: its phase, or -EILSEQ. */
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);
 
@@ -78,8 +81,11 @@ void slot_popped(struct slot *slot, const struct slot *identity);
 void slot_executing(struct slot *slot, const uint64_t *witness, uint32_t words);
 void slot_executed(struct slot *slot, int32_t result, uint32_t result_bytes);
 void slot_committed(struct slot *slot);
-void slot_published(struct slot *slot);
+/* Before the used index moves; slot_freed after it. */
+void slot_published(struct slot *slot, uint16_t used_at);
 void slot_freed(struct slot *slot);
+/* A worker died while this one was being executed: attempts + 1 (saturating), all else as it is; returns the attempts. */
+uint16_t slot_died_with(struct slot *slot);
 /* One more process begins to work on it: back to POPPED, attempts + 1 (saturating); returns the attempts. */
 uint16_t slot_attempted_again(struct slot *slot);
 

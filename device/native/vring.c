@@ -198,6 +198,8 @@ void vring_publish(struct vring *v, struct request *const *batch, uint32_t n)
         __atomic_store_n(&element[0], batch[i]->lane.head, __ATOMIC_RELAXED);
         __atomic_store_n(&element[1], batch[i]->lane.reply_len, __ATOMIC_RELAXED);
         inflight_batched(&v->inflight, batch[i]->lane.head);
+        if (batch[i]->slot != NULL)
+            slot_published(batch[i]->slot, (uint16_t)(idx + i));
         mark_written(v, batch[i]);
     }
     idx = (uint16_t)(idx + n);
@@ -206,7 +208,7 @@ void vring_publish(struct vring *v, struct request *const *batch, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         inflight_cleared(&v->inflight, batch[i]->lane.head);
         if (batch[i]->slot != NULL)
-            slot_published(batch[i]->slot);
+            slot_freed(batch[i]->slot);
     }
     inflight_synced(&v->inflight, idx);
     count(&v->counters.published, n);

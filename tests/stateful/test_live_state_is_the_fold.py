@@ -13,7 +13,7 @@ from machine.fold import Records
 from tests.stateful.direct_guest import DirectGuest
 from tests.stateful.random_front_end import RandomFrontEnd
 from tests.stateful.random_guest import RandomGuest
-from tests.stateful.worker_life import EAGER, WorkerLife, without_signals
+from tests.stateful.worker_life import EAGER, WorkerLife
 
 STEPS = 1500
 LIVES = 3
@@ -76,7 +76,6 @@ class History:
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
     """(journal directory, share), both on tmpfs where there is one."""
-    without_signals(monkeypatch)
     monkeypatch.setattr("journal.writer.Limits", lambda: EAGER)
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="steadfs-test-", dir=shm) as base:

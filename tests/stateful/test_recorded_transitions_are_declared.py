@@ -15,7 +15,6 @@ from machine.fold import Transition
 from specs.machines import JOURNALED
 from specs.opcodes import OPCODES
 from tests.stateful.test_live_state_is_the_fold import History
-from tests.stateful.worker_life import without_signals
 
 STEPS = 2500
 VERDICTS = {table.name: check(table) for table in JOURNALED}
@@ -37,7 +36,6 @@ BESIDE_MOVES = {
 def rows() -> Iterator[list[Transition]]:
     """All that a long random history left in its journal; nothing was trimmed."""
     with TemporaryDirectory() as base, pytest.MonkeyPatch.context() as monkeypatch:
-        without_signals(monkeypatch)
         monkeypatch.setattr("journal.writer.Limits", lambda: Limits(transitions_between_checkpoints=10**9))
         share = Path(base) / "share"
         share.mkdir()

@@ -2,13 +2,12 @@
 are handed in by calls, so that a test can stop at any moment and compare."""
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
-import device.worker
-from device.listener import Listener
+from device.keeper import Birth
 from device.options import Options
+from device.relay import make_pair
 from device.session import Reply
 from device.wire import Frame, encode_body
 from device.worker import Worker
@@ -39,26 +38,25 @@ class WorkerLife:
 
     def __init__(self, directory: Path, share: Path, **options: Any) -> None:
         self.hold = Hold.take(directory, True)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listening.bind("")
-        listening.listen(1)
-        self.listener = Listener(listening)
+        self.relay = make_pair()
         chosen = Options(
             shared_dir=share,
             journal_dir=directory,
             journal_on_disk=True,
-            fd=listening.fileno(),
+            fd=0,
             request_queues=QUEUES - 1,
             poll_ns_max=0,
             **options,
         )
-        self.worker = Worker(chosen, self.listener, self.hold)
+        birth = Birth(os.getpid(), 1, self.relay[1], frozenset(), ())
+        self.worker = Worker(chosen, self.hold, birth)
         self.worker.start()
 
     def end(self) -> None:
         """Lets go of everything; what was not committed is lost."""
         self.worker.close()
-        self.listener.close()
+        for end in self.relay:
+            end.close()
         self.hold.release()
 
     def commit(self) -> None:
@@ -114,8 +112,3 @@ class WorkerLife:
 def mount_ids() -> set[int]:
     """Mounts of this namespace."""
     return {int(line.split()[0]) for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-
-
-def without_signals(monkeypatch: Any) -> None:
-    """Keeps the test's own signal handlers."""
-    monkeypatch.setattr(device.worker, "_SIGNALS", ())

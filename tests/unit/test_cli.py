@@ -34,7 +34,7 @@ def serve_with(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
     """Puts another worker in place; returns the options that it was run with."""
     seen: list[object] = []
 
-    def run(options: object) -> int:
+    def run(options: object, guarded: object) -> int:
         seen.append(options)
         if error is not None:
             raise error

@@ -99,6 +99,7 @@ def test_a_vring_is_set_up_and_started_after_the_record() -> None:
         "base": 5,
         "event_idx": True,
         "indirect": True,
+        "keep_inflight": False,
     }
     bench.control.disconnect("")
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A worker's first steps on a vring that an earlier worker left in the middle: which slots are in flight is decided in
+ * Python (device/recovery.py), what becomes of each is done here. No queue thread runs yet.
+ */
+#include "engine.h"
+#include "pop.h"
+
+#include <errno.h>
+
+static struct vring *idle_vring(struct engine *e, uint32_t queue)
+{
+    if (queue >= e->config.queues || e->vrings[queue].thread_made)
+        return NULL;
+    return &e->vrings[queue];
+}
+
+int engine_vring_used_idx(struct engine *e, uint32_t queue)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || v->num == 0)
+        return -EINVAL;
+    return v->used_idx;
+}
+
+int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || head >= v->num || v->requests[head].slot == NULL)
+        return -EINVAL;
+    return slot_died_with(v->requests[head].slot);
+}
+
+int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || head >= v->num || error < 0)
+        return -EINVAL;
+    pthread_mutex_lock(&v->pop_lock);
+    int rc = pop_again(v, (uint16_t)head, error);
+    pthread_mutex_unlock(&v->pop_lock);
+    return rc;
+}
+
+void engine_counter_raise(struct engine *e, uint64_t counter)
+{
+    if (counter > __atomic_load_n(&e->counter, __ATOMIC_RELAXED))
+        __atomic_store_n(&e->counter, counter, __ATOMIC_RELAXED);
+}
+
+/* Whatever nobody works on any more was published by the worker that died, which could not say so. */
+int engine_vring_settle(struct engine *e, uint32_t queue)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL)
+        return -EINVAL;
+    for (uint16_t head = 0; head < v->num; head++) {
+        struct request *r = &v->requests[head];
+        if (request_owner_of(r) != REQUEST_FREE)
+            continue;
+        inflight_cleared(&v->inflight, head);
+        if (r->slot != NULL)
+            slot_freed(r->slot);
+    }
+    inflight_synced(&v->inflight, v->used_idx);
+    return 0;
+}

@@ -1,0 +1,159 @@
+"""What is stored before a system call that may not be done twice, and what it says afterwards: did the call take effect?
+
+A witness is a tuple of at most six unsigned 64-bit words; it comes back from a slot filled up with zeros. An empty one
+says nothing: the operation is then run again.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from fuse.operation import Operation
+from fuse.wire import FATTR_SIZE
+
+Words = tuple[int, ...]
+_RENAME_EXCHANGE = 2
+_ABSENT: Words = (0, 0)
+_WHITEOUT_DEVICE = 0
+
+
+def identity(dir_fd: int, name: bytes) -> Words:
+    """(dev, ino) of a name, zeros when there is none. Raises OSError for anything else."""
+    try:
+        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return _ABSENT
+    return found.st_dev, found.st_ino
+
+
+def before_new_name(x: Any, op: Operation) -> Words:
+    return identity(_dir(x, op.nodeid), op.name)
+
+
+def before_removal(x: Any, op: Operation) -> Words:
+    return identity(_dir(x, op.nodeid), op.name)
+
+
+def before_rename(x: Any, op: Operation) -> Words:
+    return (*identity(_dir(x, op.nodeid), op.name), *identity(_dir(x, op.args[0]), op.name2))
+
+
+def before_xattr(x: Any, op: Operation) -> Words:
+    return _xattr(_dir(x, op.nodeid), op.name, x)
+
+
+def before_size(x: Any, op: Operation) -> Words:
+    """Only a truncation needs one: mode, owner and explicit times may be repeated."""
+    if not op.args[0] & FATTR_SIZE:
+        return ()
+    return _size_and_ctime(_dir(x, op.nodeid))
+
+
+BEFORE: dict[str, Callable[[Any, Operation], Words]] = {
+    "name_absent": before_new_name,
+    "victim": before_removal,
+    "both_names": before_rename,
+    "xattr": before_xattr,
+}
+"""By the `witness` of an opcode's row; SETATTR's own is below, OPEN's truncation may be repeated."""
+
+
+def took_new_name(x: Any, op: Operation, words: Words) -> bool:
+    """Absent before, there now, and what this request makes: type, owner, a link's inode, a symlink's target."""
+    if words[:2] != _ABSENT:
+        return False
+    directory = _dir(x, op.nodeid)
+    try:
+        found = os.stat(op.name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return _MADE[op.ready.name](x, op, directory, found)
+
+
+def _is_directory(x: Any, op: Operation, directory: int, found: os.stat_result) -> bool:
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == op.uid
+
+
+def _is_node(x: Any, op: Operation, directory: int, found: os.stat_result) -> bool:
+    return stat.S_IFMT(found.st_mode) == (stat.S_IFMT(op.args[0]) or stat.S_IFREG) and found.st_uid == op.uid
+
+
+def _is_file(x: Any, op: Operation, directory: int, found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode) and found.st_uid == op.uid
+
+
+def _is_symlink(x: Any, op: Operation, directory: int, found: os.stat_result) -> bool:
+    return stat.S_ISLNK(found.st_mode) and os.readlink(op.name, dir_fd=directory) == op.name2
+
+
+def _is_link(x: Any, op: Operation, directory: int, found: os.stat_result) -> bool:
+    old = os.stat(_dir(x, op.args[0]))
+    return (found.st_dev, found.st_ino) == (old.st_dev, old.st_ino)
+
+
+_MADE = {"MKDIR": _is_directory, "MKNOD": _is_node, "CREATE": _is_file, "SYMLINK": _is_symlink, "LINK": _is_link}
+
+
+def took_removal(x: Any, op: Operation, words: Words) -> bool:
+    """The victim is gone from its name; whoever has the name now is not ours to remove."""
+    return words[:2] != _ABSENT and identity(_dir(x, op.nodeid), op.name) != words[:2]
+
+
+def took_rename(x: Any, op: Operation, words: Words) -> bool:
+    """Both names changed as asked. Two links of one inode: rename(2) does nothing, and may do so again."""
+    old, new = words[:2], words[2:4]
+    if old in (_ABSENT, new):
+        return False
+    old_now = identity(_dir(x, op.nodeid), op.name)
+    new_now = identity(_dir(x, op.args[0]), op.name2)
+    if len(op.args) > 1 and op.args[1] & _RENAME_EXCHANGE:
+        return (old_now, new_now) == (new, old)
+    return new_now == old and old_now != old
+
+
+def took_xattr(x: Any, op: Operation, words: Words) -> bool:
+    """SETXATTR with XATTR_CREATE: absent before, ours now; one without may be repeated. REMOVEXATTR: there before, gone now."""
+    present, digest = _xattr(_dir(x, op.nodeid), op.name, x)
+    if op.ready.name == "REMOVEXATTR":
+        return bool(words[0]) and not present
+    if op.args[1] & os.XATTR_CREATE:
+        return not words[0] and bool(present) and digest == _digest(op.data[: op.args[0]])
+    return False
+
+
+def took_size(x: Any, op: Operation, words: Words) -> bool:
+    """The size is as asked, and the inode was changed since."""
+    size, ctime = _size_and_ctime(_dir(x, op.nodeid))
+    return size == op.args[3] and ctime != words[1]
+
+
+AFTER: dict[str, Callable[[Any, Operation, Words], bool]] = {
+    "name_absent": took_new_name,
+    "victim": took_removal,
+    "both_names": took_rename,
+    "xattr": took_xattr,
+}
+
+
+def _dir(x: Any, nodeid: int) -> int:
+    """A pinned descriptor, until the request's `let_go`. Raises OSError."""
+    fd = x.host.pin_inode(nodeid)
+    if fd < 0:
+        raise OSError(-fd, os.strerror(-fd))
+    return int(fd)
+
+
+def _size_and_ctime(fd: int) -> Words:
+    found = os.stat(fd)
+    return found.st_size, found.st_ctime_ns
+
+
+def _xattr(fd: int, name: bytes, x: Any) -> Words:
+    error, value = x.host.getxattr(fd, name)
+    return (0, 0) if error < 0 else (1, _digest(value))
+
+
+def _digest(value: bytes) -> int:
+    return int.from_bytes(blake2b(value, digest_size=8).digest(), "little")
