@@ -138,9 +138,9 @@ def _information(words: Sequence[str]) -> str | None:
 
 
 def _serve(options: Options) -> int:
-    from device import worker  # noqa: PLC0415 - it loads the native layers, which --help doesn't need
+    from device import daemon  # noqa: PLC0415 - it loads the native layers, which --help doesn't need
 
-    return int(worker.run(options, _guarded))
+    return int(daemon.run(options, _guarded))
 
 
 def _fail(line: str, code: int) -> int:

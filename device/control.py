@@ -109,7 +109,10 @@ class Control:
         self._setup(start, base, keep_inflight=True)
 
     def handle(self, frame: Frame, fds: Sequence[int], number: int = 0) -> Reply:
-        """Serves one message (`number`: see Session.handle) and takes over its fds. The reply's fds are the caller's, to be closed when it is sent."""
+        """Serves one message (`number`: see Session.handle) and takes over its fds.
+
+        The reply's fds are the caller's, to be closed when it is sent.
+        """
         reply = self._run(self.session.handle(frame, fds, number))
         if reply.refused is not None and self._worth_a_line():
             log.warning("refused: %s", reply.refused)

@@ -17,7 +17,7 @@ def status(directory: Path) -> dict[str, int | bool]:
     """What `status` shows. Raises NoJournal when no daemon has ever used the directory, or not this format."""
     found: dict[str, int | bool] = dict(read_live(directory))
     found["in_flight"] = in_flight(directory)
-    found["running"] = _alive(int(found["worker_pid"]))
+    found["running"] = _alive(int(found["keeper_pid"]))
     return found
 
 

@@ -3,6 +3,7 @@ memory and the journal. See docs/decisions for the order of stores that this rea
 """
 
 import errno
+import fcntl
 import os
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from machine.fold import Transition
 from specs.limits import LIMITS
 
 _LIMIT = {row.name: row.value for row in LIMITS}
-QUARANTINE_DEATHS = _LIMIT["quarantine_deaths"]
+QUARANTINE_DEATHS = _LIMIT["quarantine_deaths_max"]
 _INDEX_MASK = 0xFFFF
 _HALF = 0x8000
 _OUT_HEADER = struct.Struct("<IiQ")  # struct fuse_out_header
@@ -95,12 +96,16 @@ def _failed(error: int, data: bytes) -> tuple[int, bytes]:
 
 
 def open_fds() -> list[int]:
-    """Every descriptor of the table, the one for looking not among them."""
-    look = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Every descriptor of the table. Those that the looking itself opens are closed by now, and not among them."""
+    return sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd))
+
+
+def _is_open(fd: int) -> bool:
     try:
-        return sorted(int(name) for name in os.listdir(look) if int(name) != look)
-    finally:
-        os.close(look)
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        return False
+    return True
 
 
 def close_of_directory(fds: Iterable[int], directory: str, keep: frozenset[int]) -> list[int]:

@@ -8,7 +8,6 @@ import errno
 import logging
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -22,8 +21,7 @@ from device.draft import fds_of
 from device.engine import Engine
 from device.errors import CallerError
 from device.exits import Exit
-from device.keeper import SIGNALS, Birth, Keeper, frame_of
-from device.listener import Listener, adopt, listen_at
+from device.keeper import Birth, frame_of
 from device.messages import Offer
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
@@ -33,7 +31,7 @@ from fuse.executor import Executor
 from fuse.host import Host
 from fuse.recovery import Recovery
 from fuse.settings import Settings
-from journal import Hold, Journal, default_directory, encode
+from journal import Hold, Journal, encode
 from journal.errors import JournalFailed, JournalFull
 from journal.live import INDEX, LivePage
 from machine.canonical import canonical, digest
@@ -157,7 +155,9 @@ class Worker:
             if note.kind is Kind.END:
                 self._ending = True
                 return
-            self._relay.send(self._answer(note).encode())
+            answer = self._answer(note)
+            self._update_live()
+            self._relay.send(answer.encode())
 
     def _answer(self, note: Note) -> Note:
         """Everything that the note asks for is done, and committed, before it is answered."""
@@ -230,9 +230,13 @@ class Worker:
         self.engine.set_epoch(self.executor.state.record["epoch"])
         starts = self.control.restore(records)
         named = self.files.named_fds(records) | fds_of(self.control.session.records) | self._birth.keep
+        missing = self.files.named_fds(records) - set(self._fds_found)
+        if missing:
+            raise CallerError(f"descriptors that the journal names are not open: {sorted(missing)}")
         closed = recovery.sweep(self._fds_found, named.__contains__)
         left = self._attach(starts)
         self.lane.drain()
+        self.lane.left.clear()  # data requests among them were never the state lane's
         for queue in starts:
             self.engine.settle(queue)
             self.engine.vring_start(queue)
@@ -317,14 +321,14 @@ def _settings(options: Options) -> Settings:
 
 
 @cache
-def _specs() -> tuple[str, bytes]:
+def prepare_specs() -> tuple[str, bytes]:
     """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker."""
     text = canonical(CATALOG)
     return text, bytes.fromhex(digest(text))
 
 
 def _open_journal(options: Options, hold: Hold, source: Callable[[str, int], Record | None]) -> Journal:
-    text, text_digest = _specs()
+    text, text_digest = prepare_specs()
     return Journal.open(
         hold.directory,
         tables={table.name: table for table in JOURNALED},
@@ -356,60 +360,3 @@ def _slots(hold: Hold, queues: int, birth: Birth) -> int:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     path.unlink(missing_ok=True)
     return slots.create(path, queues=queues)
-
-
-def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
-    """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError.
-
-    `guarded` turns a worker's errors into one line and an exit code.
-    """
-    for number in SIGNALS:
-        signal.signal(number, _end_early)
-    directory = options.journal_dir or default_directory(_journal_name(options))
-    hold = Hold.take(directory, options.journal_on_disk)
-    try:
-        listener = _listen(options)
-        _specs()
-        try:
-            keeper = Keeper(
-                listener,
-                lambda birth: guarded(lambda: _work(options, hold, birth)),
-                (hold.fd,),
-                keep_listening=options.keep_listening,
-            )
-            return keeper.run()
-        finally:
-            listener.close()
-    finally:
-        hold.release()
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
-
-
-def _work(options: Options, hold: Hold, birth: Birth) -> int:
-    """A worker's life, in its own process."""
-    worker = Worker(options, hold, birth)
-    try:
-        worker.start()
-        return worker.serve()
-    finally:
-        worker.close()
-
-
-def _end_early(number: int, _frame: Any) -> None:
-    """A signal before `start`: nothing is served yet, so unwinding is all there is to do."""
-    raise SystemExit(int(Exit.OK))
-
-
-def _journal_name(options: Options) -> str:
-    """One directory for each place where a front-end may connect, so that a restart finds its journal again."""
-    where = str(options.socket_path.absolute()) if options.socket_path else f"fd-{os.getpid()}"
-    return where.strip("/").replace("/", "_")
-
-
-def _listen(options: Options) -> Listener:
-    if options.fd is not None:
-        return adopt(options.fd)
-    if options.socket_path is None:
-        raise CallerError("neither a socket path nor a descriptor")
-    return listen_at(options.socket_path, group=options.socket_group)

@@ -9,12 +9,11 @@ import logging
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fuse.executor import Executor
 from fuse.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
-from fuse.ready import Ready
 from fuse.steps import STEPS
 from fuse.steps.forget import forget
 from fuse.steps.handles import drop
@@ -22,6 +21,9 @@ from fuse.wire import FUSE_ROOT_ID, IN_HEADER, OUT_HEADER
 from fuse.witness import AFTER, BEFORE, Words, before_size, took_size
 from machine.fold import Record, Transition
 from specs.opcodes import OPCODES
+
+if TYPE_CHECKING:
+    from fuse.ready import Ready
 
 logger = logging.getLogger("steadfs.fuse")
 

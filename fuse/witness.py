@@ -29,18 +29,22 @@ def identity(dir_fd: int, name: bytes) -> Words:
 
 
 def before_new_name(x: Any, op: Operation) -> Words:
+    """Who has the name that is to be made; zeros: nobody."""
     return identity(_dir(x, op.nodeid), op.name)
 
 
 def before_removal(x: Any, op: Operation) -> Words:
+    """The victim."""
     return identity(_dir(x, op.nodeid), op.name)
 
 
 def before_rename(x: Any, op: Operation) -> Words:
+    """Who has both names."""
     return (*identity(_dir(x, op.nodeid), op.name), *identity(_dir(x, op.args[0]), op.name2))
 
 
 def before_xattr(x: Any, op: Operation) -> Words:
+    """Whether the attribute is there, and a digest of its value."""
     return _xattr(_dir(x, op.nodeid), op.name, x)
 
 

@@ -40,8 +40,8 @@ def serve_with(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
             raise error
         return 0
 
-    monkeypatch.setitem(sys.modules, "device.worker", SimpleNamespace(run=run))
-    monkeypatch.setattr("device.worker", sys.modules["device.worker"], raising=False)
+    monkeypatch.setitem(sys.modules, "device.daemon", SimpleNamespace(run=run))
+    monkeypatch.setattr("device.daemon", sys.modules["device.daemon"], raising=False)
     return seen
 
 

@@ -1,0 +1,71 @@
+"""From options to a running keeper: takes the journal's directory, listens, and has workers serve."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from device.errors import CallerError
+from device.exits import Exit
+from device.keeper import SIGNALS, Birth, Keeper
+from device.listener import Listener, adopt, listen_at
+from device.options import Options
+from device.worker import Worker, prepare_specs
+from journal import Hold, default_directory
+
+
+def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
+    """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError.
+
+    `guarded` turns a worker's errors into one line and an exit code.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _end_early)
+    directory = options.journal_dir or default_directory(_journal_name(options))
+    hold = Hold.take(directory, options.journal_on_disk)
+    try:
+        listener = _listen(options)
+        prepare_specs()
+        try:
+            keeper = Keeper(
+                listener,
+                lambda birth: guarded(lambda: _work(options, hold, birth)),
+                (hold.fd,),
+                keep_listening=options.keep_listening,
+            )
+            return keeper.run()
+        finally:
+            listener.close()
+    finally:
+        hold.release()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
+
+
+def _work(options: Options, hold: Hold, birth: Birth) -> int:
+    """A worker's life, in its own process."""
+    worker = Worker(options, hold, birth)
+    try:
+        worker.start()
+        return worker.serve()
+    finally:
+        worker.close()
+
+
+def _end_early(number: int, _frame: Any) -> None:
+    """A signal before `start`: nothing is served yet, so unwinding is all there is to do."""
+    raise SystemExit(int(Exit.OK))
+
+
+def _journal_name(options: Options) -> str:
+    """One directory for each place where a front-end may connect, so that a restart finds its journal again."""
+    where = str(options.socket_path.absolute()) if options.socket_path else f"fd-{os.getpid()}"
+    return where.strip("/").replace("/", "_")
+
+
+def _listen(options: Options) -> Listener:
+    if options.fd is not None:
+        return adopt(options.fd)
+    if options.socket_path is None:
+        raise CallerError("neither a socket path nor a descriptor")
+    return listen_at(options.socket_path, group=options.socket_group)

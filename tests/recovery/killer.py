@@ -1,0 +1,48 @@
+"""Kills the worker of a running steadfsd at random moments, by the pid that its status page tells."""
+
+import contextlib
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from journal.errors import NoJournal
+from journal.live import read_live
+
+
+class Killer:
+    """While entered: SIGKILL to the worker every `least_s` to `most_s` seconds. `kills` counts those that hit one."""
+
+    def __init__(self, journal: Path, least_s: float, most_s: float, seed: int = 0) -> None:
+        self.kills = 0
+        self._last = 0
+        self._journal = journal
+        self._span = (least_s, most_s)
+        self._random = random.Random(seed)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._random.uniform(*self._span)):
+            pid = kill_worker(self._journal)
+            self.kills += pid not in (0, self._last)
+            self._last = pid
+
+
+def kill_worker(journal: Path) -> int:
+    """SIGKILL to the worker that the status page names; its pid, 0 when there is none (yet)."""
+    with contextlib.suppress(NoJournal, ProcessLookupError):
+        pid = read_live(journal)["worker_pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+    return 0

@@ -1,0 +1,74 @@
+"""A guest driver works while the worker is killed at random: every reply is as if nothing had happened, and so is the share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.device.served import Served, eventually, serving
+from tests.play.guest import Guest
+from tests.recovery.killer import Killer, kill_worker
+
+ROOT = 1
+ROUNDS = 1000
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    share = tmp_path / "share"
+    share.mkdir()
+    with serving(share, "--xattr", "--log-level", "error") as running:
+        yield running
+
+
+def one_round(guest: Guest, number: int) -> None:
+    """Names made, found, linked, renamed and removed; genuine errors are asked for as well."""
+    name = b"d%d" % number
+    made = guest.mkdir(ROOT, name)
+    assert guest.lookup(ROOT, name).nodeid == made.nodeid
+    with pytest.raises(FileExistsError):
+        guest.mkdir(ROOT, name)
+    entry, opened = guest.create(made.nodeid, b"f")
+    content = b"content %d" % number
+    assert guest.write(entry.nodeid, opened.fh, 0, content) == len(content)
+    assert guest.read(entry.nodeid, opened.fh, 0, 99) == content
+    guest.link(entry.nodeid, made.nodeid, b"g")
+    guest.symlink(made.nodeid, b"s", b"target")
+    guest.rename(made.nodeid, b"g", made.nodeid, b"h")
+    with pytest.raises(FileNotFoundError):
+        guest.unlink(made.nodeid, b"g")
+    for gone in (b"f", b"h", b"s"):
+        guest.unlink(made.nodeid, gone)
+    assert guest.read(entry.nodeid, opened.fh, 0, 99) == content  # unlinked, open, and another worker's by now
+    guest.release(entry.nodeid, opened.fh)
+    guest.rmdir(ROOT, name)
+    with pytest.raises(FileNotFoundError):
+        guest.lookup(ROOT, name)
+
+
+def test_names_files_and_errors_are_the_same_under_kills(served: Served) -> None:
+    with served.guest() as guest:
+        one_round(guest, 0)
+        fds = len(served.fds())
+        with Killer(served.journal, 0.02, 0.12, seed=7) as killer:
+            for number in range(1, ROUNDS):
+                one_round(guest, number)
+        assert killer.kills >= 20
+        assert os.listdir(served.share) == []
+        eventually(lambda: served.told("worker_generation") > killer.kills)
+        eventually(lambda: served.told("handles") == 0)
+        assert len(served.fds()) <= fds + 8  # a new worker's threads and caches; nothing for each kill
+        assert served.told("quarantined") == 0
+
+
+def test_a_kill_while_nothing_happens_is_survived_and_told(served: Served) -> None:
+    with served.guest() as guest:
+        made = guest.mkdir(ROOT, b"kept")
+        generation = served.told("worker_generation")
+        assert kill_worker(served.journal)
+        assert guest.getattr(made.nodeid).mode & 0o40000
+        status = served.status()
+        assert status["worker_generation"] == generation + 1
+        assert status["recoveries"] == 1
+        assert status["keeper_pid"] == served.pid != status["worker_pid"]
