@@ -7,6 +7,7 @@ decide. See `specs.opcodes` (witness, keeps_reply, repeat) and `fuse.witness`.
 import errno
 import logging
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -119,11 +120,11 @@ class Recovery:
         _, code, op.unique, op.nodeid, op.uid, op.gid, op.pid, *_ = IN_HEADER.unpack_from(data)
         op.ready = self._x.compiled(code)
         op.ready.decode(op, data, 0)
-        for transition in transitions:
-            if transition.machine == "inode" and transition.event == "entry":
-                forget(self._x, op, transition.key, 1)
-            elif transition.machine == "handle":
-                drop(self._x, op, transition.key, DIRECTORY if transition.dest == "directory" else FILE)
+        lookups, handles = _outstanding(transitions)
+        for nodeid, nlookup in lookups.items():
+            forget(self._x, op, nodeid, nlookup)
+        for fh, kind in handles.items():
+            drop(self._x, op, fh, kind)
         self._x.hand_over(op)
 
     def _decoded(self, data: bytes, ask: Callable[[Operation], _T], otherwise: _T) -> _T:
@@ -164,6 +165,27 @@ class Recovery:
             _loaded(x.host.handle_load(_handle(fh, record)), "handle", fh)
         x.host.keep_dac = not x.state.has("CREATE_SUPP_GROUP")
         x.host.resume_session(x.state.record["writeback"])
+
+
+def _outstanding(transitions: Sequence[Transition]) -> tuple[dict[int, int], dict[int, int]]:
+    """Lookup counts by nodeid, kinds of handles by fh. A worker before us may have compensated, run anew, and died as well:
+    what it gave back is not given back again."""
+    lookups: Counter[int] = Counter()
+    handles: dict[int, int] = {}
+    for transition in transitions:
+        if transition.machine == "inode":
+            lookups[transition.key] += 1 if transition.event == "entry" else -_given_back(transition, lookups)
+        elif transition.machine == "handle" and transition.dest != "absent":
+            handles[transition.key] = DIRECTORY if transition.dest == "directory" else FILE
+        elif transition.machine == "handle":
+            handles.pop(transition.key, None)
+    return {nodeid: count for nodeid, count in lookups.items() if count > 0}, handles
+
+
+def _given_back(transition: Transition, lookups: Counter[int]) -> int:
+    if transition.event == "forget_last":
+        return lookups[transition.key]
+    return -int(transition.effects[0][3]["nlookup"])
 
 
 def _loaded(error: int, table: str, key: int) -> None:
