@@ -97,15 +97,15 @@ def test_a_reset_in_mid_work_gives_a_clean_new_session(attempt: int, rebooting: 
     guest, share = rebooting.guest, rebooting.share
     guest.mount()
     guest.run(f"mkdir /mnt/boot{attempt} && cp -r /bin /mnt/boot{attempt} && sync")
-    guest.spawn(f"exec 9>/mnt/boot{attempt}/held; rm /mnt/boot{attempt}/held; while :; do date >> /mnt/log; done")
-    guest.run("until [ -s /mnt/log ]; do sleep 0.05; done; sync", 30)
+    guest.spawn(f"exec 9>/mnt/boot{attempt}/held; rm /mnt/boot{attempt}/held; while :; do date >> /mnt/log{attempt}; done")
+    guest.run(f"until [ -s /mnt/log{attempt} ]; do sleep 0.05; done; sync", 30)
 
     guest.reboot()
 
     guest.mount()
     assert guest.run(f"cmp /bin/busybox /mnt/boot{attempt}/bin/busybox && ls /mnt/boot{attempt}").text == "bin"
     assert guest.run("cp /bin/busybox /mnt/after && cmp /bin/busybox /mnt/after && rm /mnt/after && umount /mnt").status == 0
-    assert (share / "log").stat().st_size > 0
+    assert (share / f"log{attempt}").stat().st_size > 0
     if "a reset closes all files" not in rebooting.daemon.kind.quirks:
         guest.pump_until(lambda: not held_open(rebooting, share), 10, "the old session's files to be closed")
 
