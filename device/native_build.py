@@ -16,6 +16,16 @@ NATIVE = f"{HERE.name}/native"
 SOURCES = sorted(path.name for path in (HERE / "native").glob("*.c"))
 HEADERS = sorted(path.name for path in (HERE / "native").glob("*.h"))
 
+FLAGS = [
+    "-std=c11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-parameter",
+    "-Wno-missing-field-initializers",
+]
+
 ffibuilder = FFI()
 ffibuilder.cdef((HERE / "native" / "native.cdef.h").read_text())
 ffibuilder.set_source(
@@ -25,15 +35,7 @@ ffibuilder.set_source(
     depends=[f"{NATIVE}/{name}" for name in HEADERS],
     include_dirs=[NATIVE],
     libraries=["pthread"],
-    extra_compile_args=[
-        "-std=c11",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-Wno-unused-parameter",
-        "-Wno-missing-field-initializers",
-    ],
+    extra_compile_args=FLAGS,
 )
 
 if __name__ == "__main__":

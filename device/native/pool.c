@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include "pool.h"
+#include "crash_point.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -21,8 +22,10 @@ static struct request *next_request(struct pool *pool)
 static void run(struct pool *pool, struct request *r)
 {
     struct vring *v = r->vring;
+    CRASH_POINT("pool executing");
     if (pool->ops->execute(pool->ops->ctx, &r->lane, true) != LANE_DONE)
         lane_finish(&r->lane, EIO, 0); /* it was told that it may block */
+    CRASH_POINT("pool executed");
     vring_publish(v, &r, 1);
     vring_signal(v, false);
     pthread_mutex_lock(&pool->lock);

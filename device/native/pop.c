@@ -2,6 +2,7 @@
  * One chain out of a ring: decide the lane, execute or hand on, publish.
  */
 #include "pop.h"
+#include "crash_point.h"
 #include "engine.h"
 
 #include <errno.h>
@@ -51,7 +52,9 @@ static void track(struct vring *v, struct request *r)
         };
         slot_popped(r->slot, &identity);
     }
+    CRASH_POINT("slot popped");
     inflight_fetched(&v->inflight, r->lane.head, counter);
+    CRASH_POINT("popped");
 }
 
 static void run_data(struct vring *v, struct request *r)
@@ -61,7 +64,9 @@ static void run_data(struct vring *v, struct request *r)
     count(&v->counters.data, 1);
     if (r->slot != NULL)
         slot_executing(r->slot, NULL, 0);
+    CRASH_POINT("data executing");
     if (ops->execute(ops->ctx, &r->lane, inline_only) == LANE_DONE) {
+        CRASH_POINT("data executed");
         finish(v, r);
     } else if (inline_only) {
         lane_finish(&r->lane, EIO, 0); /* it was told that it may block */
@@ -140,6 +145,7 @@ int pop_again(struct vring *v, uint16_t head, int32_t error)
     struct chain chain = {.iov = v->scratch};
     struct lane_verdict verdict = {.kind = LANE_REFUSE, .error = EIO, .head_bytes = 0};
     const struct lane_ops *ops = v->engine->config.ops;
+    CRASH_POINT("taking up");
     if (request_owner_of(r) != REQUEST_FREE)
         return -EBUSY;
     request_give(r, REQUEST_POPPED);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vring.h"
+#include "crash_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -201,14 +202,17 @@ void vring_publish(struct vring *v, struct request *const *batch, uint32_t n)
         if (batch[i]->slot != NULL)
             slot_published(batch[i]->slot, (uint16_t)(idx + i));
         mark_written(v, batch[i]);
+        CRASH_POINT("slot published");
     }
     idx = (uint16_t)(idx + n);
     __atomic_store_n(used_idx_field(v), idx, __ATOMIC_RELEASE);
     __atomic_store_n(&v->used_idx, idx, __ATOMIC_RELAXED);
+    CRASH_POINT("used index stored");
     for (uint32_t i = 0; i < n; i++) {
         inflight_cleared(&v->inflight, batch[i]->lane.head);
         if (batch[i]->slot != NULL)
             slot_freed(batch[i]->slot);
+        CRASH_POINT("slot freed");
     }
     inflight_synced(&v->inflight, idx);
     count(&v->counters.published, n);
@@ -238,9 +242,11 @@ void vring_signal(struct vring *v, bool always)
     const uint64_t one = 1;
     pthread_mutex_lock(&v->call_lock);
     bool wanted = guest_wants_signal(v, __atomic_load_n(&v->used_idx, __ATOMIC_RELAXED));
+    CRASH_POINT("before the signal");
     if (v->call_fd >= 0 && (wanted || always) && write(v->call_fd, &one, sizeof one) == (ssize_t)sizeof one)
         count(&v->counters.signals, 1);
     else
         count(&v->counters.signals_suppressed, 1);
+    CRASH_POINT("after the signal");
     pthread_mutex_unlock(&v->call_lock);
 }

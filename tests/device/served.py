@@ -14,7 +14,7 @@ from typing import Any
 from journal.read import load_fold, verify_chain
 from specs.machines import JOURNALED
 from tests.play.daemons import ROOT as REPOSITORY
-from tests.play.daemons import Daemon, memory_bytes, steadfs, thread_ids
+from tests.play.daemons import Daemon, Kind, memory_bytes, steadfs, thread_ids
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 
@@ -35,8 +35,8 @@ def eventually(what: Callable[[], Any], seconds: float = 5.0) -> Any:
 class Served:
     """A running steadfsd with its share on disk and its journal on tmpfs. `pid` is its process id."""
 
-    def __init__(self, share: Path, state: Path, options: Sequence[str]) -> None:
-        kind = steadfs()
+    def __init__(self, share: Path, state: Path, options: Sequence[str], kind: Kind | None = None) -> None:
+        kind = kind or steadfs()
         assert kind is not None, "steadfsd is not installed in .venv"
         self.share = share
         self.journal = state / "journal"
@@ -136,11 +136,11 @@ def examine_journal(directory: Path) -> None:
 
 
 @contextmanager
-def serving(share: Path, *options: str) -> Iterator[Served]:
-    """A steadfsd that must have lived without a traceback, end cleanly, and leave a whole journal."""
+def serving(share: Path, *options: str, kind: Kind | None = None) -> Iterator[Served]:
+    """A steadfsd (or another build of it) that must have lived without a traceback, end cleanly, and leave a whole journal."""
     state = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
     try:
-        served = Served(share, state, options)
+        served = Served(share, state, options, kind)
         try:
             served.wait_ready()
             yield served

@@ -1,0 +1,130 @@
+"""steadfsd as installed, but with crash points: in the native layer (built in), and round every step in Python.
+
+`python -m tests.recovery.crashing_daemon PAGE EXTENSION [small-journal] -- OPTIONS`. The points lie around the code; nothing
+of it knows of them.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+_AROUND = {
+    "device.engine.Engine": ("take", "begin", "answer", "committed", "publish", "vring_setup", "vring_start", "resubmit", "settle"),
+    "journal.writer.Journal": ("commit",),
+    "fuse.host.Host": ("settle",),
+    "device.worker.Worker": ("_answer", "_go_on", "_attach", "_end_session"),
+    "journal.trim.Trim": ("step",),
+    "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
+}
+_WORDS_OF_SQL = 4
+
+
+def main(words: list[str]) -> int:
+    """As steadfsd's."""
+    at = words.index("--")
+    page, extension, *own = words[:at]
+    point = _load(page, extension)
+    _install(point)
+    if "small-journal" in own:
+        _shrink_the_journal()
+    from device.cli import main as steadfsd  # noqa: PLC0415 - after the extension was put in its place
+
+    return steadfsd(words[at + 1 :])
+
+
+def _load(page: str, extension: str) -> Callable[[bytes], None]:
+    spec = importlib.util.spec_from_file_location("device._native", extension)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["device._native"] = module
+    spec.loader.exec_module(module)
+    lib: Any = module.lib
+    if lib.crash_points_map(page.encode()) != 0:
+        raise SystemExit("the page of crash points can't be mapped")
+    found: Callable[[bytes], None] = lib.crash_point
+    return found
+
+
+def _install(point: Callable[[bytes], None]) -> None:
+    from fuse.steps import STEPS  # noqa: PLC0415
+
+    for name, step in tuple(STEPS.items()):
+        STEPS[name] = _after(point, step, f"after step {name}")
+    for where, methods in _AROUND.items():
+        module, _, owner = where.rpartition(".")
+        kind = getattr(importlib.import_module(module), owner)
+        for method in methods:
+            setattr(kind, method, _around(point, getattr(kind, method), method))
+    _around_actions(point)
+    _at_each_statement(point)
+
+
+def _after(point: Callable[[bytes], None], function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    name = label.encode()
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        result = function(*args)
+        point(name)
+        return result
+
+    return call
+
+
+def _around(point: Callable[[bytes], None], function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    before, after = f"before {label}".encode(), f"after {label}".encode()
+
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        point(before)
+        result = function(*args, **named)
+        point(after)
+        return result
+
+    return call
+
+
+def _around_actions(point: Callable[[bytes], None]) -> None:
+    """Each action of the vhost-user session under its own name."""
+    from device.control import Control  # noqa: PLC0415
+
+    perform = Control._perform
+
+    def call(self: Control, action: Any) -> Any:
+        name = type(action).__name__
+        point(f"before {name}".encode())
+        result = perform(self, action)
+        point(f"after {name}".encode())
+        return result
+
+    Control._perform = call  # type: ignore[method-assign]
+
+
+def _at_each_statement(point: Callable[[bytes], None]) -> None:
+    """Before each statement that the open journal runs."""
+    from journal import writer  # noqa: PLC0415
+
+    original = writer.open_database
+
+    def call(*args: Any) -> Any:
+        opened = original(*args)
+        opened.connection.set_trace_callback(lambda text: point(" ".join(text.split()[:_WORDS_OF_SQL]).encode()))
+        return opened
+
+    writer.open_database = call
+
+
+def _shrink_the_journal() -> None:
+    """Checkpoint and trimming within a few requests."""
+    from journal import writer  # noqa: PLC0415
+    from journal.limits import Limits  # noqa: PLC0415
+
+    small = Limits(transitions_between_checkpoints=12, keys_per_step=2, transitions_trimmed_per_step=3, pages_free_max=0)
+    writer.Limits = lambda: small  # type: ignore[misc, assignment]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

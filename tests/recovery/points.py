@@ -1,0 +1,69 @@
+"""The test's side of the page that a daemon with crash points shares: arm it, learn where it died, what it passed."""
+
+import mmap
+import struct
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from tests.play.daemons import ROOT, Kind
+
+_HEAD = struct.Struct("=qqIIII48s")  # native/crash_points.c
+_NAME_BYTES = 48
+_TRACE_MAX = 8192
+
+
+class Points:
+    """`path` is the page's file; made here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        size = _HEAD.size + _TRACE_MAX * _NAME_BYTES
+        path.write_bytes(bytes(size))
+        with path.open("r+b") as file:
+            self._page = mmap.mmap(file.fileno(), size)
+
+    def arm(self, first: int, second: int = 0) -> None:
+        """The worker dies at the `first` point that it passes from now on, and the next one at its `second` (0: lives)."""
+        self._page[: _HEAD.size] = _HEAD.pack(0, second, 0, 0, 0, 0, b"")
+        struct.pack_into("=q", self._page, 0, first)
+
+    def disarm(self) -> tuple[int, str]:
+        """How many died, and where the last one did."""
+        struct.pack_into("=qq", self._page, 0, 0, 0)
+        _, _, _, _, deaths, _, name = _HEAD.unpack_from(self._page)
+        return deaths, name.rstrip(b"\0").decode()
+
+    def trace(self) -> None:
+        """From now on the names of the points are written down."""
+        self._page[:] = bytes(len(self._page))
+        struct.pack_into("=I", self._page, 16, 1)
+
+    def traced(self) -> list[str]:
+        """The names since `trace`, which ends."""
+        struct.pack_into("=I", self._page, 16, 0)
+        count = min(_HEAD.unpack_from(self._page)[3], _TRACE_MAX)
+        names = (self._page[at : at + _NAME_BYTES] for at in range(_HEAD.size, _HEAD.size + count * _NAME_BYTES, _NAME_BYTES))
+        return [name.rstrip(b"\0").decode() for name in names]
+
+
+@cache
+def built() -> str:
+    """The extension with crash points, built when it is out of date."""
+    script = ROOT / "tests" / "recovery" / "crash_build.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+def crashing(points: Points, *own: str) -> Kind:
+    """A steadfsd with crash points; `own` are words for tests/recovery/crashing_daemon.py itself."""
+    start = [sys.executable, "-m", "tests.recovery.crashing_daemon", str(points.path), built(), *own, "--"]
+    return Kind(
+        "steadfs with crash points",
+        lambda sock, share, state: [
+            *(*start, "--socket-path", str(sock), "--shared-dir", str(share)),
+            *("--journal-dir", str(state / "journal")),
+        ],
+    )
