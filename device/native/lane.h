@@ -45,6 +45,8 @@ _Static_assert(sizeof(struct lane_out_header) == 16, "fuse_out_header");
 #define LANE_IN_BYTES_MAX (128u * 1024u)
 /* Descriptors of one chain, indirect ones included: 1 MiB in 4 KiB pages both ways, and heads. */
 #define LANE_IOV_MAX 1024u
+/* Words that an execution can leave for a process that finds it unfinished. */
+#define LANE_WITNESS_WORDS 2u
 
 enum lane_kind {
     LANE_DATA = 0,   /* no effect on device state: execute() in native threads, publish at once */
@@ -80,6 +82,11 @@ struct lane_request {
     int32_t error;                /* errno of the reply, 0 = success; for counters and slots */
     uint64_t progress;            /* bytes already done before LANE_BLOCK; the file side's own */
     uint64_t popped_ns;           /* CLOCK_MONOTONIC; 0 when not measured */
+    /* Stores at most LANE_WITNESS_WORDS words, instead of earlier ones: should this process die before the reply is
+     * out, the next one finds them in `left`. NULL: nothing is kept. */
+    void (*witness)(struct lane_request *request, const uint64_t *words, uint32_t n);
+    uint64_t left[LANE_WITNESS_WORDS]; /* what a process that died while executing this request had stored */
+    uint32_t left_n;                   /* 0: nothing */
 };
 
 struct lane_ops {

@@ -44,6 +44,9 @@ struct lane_request {
     int32_t error;
     uint64_t progress;
     uint64_t popped_ns;
+    void (*witness)(struct lane_request *request, const uint64_t *words, uint32_t n);
+    uint64_t left[2];
+    uint32_t left_n;
 };
 
 struct lane_ops; /* the file side's; passed through by address */

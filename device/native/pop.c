@@ -62,7 +62,9 @@ static void run_data(struct vring *v, struct request *r)
     const struct lane_ops *ops = v->engine->config.ops;
     bool inline_only = v->engine->config.pool_threads == 0;
     count(&v->counters.data, 1);
-    if (r->slot != NULL)
+    if (r->slot != NULL && r->lane.left_n > 0)
+        slot_taken_up(r->slot);
+    else if (r->slot != NULL)
         slot_executing(r->slot, NULL, 0);
     CRASH_POINT("data executing");
     if (ops->execute(ops->ctx, &r->lane, inline_only) == LANE_DONE) {
@@ -161,6 +163,8 @@ int pop_again(struct vring *v, uint16_t head, int32_t error)
     } else {
         ops->classify(ops->ctx, &r->lane.header, r->lane.in_total, &verdict);
         int trouble = request_fill(r, &chain, verdict.head_bytes);
+        if (r->slot != NULL)
+            r->lane.left_n = slot_witness(r->slot, r->lane.left, LANE_WITNESS_WORDS);
         if (error != 0 || trouble != 0)
             refuse(v, r, error != 0 ? error : trouble);
         else

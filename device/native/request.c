@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "request.h"
+#include "crash_point.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,6 +28,14 @@ static uint32_t copy_out(const struct chain *chain, uint64_t at, uint8_t *to, si
     return i;
 }
 
+static void keep_witness(struct lane_request *lane, const uint64_t *words, uint32_t n)
+{
+    struct request *r = (struct request *)lane;
+    CRASH_POINT("before the witness");
+    slot_executing(r->slot, words, n);
+    CRASH_POINT("after the witness");
+}
+
 enum chain_fault request_begin(struct request *r, const struct chain *chain)
 {
     size_t offset;
@@ -43,6 +52,8 @@ enum chain_fault request_begin(struct request *r, const struct chain *chain)
     lane->error = 0;
     lane->progress = 0;
     lane->popped_ns = 0;
+    lane->witness = r->slot != NULL ? keep_witness : NULL;
+    lane->left_n = 0;
     return CHAIN_OK;
 }
 

@@ -156,6 +156,19 @@ void slot_executed(struct slot *slot, int32_t result, uint32_t result_bytes)
     set_phase(slot, SLOT_EXECUTED);
 }
 
+void slot_taken_up(struct slot *slot)
+{
+    set_phase(slot, SLOT_EXECUTING);
+}
+
+uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max)
+{
+    if ((low_of(slot) & STATE_WITNESS) == 0)
+        return 0;
+    memcpy(words, slot->witness, max * sizeof *words);
+    return max;
+}
+
 void slot_committed(struct slot *slot)
 {
     set_phase(slot, SLOT_COMMITTED);

@@ -81,6 +81,10 @@ void slot_popped(struct slot *slot, const struct slot *identity);
 void slot_executing(struct slot *slot, const uint64_t *witness, uint32_t words);
 void slot_executed(struct slot *slot, int32_t result, uint32_t result_bytes);
 void slot_committed(struct slot *slot);
+/* Executed again by another process, which goes by the witness: executing, the witness as it stands. */
+void slot_taken_up(struct slot *slot);
+/* The witness words when they count, at most `max`; returns how many. */
+uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max);
 /* Before the used index moves; slot_freed after it. */
 void slot_published(struct slot *slot, uint16_t used_at);
 void slot_freed(struct slot *slot);

@@ -6,6 +6,7 @@
  * goes to the pool with the bytes already moved in request->progress. Files in memory need no such care, and tmpfs
  * refuses NOWAIT.
  */
+#include "append.h"
 #include "creds.h"
 #include "lane_op.h"
 
@@ -86,7 +87,7 @@ enum lane_result op_read(struct lane *lane, struct lane_request *r, bool may_blo
 }
 
 /* The data of a WRITE: what lies in `in` behind the argument, then src. */
-static uint32_t write_iov(const struct lane_request *r, uint64_t skip, uint64_t size, struct iovec *to, uint64_t *got)
+uint32_t write_iov(const struct lane_request *r, uint64_t skip, uint64_t size, struct iovec *to, uint64_t *got)
 {
     uint32_t head = IN_HEAD + (uint32_t)sizeof(struct wire_write_in);
     struct iovec first = {.iov_base = (uint8_t *)(uintptr_t)r->in + head, .iov_len = r->in_len - head};
@@ -98,20 +99,27 @@ static uint32_t write_iov(const struct lane_request *r, uint64_t skip, uint64_t 
     return n;
 }
 
-static enum lane_result write_file(struct lane *lane, struct lane_request *r, struct handle *h,
-                                   const struct wire_write_in *arg, bool may_block)
+static enum lane_result write_done(struct lane_request *r, struct handle *h)
+{
+    count_traffic(&h->writes, &h->bytes_written, r->progress);
+    struct wire_write_out out = {.size = (uint32_t)r->progress};
+    return lane_body(r, &out, sizeof out);
+}
+
+static enum lane_result write_file(struct lane_request *r, struct handle *h,
+                                   const struct wire_write_in *arg, bool append, bool may_block)
 {
     struct iovec iov[LANE_IOV_MAX + 1];
     uint64_t wanted;
     uint32_t n = write_iov(r, r->progress, arg->size - r->progress, iov, &wanted);
     if (wanted != arg->size - r->progress || n > LANE_IOV_MAX)
         return lane_errno(r, EIO);
-    /* With a write-back cache the guest's kernel places appends itself. */
-    bool append = (arg->flags & O_APPEND) != 0 && !lane->writeback;
     bool nowait = !may_block && h->fs_class != FS_MEMORY;
     /* An append must not be done in two parts, between which another one may come. */
     if (nowait && (append || has_flag(h, HANDLE_NO_NOWAIT)))
         return LANE_BLOCK;
+    if (append)
+        append_witness(r, h->fd);
     int flags = (nowait ? RWF_NOWAIT : 0) | (append ? RWF_APPEND : 0);
     ssize_t put = pwritev2(h->fd, iov, (int)n, (off_t)(arg->offset + r->progress), flags);
     if (put < 0 && nowait && (errno == EAGAIN || errno == EOPNOTSUPP)) {
@@ -125,9 +133,20 @@ static enum lane_result write_file(struct lane *lane, struct lane_request *r, st
         r->progress += (uint64_t)put;
     if (put > 0 && nowait && r->progress < arg->size)
         return LANE_BLOCK;
-    count_traffic(&h->writes, &h->bytes_written, r->progress);
-    struct wire_write_out out = {.size = (uint32_t)r->progress};
-    return lane_body(r, &out, sizeof out);
+    return write_done(r, h);
+}
+
+static enum lane_result append_file(struct lane *lane, struct lane_request *r, struct handle *h,
+                                    const struct wire_write_in *arg, bool may_block)
+{
+    struct append_locks *locks = &lane->append_locks;
+    append_lock(locks, r->header.nodeid);
+    if (r->left_n > 0)
+        append_resume(lane, r, h->fd, arg->size);
+    enum lane_result result = r->progress > 0 && r->progress == arg->size ? write_done(r, h)
+                                                                         : write_file(r, h, arg, true, may_block);
+    append_unlock(locks, r->header.nodeid);
+    return result;
 }
 
 enum lane_result op_write(struct lane *lane, struct lane_request *r, bool may_block)
@@ -145,9 +164,17 @@ enum lane_result op_write(struct lane *lane, struct lane_request *r, bool may_bl
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, HANDLE_FILE);
     if (h == NULL)
         return lane_errno(r, EBADF);
+    /* With a write-back cache the guest's kernel places appends itself. */
+    bool append = (arg.flags & O_APPEND) != 0 && !lane->writeback;
     bool kill = (arg.write_flags & WIRE_WRITE_KILL_SUIDGID) != 0;
     int rc = kill ? killpriv_begin(h->fd) : 0;
-    enum lane_result result = rc < 0 ? lane_errno(r, -rc) : write_file(lane, r, h, &arg, may_block);
+    enum lane_result result;
+    if (rc < 0)
+        result = lane_errno(r, -rc);
+    else if (append)
+        result = append_file(lane, r, h, &arg, may_block);
+    else
+        result = write_file(r, h, &arg, false, may_block);
     if (kill && rc == 0)
         killpriv_end();
     handle_unpin(&lane->host->handles, h);

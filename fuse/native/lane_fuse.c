@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "append.h"
 #include "lane_op.h"
 
 #include <errno.h>
@@ -92,6 +93,7 @@ struct lane *lane_new(struct host *host)
     if (lane == NULL)
         return NULL;
     lane->host = host;
+    append_locks_init(&lane->append_locks);
     lane->ops = (struct lane_ops){.ctx = lane, .classify = classify, .execute = execute};
     for (uint32_t i = 0; i < LANE_OPCODES; i++)
         lane->rows[i] = (struct lane_row){.kind = LANE_REFUSE, .error = ENOSYS};

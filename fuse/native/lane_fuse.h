@@ -53,6 +53,13 @@ struct lane_row {
     uint32_t flags;      /* enum lane_row_flag */
 };
 
+/* Locks for appends to all files, by nodeid. Two files that share one only wait for each other. */
+#define APPEND_LOCKS 64u
+
+struct append_locks {
+    pthread_mutex_t lock[APPEND_LOCKS];
+};
+
 struct lane_count {
     _Atomic uint64_t done; /* answered here, refusals included */
     _Atomic uint64_t errors;
@@ -68,6 +75,7 @@ struct lane {
     uint32_t readonly;
     uint32_t writeback;
     struct lane_count counts[LANE_OPCODES];
+    struct append_locks append_locks;
 };
 
 struct lane *lane_new(struct host *host);

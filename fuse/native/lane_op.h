@@ -44,6 +44,10 @@ static inline uint64_t lane_room(const struct lane_request *r)
     return r->dst_len > OUT_HEAD ? r->dst_len - OUT_HEAD : 0;
 }
 
+/* The data of a WRITE from byte `skip` on, at most `size` bytes: iovecs in `to` (room for LANE_IOV_MAX + 1). Returns
+ * their number, and in *got the bytes that they hold. */
+uint32_t write_iov(const struct lane_request *r, uint64_t skip, uint64_t size, struct iovec *to, uint64_t *got);
+
 /* The iovecs of `from` without their first `skip` bytes and not more than `size` in all. Returns their number
  * (at most from_n), and in *got the bytes that they hold. */
 uint32_t lane_slice(const struct iovec *from, uint32_t from_n, uint64_t skip, uint64_t size, struct iovec *to,
