@@ -7,7 +7,7 @@ in by the composition root: this module knows the engine, and of the journal and
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from device.engine import Engine, whole
 from specs.limits import LIMITS
@@ -30,7 +30,8 @@ class Executes(Protocol):
 class StateLane:
     """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
 
-    `witness` is stored in the request's slot before it is executed: by it a later worker finds out whether it was.
+    `run_native` executes requests of the engine's array from one index up to another, as far as it can, and returns how many;
+    `execute` is for what it stops at. `witness` is stored in the request's slot before it is executed: by it a later worker finds out whether it was.
     `unwritable` are the exceptions by which `commit` says that the journal has no room or can't be written: the batch is
     then held, unanswered, until it can; unless `give_up` says that the daemon has been told to end.
     """
@@ -44,6 +45,7 @@ class StateLane:
         unwritable: tuple[type[Exception], ...],
         give_up: Callable[[], bool],
         witness: Callable[[bytes], tuple[int, ...]],
+        run_native: Callable[[int, int], int],
     ) -> None:
         self._engine = engine
         self._execute = execute
@@ -52,6 +54,7 @@ class StateLane:
         self._unwritable = unwritable
         self._give_up = give_up
         self._witness = witness
+        self._run_native = run_native
         self.left: dict[tuple[int, int], Callable[[bytes, int], tuple[int, bytes]]] = {}
         """How to answer what an earlier worker left, by queue and head; set before those are resubmitted."""
         self.held = 0
@@ -79,23 +82,27 @@ class StateLane:
 
     def _batch(self, count: int) -> None:
         engine = self._engine
-        requests = engine.requests
-        execute = self._execute
-        witness = self._witness
-        for i in range(count):
-            request = requests[i]
-            data = whole(request)
-            if self.left and (left := self.left.pop((request.queue, request.head), None)) is not None:
-                # Its slot stays as it was found, until it is executed: another death must find the same.
-                error, message = left(data, request.dst_len)
-            else:
-                engine.begin(request, witness(data))
-                error, message = execute(data, request.dst_len)
-            engine.answer(request, error, message)
+        i = 0
+        while i < count:
+            if not self.left:
+                i += self._run_native(i, count)
+            if i < count:
+                self._run(engine.requests[i])
+                i += 1
         self.commit_or_hold(count)
         engine.committed(count)
         engine.publish(count)
         self._settle()
+
+    def _run(self, request: Any) -> None:
+        data = whole(request)
+        if self.left and (left := self.left.pop((request.queue, request.head), None)) is not None:
+            # Its slot stays as it was found, until it is executed: another death must find the same.
+            error, message = left(data, request.dst_len)
+        else:
+            self._engine.begin(request, self._witness(data))
+            error, message = self._execute(data, request.dst_len)
+        self._engine.answer(request, error, message)
 
     def commit_or_hold(self, count: int = 0) -> None:
         """Commits; while the journal has no room, holds what waits for it and says so."""

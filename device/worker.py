@@ -29,6 +29,7 @@ from device.share import open_share
 from device.state_lane import StateLane
 from fuse.executor import Executor
 from fuse.host import Host
+from fuse.native_executor import NativeExecutor
 from fuse.recovery import Recovery
 from fuse.settings import Settings
 from journal import Hold, Journal, encode
@@ -84,6 +85,7 @@ class Worker:
             (JournalFull, JournalFailed),
             lambda: self._ending,
             self.files.witness,
+            NativeExecutor(self.executor, self.journal, self.engine.requests_address).run,
         )
         self.control = Control(
             Offer(options.request_queues, options.tag),

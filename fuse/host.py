@@ -86,6 +86,11 @@ class Host(HostTables):
     # Sessions and the native lane.
 
     @property
+    def native(self) -> Any:
+        """The `struct host *`, for the native executor; valid until `close`."""
+        return self._h
+
+    @property
     def lane_ops(self) -> int:
         """Address of struct lane_ops, for the ring side; valid until `close`."""
         return int(lib.lane_ops_address(self._lane))
@@ -94,7 +99,6 @@ class Host(HostTables):
         """Empties the tables but for the root and its mount; until `begin_session` the lane refuses all but INIT."""
         lib.lane_set_ready(self._lane, False)
         lib.table_clear(self._h, ROOT_NODEID, self.root.mnt_id)
-        self._no_handles.clear()
 
     def begin_session(self, writeback: bool | None = None) -> None:
         """Empties the tables as `end_session` and opens the lane. `writeback`: whether it was negotiated."""

@@ -53,7 +53,6 @@ class HostTables:
     def __init__(self, native: Any, mandatory: bool) -> None:
         self._h = native
         self._mandatory = mandatory
-        self._no_handles: set[int] = set()
         self._enter: Callable[..., int] = partial(lib.table_inode_enter, native)
         self._entered: Callable[[], Any] = partial(lib.table_entered, native)
         self.nlookup_add: Callable[[int, int], int] = partial(lib.table_inode_nlookup_add, native)
@@ -88,21 +87,7 @@ class HostTables:
 
         Returns its descriptor (the table's, to be recorded), or a negative number when there is nothing to record.
         """
-        mnt_id = found.c.mnt_id
-        if found.c.handle_len == 0 or mnt_id in self._no_handles or lib.table_mount_fd(self._h, mnt_id) >= 0:
-            return -errno.EEXIST
-        fd = int(lib.host_mount_fd(self._h, found.c.fd))
-        if fd < 0:
-            return fd
-        error = int(lib.table_mount_add(self._h, mnt_id, fd))
-        if error < 0:
-            lib.host_close(fd)
-            return error
-        if not lib.host_handles_work(self._h, found.c):
-            self._no_handles.add(mnt_id)
-            lib.table_mount_remove(self._h, mnt_id)
-            return -errno.EOPNOTSUPP
-        return fd
+        return int(lib.table_mount_meet(self._h, found.c))
 
     def inode_add(self, nodeid: int, found: Found, nlookup: int = 1) -> int:
         """A new inode; takes over what `found` holds. By file handle where its mount is known, else by descriptor.

@@ -21,9 +21,9 @@ ffibuilder = FFI()
 ffibuilder.cdef((HERE / "native" / "native.cdef.h").read_text())
 ffibuilder.set_source(
     "fuse._native",
-    '#include "lane_fuse.h"\n#include "tables.h"\n#include "creds.h"\n',
+    '#include "lane_fuse.h"\n#include "tables.h"\n#include "creds.h"\n#include "state_lane.h"\n',
     sources=[f"{NATIVE}/{name}" for name in SOURCES],
-    depends=[*(f"{NATIVE}/{name}" for name in HEADERS), f"{CONTRACT}/lane.h"],
+    depends=[*(f"{NATIVE}/{name}" for name in HEADERS), f"{CONTRACT}/lane.h", f"{CONTRACT}/crash_point.h"],
     include_dirs=[NATIVE, CONTRACT],
     define_macros=[("_GNU_SOURCE", "1")],
     libraries=["pthread"],

@@ -46,7 +46,7 @@ class Journal:
         self._kinds: list[int] = []
         self._marks: list[tuple[str, int]] = []
         self._clears: list[tuple[str, int, int]] = []
-        """Table, how many texts and how many marks were pending when it was cleared."""
+        """Table, how many transitions and how many marks were pending when it was cleared."""
         self._bytes_since_round = opened.bytes_present
         self._last_at_tidy = self.last_seq
         self._vacuum_due = False
@@ -93,7 +93,7 @@ class Journal:
     @property
     def pending(self) -> int:
         """Transitions added and not committed yet."""
-        return len(self._texts)
+        return len(self._kinds)
 
     @property
     def checkpoint_seq(self) -> int:
@@ -121,6 +121,12 @@ class Journal:
         self._kinds.append(kind)
         self._marks.append((machine, key))
 
+    def add_batch(self, text: str, kinds: list[int], marks: list[tuple[str, int]]) -> None:
+        """Adds as many transitions as there are `kinds` and `marks` (machine, key): their JSON joined by commas."""
+        self._texts.append(text)
+        self._kinds += kinds
+        self._marks += marks
+
     def touch(self, table: str, key: int) -> None:
         """The transition added last, or the next one, has an effect on this record too."""
         self._dirty[table]
@@ -131,7 +137,7 @@ class Journal:
         self._dirty[table]
         if not self._texts:
             raise ValueError("add the transition that clears the table first")
-        self._clears.append((table, len(self._texts), len(self._marks)))
+        self._clears.append((table, len(self._kinds), len(self._marks)))
 
     def commit(self) -> int:
         """Commits all added transitions as one row; returns the number of the last. Without any: does nothing.
@@ -142,7 +148,7 @@ class Journal:
         if not texts:
             return self.last_seq
         first = self.last_seq + 1
-        last = self.last_seq + len(texts)
+        last = self.last_seq + len(self._kinds)
         seq = self._commit_seq + 1
         body = "[" + ",".join(texts) + "]"
         now = time.time_ns()

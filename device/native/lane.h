@@ -46,7 +46,7 @@ _Static_assert(sizeof(struct lane_out_header) == 16, "fuse_out_header");
 /* Descriptors of one chain, indirect ones included: 1 MiB in 4 KiB pages both ways, and heads. */
 #define LANE_IOV_MAX 1024u
 /* Words that an execution can leave for a process that finds it unfinished. */
-#define LANE_WITNESS_WORDS 2u
+#define LANE_WITNESS_WORDS 6u
 
 enum lane_kind {
     LANE_DATA = 0,   /* no effect on device state: execute() in native threads, publish at once */
@@ -85,6 +85,8 @@ struct lane_request {
     /* Stores at most LANE_WITNESS_WORDS words, instead of earlier ones: should this process die before the reply is
      * out, the next one finds them in `left`. NULL: nothing is kept. */
     void (*witness)(struct lane_request *request, const uint64_t *words, uint32_t n);
+    /* Right after the effects, before the reply: positive errno, length of the reply. NULL: nothing is kept. */
+    void (*executed)(struct lane_request *request, int32_t error, uint32_t bytes);
     uint64_t left[LANE_WITNESS_WORDS]; /* what a process that died while executing this request had stored */
     uint32_t left_n;                   /* 0: nothing */
 };

@@ -45,7 +45,8 @@ struct lane_request {
     uint64_t progress;
     uint64_t popped_ns;
     void (*witness)(struct lane_request *request, const uint64_t *words, uint32_t n);
-    uint64_t left[2];
+    void (*executed)(struct lane_request *request, int32_t error, uint32_t bytes);
+    uint64_t left[6];
     uint32_t left_n;
 };
 

@@ -36,6 +36,14 @@ static void keep_witness(struct lane_request *lane, const uint64_t *words, uint3
     CRASH_POINT("after the witness");
 }
 
+static void keep_executed(struct lane_request *lane, int32_t error, uint32_t bytes)
+{
+    struct request *r = (struct request *)lane;
+    CRASH_POINT("before executed");
+    slot_executed(r->slot, error, bytes);
+    CRASH_POINT("after executed");
+}
+
 enum chain_fault request_begin(struct request *r, const struct chain *chain)
 {
     size_t offset;
@@ -53,6 +61,7 @@ enum chain_fault request_begin(struct request *r, const struct chain *chain)
     lane->progress = 0;
     lane->popped_ns = 0;
     lane->witness = r->slot != NULL ? keep_witness : NULL;
+    lane->executed = r->slot != NULL ? keep_executed : NULL;
     lane->left_n = 0;
     return CHAIN_OK;
 }

@@ -63,7 +63,7 @@ static uint64_t alike(int fd, uint64_t at, const struct lane_request *r, uint64_
 
 void append_resume(struct lane *lane, struct lane_request *r, int fd, uint64_t size)
 {
-    if (r->left_n != WITNESS_WORDS || r->left[WITNESS_PROGRESS] > size)
+    if (r->left_n < WITNESS_WORDS || r->left[WITNESS_PROGRESS] > size)
         return;
     uint64_t end = r->left[WITNESS_END];
     r->left_n = 0;

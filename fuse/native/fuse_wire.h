@@ -142,8 +142,74 @@ struct wire_dirent {
 };
 WIRE_SIZE(wire_dirent, 24);
 
-/* struct fuse_entry_out before a direntplus' dirent: 128 bytes. */
+struct wire_entry_out {
+    uint64_t nodeid;
+    uint64_t generation;
+    uint64_t entry_valid;
+    uint64_t attr_valid;
+    uint32_t entry_valid_nsec;
+    uint32_t attr_valid_nsec;
+    struct wire_attr attr;
+};
+/* Also stands before a direntplus' dirent. */
 #define WIRE_ENTRY_OUT_BYTES 128u
+WIRE_SIZE(wire_entry_out, WIRE_ENTRY_OUT_BYTES);
+
+struct wire_open_in {
+    uint32_t flags;
+    uint32_t open_flags;
+};
+WIRE_SIZE(wire_open_in, 8);
+
+#define WIRE_OPEN_KILL_SUIDGID (1u << 0)
+
+struct wire_open_out {
+    uint64_t fh;
+    uint32_t open_flags;
+    int32_t backing_id;
+};
+WIRE_SIZE(wire_open_out, 16);
+
+struct wire_create_in {
+    uint32_t flags;
+    uint32_t mode;
+    uint32_t umask;
+    uint32_t open_flags;
+};
+WIRE_SIZE(wire_create_in, 16);
+
+struct wire_mkdir_in {
+    uint32_t mode;
+    uint32_t umask;
+};
+WIRE_SIZE(wire_mkdir_in, 8);
+
+struct wire_mknod_in {
+    uint32_t mode;
+    uint32_t rdev;
+    uint32_t umask;
+    uint32_t padding;
+};
+WIRE_SIZE(wire_mknod_in, 16);
+
+struct wire_rename2_in {
+    uint64_t newdir;
+    uint32_t flags;
+    uint32_t padding;
+};
+WIRE_SIZE(wire_rename2_in, 16);
+
+struct wire_batch_forget_in {
+    uint32_t count;
+    uint32_t dummy;
+};
+WIRE_SIZE(wire_batch_forget_in, 8);
+
+struct wire_forget_one {
+    uint64_t nodeid;
+    uint64_t nlookup;
+};
+WIRE_SIZE(wire_forget_one, 16);
 
 struct wire_kstatfs {
     uint64_t blocks;

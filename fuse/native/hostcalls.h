@@ -54,6 +54,9 @@ struct scan_entry {
 /* An inode's record as canonical JSON: seven numbers of at most 20 digits, 256 digits of handle, the names. */
 #define INODE_TEXT_BYTES 640u
 
+/* Mounts remembered as giving no handles that work; of more, the oldest is asked again. */
+#define NO_HANDLES_MAX 64u
+
 struct host {
     int32_t proc_fd;
     uint32_t use_handles;        /* ask for file handles */
@@ -65,6 +68,8 @@ struct host {
     struct handle *handle_pins[8];
     uint32_t inode_pins_n;
     uint32_t handle_pins_n;
+    uint64_t no_handles[NO_HANDLES_MAX];
+    uint32_t no_handles_n; /* ever remembered in this session */
     char entered[INODE_TEXT_BYTES]; /* of the inode that table_inode_enter added last */
 };
 

@@ -223,7 +223,8 @@ struct lane_request {
     uint64_t progress;
     uint64_t popped_ns;
     void (*witness)(struct lane_request *request, const uint64_t *words, uint32_t n);
-    uint64_t left[2];
+    void (*executed)(struct lane_request *request, int32_t error, uint32_t bytes);
+    uint64_t left[6];
     uint32_t left_n;
 };
 
@@ -232,3 +233,56 @@ struct lane_ops {
     void (*classify)(void *ctx, const struct lane_in_header *header, uint32_t in_total, struct lane_verdict *verdict);
     enum lane_result (*execute)(void *ctx, struct lane_request *request, _Bool may_block);
 };
+
+int table_mount_meet(struct host *h, const struct found *f);
+
+/* state_lane.h */
+struct state_row {
+    char name[24];
+    char codes[17];
+    uint32_t names;
+    uint32_t reply_bytes;
+    uint32_t flags;
+    uint32_t witness;
+    uint32_t steps_n;
+    uint32_t steps[16];
+    int32_t kinds[9];
+    uint32_t arg_bytes;
+};
+
+struct state_config {
+    uint64_t valid_s;
+    uint32_t valid_ns;
+    uint32_t writeback;
+    uint32_t allow_direct_io;
+    uint32_t keep_dac;
+    uint32_t mandatory;
+    uint32_t readonly;
+    uint32_t open_flags;
+    uint32_t opendir_flags;
+    uint32_t handles_max;
+};
+
+struct state_batch {
+    char *text;
+    uint64_t text_bytes;
+    uint64_t text_room;
+    int32_t *kinds;
+    uint8_t *machines;
+    uint64_t *keys;
+    uint32_t n;
+    uint32_t room;
+};
+
+struct state_lane;
+
+struct state_lane *state_new(struct host *host);
+void state_free(struct state_lane *s);
+int state_step_by_name(const char *name);
+int state_set_row(struct state_lane *s, uint32_t opcode, const struct state_row *row);
+void state_set_config(struct state_lane *s, const struct state_config *config);
+struct state_batch *state_batch_of(struct state_lane *s);
+void state_numbers_set(struct state_lane *s, uint64_t last_nodeid, uint64_t last_fh);
+void state_numbers(const struct state_lane *s, uint64_t *last_nodeid, uint64_t *last_fh);
+uint64_t state_counted(const struct state_lane *s, uint32_t count);
+uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n);

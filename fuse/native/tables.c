@@ -36,6 +36,35 @@ void table_mount_remove(struct host *h, uint64_t mnt_id)
     mounts_remove(&h->mounts, mnt_id);
 }
 
+static bool is_known_without_handles(const struct host *h, uint64_t mnt_id)
+{
+    uint32_t n = h->no_handles_n < NO_HANDLES_MAX ? h->no_handles_n : NO_HANDLES_MAX;
+    for (uint32_t i = 0; i < n; i++)
+        if (h->no_handles[i] == mnt_id)
+            return true;
+    return false;
+}
+
+int table_mount_meet(struct host *h, const struct found *f)
+{
+    if (f->handle_len == 0 || is_known_without_handles(h, f->mnt_id) || mounts_fd(&h->mounts, f->mnt_id) >= 0)
+        return -EEXIST;
+    int fd = host_mount_fd(h, f->fd);
+    if (fd < 0)
+        return fd;
+    int rc = mounts_add(&h->mounts, f->mnt_id, fd);
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    if (!host_handles_work(h, f)) {
+        h->no_handles[h->no_handles_n++ % NO_HANDLES_MAX] = f->mnt_id;
+        mounts_remove(&h->mounts, f->mnt_id);
+        return -EOPNOTSUPP;
+    }
+    return fd;
+}
+
 int table_mount_fd(struct host *h, uint64_t mnt_id)
 {
     return mounts_fd(&h->mounts, mnt_id);
@@ -198,4 +227,5 @@ void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id)
     handles_clear(&h->handles);
     inodes_clear(&h->inodes, keep_nodeid);
     mounts_clear(&h->mounts, keep_mnt_id);
+    h->no_handles_n = 0;
 }

@@ -20,6 +20,9 @@ void host_sums(struct host *h, struct host_sums *sums);
 
 int table_mount_add(struct host *h, uint64_t mnt_id, int fd);
 void table_mount_remove(struct host *h, uint64_t mnt_id);
+/* A file on a mount met for the first time, whose files can be held by handles: the mount enters the table. Its descriptor
+ * (the table's, to be recorded), or a negative number when there is nothing to record. */
+int table_mount_meet(struct host *h, const struct found *f);
 /* The table's descriptor, or -ENOENT. */
 int table_mount_fd(struct host *h, uint64_t mnt_id);
 int table_inode_add(struct host *h, const struct inode_info *info);

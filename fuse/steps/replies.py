@@ -42,14 +42,17 @@ def reply_attr(x: Any, op: Operation) -> int:
     return 0
 
 
-def _open_flags(x: Any, op: Operation) -> int:
+def open_flags_of(cache: str, op: str) -> int:
     """As virtiofsd: never caches nothing of files, always keeps all; metadata caches no file data."""
-    cache = x.settings.cache
-    if op.ready.name == "OPENDIR":
+    if op == "OPENDIR":
         return FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR if cache == "always" else 0
     if cache in {"never", "metadata"}:
         return FOPEN_DIRECT_IO
     return FOPEN_KEEP_CACHE if cache == "always" else 0
+
+
+def _open_flags(x: Any, op: Operation) -> int:
+    return open_flags_of(x.settings.cache, op.ready.name)
 
 
 def reply_open(x: Any, op: Operation) -> int:

@@ -1,0 +1,153 @@
+"""The native executor's face: rows of `specs.opcodes` handed to C, and what it did taken to the journal.
+
+What C can't run (a step that it doesn't know, a truncation, anything before INIT) stays with the reference executor, whose
+transitions and replies are the same; `run` stops before such a request.
+"""
+
+from typing import Any, Protocol
+
+from fuse._native import ffi, lib
+from fuse.executor import Executor
+from fuse.ready import Ready
+from fuse.settings import NS_PER_S, Settings
+from fuse.steps.replies import open_flags_of
+from fuse.wire import CODECS
+from machine.rows import Opcode
+from specs.opcodes import OPCODES
+from specs.primitives import PRIMITIVES
+
+_MACHINES = ("inode", "handle", "mount", "session")
+"""enum state_machine of state_lane.h."""
+_EVENTS = ("entry", "forget", "forget_last", "open", "opendir", "release", "releasedir", "meet")
+"""enum state_event; the operation's own name comes last."""
+_WITNESSES = {"none": 0, "name_absent": 1, "victim": 1, "both_names": 2}
+"""enum state_witness. A row with another witness is the reference executor's, but for OPEN, whose witness only a truncation
+needs: C leaves those requests alone."""
+_ONLY_FOR_TRUNCATION = {"OPEN"}
+_KEEPS_REPLY, _SILENT, _RECORDS_SESSION = 1, 2, 4
+_REFUSE = "refuse_readonly"
+_LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
+_CHANGING = {row.name for row in PRIMITIVES if row.changes_host} - _LOOK_CLOSER
+_ABSENT_KIND = -1
+_COUNTS = (
+    "no room for the reply",
+    "forget of an unknown nodeid",
+    "forget of more lookups than were given",
+    "batch of forgets shorter than it says",
+    "reply longer than the guest's buffers",
+)
+"""enum state_count."""
+
+
+class TakesBatches(Protocol):
+    """What the native executor needs of a journal (see `journal.writer`)."""
+
+    def add_batch(self, text: str, kinds: list[int], marks: list[tuple[str, int]]) -> None: ...
+
+
+class NativeExecutor:
+    """Runs requests of the state lane in C, on the tables and the session of `executor`. One thread uses both."""
+
+    def __init__(self, executor: Executor, journal: TakesBatches, requests_address: int = 0) -> None:
+        """`requests_address`: of the ring side's array of `struct lane_request *`, for `run`."""
+        self._executor = executor
+        self._journal = journal
+        self._state = executor.state
+        self._requests = ffi.cast("struct lane_request **", requests_address)
+        self._lane: Any = ffi.gc(lib.state_new(executor.host.native), lib.state_free)
+        if self._lane == ffi.NULL:
+            raise MemoryError("no memory for the native executor")
+        self._batch = lib.state_batch_of(self._lane)
+        self._config = ffi.new("struct state_config *")
+        self._configured: tuple[int, bool] | None = None
+        self._last = ffi.new("uint64_t[2]")
+        self._last_fh = self._last + 1
+        self.names = frozenset(row.name for row in OPCODES if row.lane == "state" and self._hand_in(row))
+        """Of the operations that run natively."""
+
+    def run(self, first: int, count: int) -> int:
+        """Executes requests[first:count] up to the first that isn't for C; returns how many. Their transitions are in the
+        journal, to be committed; their replies stand in guest memory."""
+        return self.run_at(self._requests + first, count - first)
+
+    def run_at(self, requests: Any, count: int) -> int:
+        """The same of any array."""
+        state = self._state
+        if state.session != "ready":
+            return 0
+        session = (state.record["epoch"], self._executor.host.keep_dac)
+        if session != self._configured:
+            self._configure(session)
+        lib.state_numbers_set(self._lane, state.last_nodeid, state.last_fh)
+        done: int = lib.state_run(self._lane, requests, count)
+        if done:
+            lib.state_numbers(self._lane, self._last, self._last_fh)
+            state.last_nodeid, state.last_fh = self._last
+            if self._batch.n:
+                self._record()
+        return done
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As the reference executor's: what guests asked for that makes no sense."""
+        return {name: lib.state_counted(self._lane, index) for index, name in enumerate(_COUNTS)}
+
+    def _record(self) -> None:
+        batch = self._batch
+        n = batch.n
+        text = ffi.unpack(batch.text, batch.text_bytes).decode("ascii")
+        machines = [_MACHINES[index] for index in ffi.unpack(batch.machines, n)]
+        self._journal.add_batch(text, ffi.unpack(batch.kinds, n), list(zip(machines, ffi.unpack(batch.keys, n), strict=True)))
+
+    def _configure(self, session: tuple[int, bool]) -> None:
+        settings = self._executor.settings
+        config = self._config
+        config.valid_s, config.valid_ns = divmod(settings.timeout_ns, NS_PER_S)
+        config.writeback = self._state.record["writeback"]
+        config.allow_direct_io = settings.allow_direct_io
+        config.keep_dac = session[1]
+        config.mandatory = settings.handles == "mandatory"
+        config.readonly = settings.readonly
+        config.open_flags = open_flags_of(settings.cache, "OPEN")
+        config.opendir_flags = open_flags_of(settings.cache, "OPENDIR")
+        config.handles_max = settings.handles_max
+        lib.state_set_config(self._lane, config)
+        self._configured = session
+
+    def _hand_in(self, row: Opcode) -> bool:
+        """False: the reference executor's."""
+        witness = _WITNESSES.get(row.witness, 0 if row.name in _ONLY_FOR_TRUNCATION else -1)
+        steps = [lib.state_step_by_name(name.encode()) for name in _plan(row, self._executor.settings)]
+        if witness < 0 or min(steps) < 0:
+            return False
+        ready = self._executor.compiled(row.code)
+        native = ffi.new("struct state_row *")
+        native.name, native.names = row.name.encode(), row.names
+        native.codes = (CODECS[row.args].format.lstrip("=") if row.args else "").encode()
+        native.reply_bytes, native.flags, native.witness = ready.reply_bytes, _flags(ready), witness
+        native.steps_n = len(steps)
+        native.steps[0 : len(steps)] = steps
+        for index, event in enumerate((*_EVENTS, row.name)):
+            native.kinds[index] = ready.kinds.get(event, _ABSENT_KIND)
+        _only_own_opens(native, row)
+        if lib.state_set_row(self._lane, row.code, native) < 0:
+            raise ValueError(f"the native executor doesn't take the row of {row.name}")
+        return True
+
+
+def _plan(row: Opcode, settings: Settings) -> tuple[str, ...]:
+    if not settings.readonly:
+        return row.plan
+    return tuple(_REFUSE if name in _CHANGING else name for name in row.plan)
+
+
+def _only_own_opens(native: Any, row: Opcode) -> None:
+    """C tells by these two what an operation opens."""
+    events = {event for _, event in row.moves}
+    for event in ("open", "opendir"):
+        if event not in events:
+            native.kinds[_EVENTS.index(event)] = _ABSENT_KIND
+
+
+def _flags(ready: Ready) -> int:
+    return _KEEPS_REPLY * ready.keeps_reply | _SILENT * ready.silent | _RECORDS_SESSION * ready.records_session
