@@ -245,6 +245,11 @@ class Engine:
         """
         return bool(lib.engine_wait(self._engine, spin_ns))
 
+    def turn(self, count: int, spin_ns: int) -> int:
+        """`committed` and `publish` of requests[0:count], `wait`, and `take`, in one call; returns what `take` does."""
+        code: int = lib.engine_turn(self._engine, self.requests, count, spin_ns, TAKE_MAX)
+        return code if code >= 0 else _check(code, "turn")
+
     def take(self) -> int:
         """Fills `requests` in order of pop and returns how many; also silences the doorbell. Everything taken before
         must have been published, or its pointers kept by the caller, since the array is overwritten.

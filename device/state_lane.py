@@ -65,34 +65,38 @@ class StateLane:
 
         Only after False will the door-bell ring for the next request.
         """
+        count = self._engine.take()
         for _ in range(BATCHES_PER_CALL_MAX):
-            count = self._engine.take()
             if count:
-                self._batch(count)
-                self.served += count
-            elif not self._engine.wait(SPIN_NS):
+                self._execute_all(count)
+            count = self._engine.turn(count, SPIN_NS)
+            if not count:
                 return False
+        self._batch(count)
         return True
 
     def drain(self) -> None:
         """Serves all that was popped before a vring is stopped or memory changes."""
         while (count := self._engine.take()) != 0:
             self._batch(count)
-            self.served += count
 
     def _batch(self, count: int) -> None:
-        engine = self._engine
+        self._execute_all(count)
+        self._engine.committed(count)
+        self._engine.publish(count)
+
+    def _execute_all(self, count: int) -> None:
+        """Executes requests[0:count] and commits: they may be published."""
         i = 0
         while i < count:
             if not self.left:
                 i += self._run_native(i, count)
             if i < count:
-                self._run(engine.requests[i])
+                self._run(self._engine.requests[i])
                 i += 1
         self.commit_or_hold(count)
-        engine.committed(count)
-        engine.publish(count)
         self._settle()
+        self.served += count
 
     def _run(self, request: Any) -> None:
         data = whole(request)

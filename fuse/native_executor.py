@@ -4,6 +4,8 @@ What C can't run (a step that it doesn't know, a truncation, anything before INI
 transitions and replies are the same; `run` stops before such a request.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from fuse._native import ffi, lib
@@ -42,7 +44,7 @@ _COUNTS = (
 class TakesBatches(Protocol):
     """What the native executor needs of a journal (see `journal.writer`)."""
 
-    def add_batch(self, text: str, kinds: list[int], marks: list[tuple[str, int]]) -> None: ...
+    def add_batch(self, text: str, kinds: Iterable[int], marks: Iterable[tuple[str, int]]) -> None: ...
 
 
 class NativeExecutor:
@@ -59,9 +61,8 @@ class NativeExecutor:
             raise MemoryError("no memory for the native executor")
         self._batch = lib.state_batch_of(self._lane)
         self._config = ffi.new("struct state_config *")
-        self._configured: tuple[int, bool] | None = None
-        self._last = ffi.new("uint64_t[2]")
-        self._last_fh = self._last + 1
+        self._configured: dict[str, Any] | None = None
+        self._run: Callable[[Any, int], int] = partial(lib.state_run, self._lane)
         self.names = frozenset(row.name for row in OPCODES if row.lane == "state" and self._hand_in(row))
         """Of the operations that run natively."""
 
@@ -72,19 +73,16 @@ class NativeExecutor:
 
     def run_at(self, requests: Any, count: int) -> int:
         """The same of any array."""
-        state = self._state
+        state, batch = self._state, self._batch
         if state.session != "ready":
             return 0
-        session = (state.record["epoch"], self._executor.host.keep_dac)
-        if session != self._configured:
-            self._configure(session)
-        lib.state_numbers_set(self._lane, state.last_nodeid, state.last_fh)
-        done: int = lib.state_run(self._lane, requests, count)
-        if done:
-            lib.state_numbers(self._lane, self._last, self._last_fh)
-            state.last_nodeid, state.last_fh = self._last
-            if self._batch.n:
-                self._record()
+        if self._configured is not state.record:
+            self._configure()
+        batch.last_nodeid, batch.last_fh = state.last_nodeid, state.last_fh
+        done = self._run(requests, count)
+        if batch.n:
+            state.last_nodeid, state.last_fh = batch.last_nodeid, batch.last_fh
+            self._record(batch.n)
         return done
 
     @property
@@ -92,27 +90,30 @@ class NativeExecutor:
         """As the reference executor's: what guests asked for that makes no sense."""
         return {name: lib.state_counted(self._lane, index) for index, name in enumerate(_COUNTS)}
 
-    def _record(self) -> None:
+    def _record(self, n: int) -> None:
         batch = self._batch
-        n = batch.n
-        text = ffi.unpack(batch.text, batch.text_bytes).decode("ascii")
+        text = str(ffi.buffer(batch.text, batch.text_bytes), "ascii")
+        if n == 1:
+            self._journal.add_batch(text, (batch.kinds[0],), ((_MACHINES[batch.machines[0]], batch.keys[0]),))
+            return
         machines = [_MACHINES[index] for index in ffi.unpack(batch.machines, n)]
-        self._journal.add_batch(text, ffi.unpack(batch.kinds, n), list(zip(machines, ffi.unpack(batch.keys, n), strict=True)))
+        self._journal.add_batch(text, ffi.unpack(batch.kinds, n), zip(machines, ffi.unpack(batch.keys, n), strict=True))
 
-    def _configure(self, session: tuple[int, bool]) -> None:
+    def _configure(self) -> None:
+        """The session's record is replaced when another begins."""
         settings = self._executor.settings
         config = self._config
         config.valid_s, config.valid_ns = divmod(settings.timeout_ns, NS_PER_S)
         config.writeback = self._state.record["writeback"]
         config.allow_direct_io = settings.allow_direct_io
-        config.keep_dac = session[1]
+        config.keep_dac = self._executor.host.keep_dac
         config.mandatory = settings.handles == "mandatory"
         config.readonly = settings.readonly
         config.open_flags = open_flags_of(settings.cache, "OPEN")
         config.opendir_flags = open_flags_of(settings.cache, "OPENDIR")
         config.handles_max = settings.handles_max
         lib.state_set_config(self._lane, config)
-        self._configured = session
+        self._configured = self._state.record
 
     def _hand_in(self, row: Opcode) -> bool:
         """False: the reference executor's."""

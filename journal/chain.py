@@ -20,9 +20,7 @@ CommitRow = tuple[int, int, int, int, str, bytes]
 
 def link(previous: bytes, seq: int, first: int, last: int, time_ns: int, body: str) -> bytes:
     """blake2b-256 over the previous digest, the four numbers (u64, little endian) and the body's UTF-8 bytes."""
-    digest = blake2b(_HEAD.pack(previous, seq, first, last, time_ns), digest_size=DIGEST_BYTES)
-    digest.update(body.encode())
-    return digest.digest()
+    return blake2b(_HEAD.pack(previous, seq, first, last, time_ns) + body.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from journal.chain import link
@@ -121,11 +121,11 @@ class Journal:
         self._kinds.append(kind)
         self._marks.append((machine, key))
 
-    def add_batch(self, text: str, kinds: list[int], marks: list[tuple[str, int]]) -> None:
+    def add_batch(self, text: str, kinds: Iterable[int], marks: Iterable[tuple[str, int]]) -> None:
         """Adds as many transitions as there are `kinds` and `marks` (machine, key): their JSON joined by commas."""
         self._texts.append(text)
-        self._kinds += kinds
-        self._marks += marks
+        self._kinds.extend(kinds)
+        self._marks.extend(marks)
 
     def touch(self, table: str, key: int) -> None:
         """The transition added last, or the next one, has an effect on this record too."""

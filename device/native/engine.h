@@ -75,6 +75,9 @@ int engine_doorbell(struct engine *e);
 /* Looks at the inbox and, for at most spin_ns, in place of sleeping queue threads at the rings (poller.c). 1: there is
  * something to take. 0: there is nothing, and the doorbell will ring. Not beside a control function: one thread calls all. */
 int engine_wait(struct engine *e, uint64_t spin_ns);
+/* For the n requests of a batch that the journal has: engine_committed, engine_publish, engine_wait and engine_take, into
+ * the same array. Returns how many were taken, as engine_take; a guest that goes on at once needs no kick. */
+int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max);
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);

@@ -168,6 +168,7 @@ const char *vring_broken_name(int reason);
 
 int engine_doorbell(struct engine *e);
 int engine_wait(struct engine *e, uint64_t spin_ns);
+int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max);
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);

@@ -3,7 +3,7 @@
  * then costs no wake-up, neither of the queue thread nor of the consumer, and needs no kick.
  *
  * Whose turn it is: the pop lock. A queue thread has it but while it sleeps; only try-locked here, so a ring whose thread is
- * at work stays with it. Data requests never wait for the interpreter: before engine_wait returns, all rings are armed and
+ * at work stays with it. Data requests never wait for the interpreter: before engine_turn returns, all rings are armed and
  * unlocked, and before something of a request queue is executed, all rings but its own. (hiprio carries no data, unless the
  * guest means harm to itself.)
  *
@@ -115,18 +115,17 @@ static bool drain(struct engine *e, struct vring *v)
     return more && !vring_is_broken(v);
 }
 
-static bool spin(struct engine *e, uint64_t spin_ns)
+/* Looks at the rings that are held, which it lets go. Whether there is something for the interpreter. */
+static bool spin(struct engine *e, struct held *held, uint64_t spin_ns)
 {
-    struct held held;
     struct vring *v;
     uint64_t now_ns = thread_now_ns(), until_ns = now_ns + spin_ns;
     uint32_t known = 0;
     bool more = true;
-    hold(e, &held);
-    while (more && now_ns < until_ns && (v = watch(e, &held, known, until_ns)) != NULL) {
+    while (more && now_ns < until_ns && (v = watch(e, held, known, until_ns)) != NULL) {
         bool hiprio = v->index == HIPRIO;
         if (!hiprio)
-            keep_only(&held, v);
+            keep_only(held, v);
         more = drain(e, v);
         now_ns = thread_now_ns();
         if (inbox_count(&e->inbox) != known) {
@@ -134,11 +133,11 @@ static bool spin(struct engine *e, uint64_t spin_ns)
             more = more && hiprio;
             until_ns = now_ns + LINGER_NS < until_ns ? now_ns + LINGER_NS : until_ns;
         } else if (!hiprio) {
-            let_all_go(&held);
-            hold(e, &held);
+            let_all_go(held);
+            hold(e, held);
         }
     }
-    let_all_go(&held);
+    let_all_go(held);
     return inbox_has_some(&e->inbox);
 }
 
@@ -154,22 +153,53 @@ void poller_woke(struct poller *p)
         p->halvings += p->halvings < HALVINGS_MAX;
 }
 
-int engine_wait(struct engine *e, uint64_t spin_ns)
+/* Spins if that has been worth it lately. False: there is nothing to take, and the doorbell will ring. */
+static bool wait_for_some(struct engine *e, struct held *held, bool fresh, uint64_t spin_ns)
 {
     struct poller *p = &e->poller;
-    if (inbox_has_some(&e->inbox))
-        return 1;
-    /* Woken for something else, the consumer goes on with its sleep. */
-    bool fresh = spin_ns > 0 && p->asleep_since_ns == 0;
-    if (fresh && p->halvings < HALVINGS_MAX && spin(e, spin_ns >> p->halvings)) {
+    bool some = inbox_has_some(&e->inbox);
+    if (!some && fresh && p->halvings < HALVINGS_MAX && spin(e, held, spin_ns >> p->halvings)) {
         p->halvings = 0;
-        return 1;
+        return true;
     }
-    if (!inbox_arm(&e->inbox))
-        return 1;
+    let_all_go(held);
+    if (some || !inbox_arm(&e->inbox))
+        return true;
     if (fresh) {
         p->asleep_since_ns = thread_now_ns();
         p->spin_ns = spin_ns;
     }
-    return 0;
+    return false;
+}
+
+/* Woken for something else, the consumer goes on with its sleep. */
+static bool begin_wait(struct engine *e, struct held *held, uint64_t spin_ns)
+{
+    bool fresh = spin_ns > 0 && e->poller.asleep_since_ns == 0;
+    held->n = 0;
+    if (fresh && e->poller.halvings < HALVINGS_MAX)
+        hold(e, held);
+    return fresh;
+}
+
+int engine_wait(struct engine *e, uint64_t spin_ns)
+{
+    struct held held;
+    bool fresh = begin_wait(e, &held, spin_ns);
+    return wait_for_some(e, &held, fresh, spin_ns);
+}
+
+int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max)
+{
+    struct held held;
+    /* Before the replies are out: a guest that goes on at once finds that no kick is wanted. */
+    bool fresh = begin_wait(e, &held, spin_ns);
+    int rc = n > 0 ? engine_committed(batch, n) : 0;
+    if (rc == 0 && n > 0)
+        rc = engine_publish(e, batch, n);
+    if (rc < 0) {
+        let_all_go(&held);
+        return rc;
+    }
+    return wait_for_some(e, &held, fresh, spin_ns) ? (int)engine_take(e, batch, max) : 0;
 }

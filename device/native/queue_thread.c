@@ -86,12 +86,24 @@ static bool sleep_until_kick(struct vring *v, int *kick_fd)
     return true;
 }
 
+/* All that was popped since the thread last had nothing to do went to the interpreter. It looks at the ring itself when it
+ * has answered (poller.c): polling here would only take a core from it, or from the guest, until then. */
+static bool left_to_the_interpreter(struct vring *v)
+{
+    uint64_t state = v->counters.state, data = v->counters.data;
+    bool left = state != v->state_at_idle && data == v->data_at_idle;
+    v->state_at_idle = state;
+    v->data_at_idle = data;
+    return left;
+}
+
 static void idle(struct vring *v, int *kick_fd)
 {
-    uint64_t max = v->engine->config.poll_ns_max;
+    bool polls = !left_to_the_interpreter(v);
+    uint64_t max = polls ? v->engine->config.poll_ns_max : 0;
     uint64_t since = max > 0 ? thread_now_ns() : 0;
     if (!vring_is_broken(v)) {
-        if (v->poll_ns > 0 && spin(v, since + v->poll_ns)) {
+        if (polls && v->poll_ns > 0 && spin(v, since + v->poll_ns)) {
             count(&v->counters.polled, 1);
             return;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The interpreter's side of stateful requests: take, slot steps, reply, publish.
  */
+#include "crash_point.h"
 #include "engine.h"
 
 #include <errno.h>
@@ -77,11 +78,13 @@ int engine_answer(struct lane_request *r, int32_t error, const char *message, ui
 
 int engine_committed(struct lane_request **batch, uint32_t n)
 {
+    CRASH_POINT("before the slots are committed");
     for (uint32_t i = 0; i < n; i++) {
         if (!is_taken(batch[i]))
             return -EINVAL;
         if (of(batch[i])->slot != NULL)
             slot_committed(of(batch[i])->slot);
+        CRASH_POINT("slot committed");
     }
     return 0;
 }

@@ -89,6 +89,8 @@ struct vring {
     uint32_t batch_n;
     uint64_t batch_bytes;
     uint64_t poll_ns; /* queue thread */
+    uint64_t state_at_idle; /* its counters.state and .data when it last had nothing to do */
+    uint64_t data_at_idle;
     struct request *batch[VRING_BATCH];
     struct iovec scratch[LANE_IOV_MAX];
 

@@ -272,6 +272,8 @@ struct state_batch {
     uint64_t *keys;
     uint32_t n;
     uint32_t room;
+    uint64_t last_nodeid;
+    uint64_t last_fh;
 };
 
 struct state_lane;
@@ -282,7 +284,5 @@ int state_step_by_name(const char *name);
 int state_set_row(struct state_lane *s, uint32_t opcode, const struct state_row *row);
 void state_set_config(struct state_lane *s, const struct state_config *config);
 struct state_batch *state_batch_of(struct state_lane *s);
-void state_numbers_set(struct state_lane *s, uint64_t last_nodeid, uint64_t last_fh);
-void state_numbers(const struct state_lane *s, uint64_t *last_nodeid, uint64_t *last_fh);
 uint64_t state_counted(const struct state_lane *s, uint32_t count);
 uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n);

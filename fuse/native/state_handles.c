@@ -94,7 +94,7 @@ static int add(struct state_lane *s, struct state_op *op, int kind)
 {
     uint32_t flags;
     memcpy(&flags, op->args, sizeof flags);
-    uint64_t fh = ++s->last_fh;
+    uint64_t fh = ++s->batch.last_fh;
     struct handle_info info = {
         .fh = fh, .nodeid = op->nodeid, .fd = op->file, .open_flags = flags, .kind = (uint32_t)kind};
     int rc = table_handle_add(s->host, &info);

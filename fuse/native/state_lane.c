@@ -93,18 +93,6 @@ struct state_batch *state_batch_of(struct state_lane *s)
     return &s->batch;
 }
 
-void state_numbers_set(struct state_lane *s, uint64_t last_nodeid, uint64_t last_fh)
-{
-    s->last_nodeid = last_nodeid;
-    s->last_fh = last_fh;
-}
-
-void state_numbers(const struct state_lane *s, uint64_t *last_nodeid, uint64_t *last_fh)
-{
-    *last_nodeid = s->last_nodeid;
-    *last_fh = s->last_fh;
-}
-
 uint64_t state_counted(const struct state_lane *s, uint32_t count)
 {
     return count < STATE_COUNTS ? s->counts[count] : 0;

@@ -87,6 +87,8 @@ struct state_batch {
     uint64_t *keys;
     uint32_t n;
     uint32_t room;
+    uint64_t last_nodeid; /* the last numbers given; both only grow */
+    uint64_t last_fh;
 };
 
 enum state_count {
@@ -109,9 +111,6 @@ int state_step_by_name(const char *name);
 int state_set_row(struct state_lane *s, uint32_t opcode, const struct state_row *row);
 void state_set_config(struct state_lane *s, const struct state_config *config);
 struct state_batch *state_batch_of(struct state_lane *s);
-/* The last numbers given; both only grow. The interpreter gives some too. */
-void state_numbers_set(struct state_lane *s, uint64_t last_nodeid, uint64_t last_fh);
-void state_numbers(const struct state_lane *s, uint64_t *last_nodeid, uint64_t *last_fh);
 uint64_t state_counted(const struct state_lane *s, uint32_t count);
 /* Empties the batch, then executes requests in their order up to the first that is the interpreter's; returns how
  * many. Their replies stand in guest memory; they are not published. The session must be ready. */

@@ -57,8 +57,6 @@ struct state_op {
 struct state_lane {
     struct host *host;
     struct state_config config;
-    uint64_t last_nodeid;
-    uint64_t last_fh;
     struct state_op op;
     struct state_batch batch;
     uint8_t *reply; /* STATE_REPLY_BYTES_MAX */

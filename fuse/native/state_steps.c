@@ -101,19 +101,19 @@ int step_found_of_file(struct state_lane *s, struct state_op *op)
 int state_intern(struct state_lane *s, struct state_op *op, struct found *f, uint64_t *nodeid)
 {
     int mandatory = (int)s->config.mandatory;
-    int64_t known = table_inode_enter(s->host, s->last_nodeid + 1, f, 0, mandatory);
+    int64_t known = table_inode_enter(s->host, s->batch.last_nodeid + 1, f, 0, mandatory);
     if (known == -EAGAIN) {
         int fd = table_mount_meet(s->host, f);
         if (fd >= 0)
             record_mount_put(op, f->mnt_id, fd);
-        known = table_inode_enter(s->host, s->last_nodeid + 1, f, 1, mandatory);
+        known = table_inode_enter(s->host, s->batch.last_nodeid + 1, f, 1, mandatory);
     }
     if (known < 0)
         return (int)-known;
     if (known > 0) {
         record_inode_add(op, (uint64_t)known);
     } else {
-        known = (int64_t)++s->last_nodeid;
+        known = (int64_t)++s->batch.last_nodeid;
         record_inode_put(op, (uint64_t)known, table_entered(s->host));
     }
     *nodeid = (uint64_t)known;
