@@ -30,10 +30,11 @@ class Executes(Protocol):
 class StateLane:
     """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
 
-    `run_native` executes requests of the engine's array from one index up to another, as far as it can, and returns how many;
-    `execute` is for what it stops at. `witness` is stored in the request's slot before it is executed: by it a later worker finds out whether it was.
-    `unwritable` are the exceptions by which `commit` says that the journal has no room or can't be written: the batch is
-    then held, unanswered, until it can; unless `give_up` says that the daemon has been told to end.
+    `run_native` executes requests of the engine's array from one index up to another, as far as it can, and returns how
+    many; `execute` is for what it stops at. `witness` is stored in a request's slot before it is executed: by it a later
+    worker finds out whether it was. `unwritable` are the exceptions by which `commit` says that the journal has no room or
+    can't be written: the batch is then held, unanswered, until it can; unless `give_up` says that the daemon has been told
+    to end.
     """
 
     def __init__(
