@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: setup demo test lint bench
+.PHONY: setup demo test lint bench matrix
 .DEFAULT_GOAL := test
 
 setup:
@@ -17,6 +17,10 @@ test: setup
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools
+
+# Death at every crash point, each also with a second death: some ten minutes. `make test` has each kind of point once.
+matrix: setup
+	STEADFS_WHOLE_MATRIX=1 $(PYTHON) -m pytest -q --timeout 900 tests/recovery -k "every_crash_point"
 
 bench: setup
 	$(PYTHON) -m tests.bench

@@ -11,7 +11,10 @@ from functools import wraps
 from typing import Any
 
 _AROUND = {
-    "device.engine.Engine": ("take", "begin", "answer", "committed", "publish", "vring_setup", "vring_start", "resubmit", "settle"),
+    "device.engine.Engine": (
+        *("take", "begin", "answer", "committed", "publish"),
+        *("vring_setup", "vring_start", "resubmit", "settle"),
+    ),
     "journal.writer.Journal": ("commit",),
     "fuse.host.Host": ("settle",),
     "device.worker.Worker": ("_answer", "_go_on", "_attach", "_end_session"),
@@ -105,7 +108,7 @@ def _around_actions(point: Callable[[bytes], None]) -> None:
 
 def _at_each_statement(point: Callable[[bytes], None]) -> None:
     """Before each statement that the open journal runs."""
-    from journal import writer  # noqa: PLC0415
+    writer: Any = importlib.import_module("journal.writer")
 
     original = writer.open_database
 
@@ -119,11 +122,11 @@ def _at_each_statement(point: Callable[[bytes], None]) -> None:
 
 def _shrink_the_journal() -> None:
     """Checkpoint and trimming within a few requests."""
-    from journal import writer  # noqa: PLC0415
+    writer: Any = importlib.import_module("journal.writer")
     from journal.limits import Limits  # noqa: PLC0415
 
     small = Limits(transitions_between_checkpoints=12, keys_per_step=2, transitions_trimmed_per_step=3, pages_free_max=0)
-    writer.Limits = lambda: small  # type: ignore[misc, assignment]
+    writer.Limits = lambda: small
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The crash-point matrix: each operation is run once in peace, then once for each point that it passed, with a death there.
+"""The crash-point matrix: each operation is run once in peace, then with a death at each kind of point that it passed.
 
 Reply, host tree and the tables' sizes must be those of the peaceful run. Points come from the specs' plans, the lanes' phases
-and the journal's statements, so a new row is tested as soon as it has a scenario, and must have one.
+and the journal's statements, so a new row is tested as soon as it has a scenario, and must have one. `make matrix` dies at
+every single point, and each time also with a second death in the recovery (STEADFS_WHOLE_MATRIX).
 """
 
 import os
@@ -14,17 +15,15 @@ from typing import Any
 import pytest
 
 from specs.opcodes import OPCODES
-from tests.device.served import Served, serving
+from tests.device.served import Served
 from tests.play.guest import Guest
 from tests.play.wire import Request
-from tests.recovery.points import Points, crashing
+from tests.recovery.points import Points
 from tests.recovery.scenarios import SCENARIOS, Scenario
+from tests.recovery.theatre import Death, Theatre, deaths_at
 
 ROOT = 1
 CASES = [pytest.param(scenario, id=f"{name}-{scenario.__name__}") for name, found in SCENARIOS.items() for scenario in found]
-SECOND_DEATHS = (1, 4, 9, 16)
-"""After how many points the next worker dies as well: early in its recovery, and later."""
-STEADY_FDS = 8
 
 
 @dataclass
@@ -48,14 +47,9 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    points = Points(tmp_path_factory.mktemp("points") / "page")
-    share = tmp_path_factory.mktemp("share")
-    with (
-        serving(share, "--xattr", "--log-level", "error", kind=crashing(points)) as served,
-        served.guest() as guest,
-    ):
-        yield Stage(served, guest, points)
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre[Stage]]:
+    with Theatre(tmp_path_factory, Stage, "--xattr") as theatre:
+        yield theatre
 
 
 def tree(top: Path) -> list[tuple[Any, ...]]:
@@ -69,24 +63,21 @@ def tree(top: Path) -> list[tuple[Any, ...]]:
     return found
 
 
-def play(stage: Stage, scenario: Scenario, first: int = 0, second: int = 0) -> Outcome:
-    """One run in a directory of its own; the worker dies at the `first` point that it passes."""
+def play(stage: Stage, scenario: Scenario, death: Death | None = None) -> Outcome:
+    """One run in a directory of its own; with a `death` or without."""
     stage.runs += 1
     name = b"run%d" % stage.runs
     guest = stage.guest
     steps = scenario(guest, guest.mkdir(ROOT, name).nodeid)
     next(steps)
-    if first:
-        stage.points.arm(first, second)
+    if death is not None:
+        stage.points.arm(death.first, death.second)
     result = next(steps)
     guest.vmm.ask(Request.GET_FEATURES)  # whatever the worker does after a reply is done by then, and the page is renewed
     sizes = stage.served.told("inodes"), stage.served.told("handles")
-    left = tree(stage.served.share / name.decode())
-    return Outcome(result, left, *sizes)
-
-
-def finish(stage: Stage, scenario: Scenario) -> None:
-    """The rest of a scenario may look at its result; then all is forgotten."""
+    outcome = Outcome(result, tree(stage.served.share / name.decode()), *sizes)
+    next(steps, None)  # it looks at its own result
+    return outcome
 
 
 def renew(stage: Stage) -> None:
@@ -99,21 +90,21 @@ def test_every_operation_that_is_served_has_a_scenario() -> None:
 
 
 @pytest.mark.parametrize("scenario", CASES)
-def test_a_death_at_any_point_changes_nothing(stage: Stage, scenario: Scenario) -> None:
-    peaceful = play(stage, scenario)
-    renew(stage)
-    stage.points.trace()
-    assert play(stage, scenario) == peaceful
-    traced = stage.points.traced()
-    renew(stage)
-    died: set[str] = set()
-    for number in range(1, len(traced) + 1):
-        for second in (0, SECOND_DEATHS[number % len(SECOND_DEATHS)]):
-            outcome = play(stage, scenario, number, second)
+def test_a_death_at_any_point_changes_nothing(theatre: Theatre[Stage], scenario: Scenario) -> None:
+    with theatre.stage() as stage:
+        peaceful = play(stage, scenario)
+        renew(stage)
+        stage.points.trace()
+        assert play(stage, scenario) == peaceful
+        traced = stage.points.traced()
+        renew(stage)
+        died: set[str] = set()
+        for death in deaths_at(traced):
+            outcome = play(stage, scenario, death)
             deaths, where = stage.points.disarm()
-            if second == 0 and deaths:
+            if death.second == 0 and deaths:
                 died.add(where)
-            assert outcome == peaceful, f"dead at point {number} ({where or 'none'}), then {second}: {deaths} deaths"
+            assert outcome == peaceful, f"{death}: {deaths} deaths, the last at {where or 'no point'}"
             renew(stage)
-    assert stage.served.told("quarantined") == 0
-    assert len(died) > 3
+        assert stage.served.told("quarantined") == 0
+        assert len(died) > 3
