@@ -16,8 +16,8 @@ NEVER = 1 << 64
 class Checkpoints:
     """The stored records of `source` in the order in which they come due; `due` is the next transition to call `reach` at.
 
-    `compared`: stored records that the rows prove in whole or in part. `assumed`: those which stand before the first row, so that
-    only what follows can contradict them.
+    `compared`: stored records that the rows prove in whole or in part. `assumed`: those which stand before the first row,
+    so that only what follows can contradict them.
     """
 
     def __init__(self, source: Source, known: Known, findings: Findings) -> None:
@@ -134,7 +134,8 @@ class Checkpoints:
         ahead = self._source.stored_after(table.name, at)
         for key in table.records.keys() - ahead:
             if not self._source.has_stored(table.name, key_to_column(key)):
-                self._findings.add("checkpoint", "is not stored, but by the rows there is such a record", table=table.name, key=key)
+                what = "is not stored, but by the rows there is such a record"
+                self._findings.add("checkpoint", what, table=table.name, key=key)
         if not table.others_absent:
             gone, table.exceptions = table.exceptions, {key for key in ahead if key not in table.records}
             table.exceptions -= gone

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from journal.audit import verify_command
+from journal.audit import timeline, verify_command
 from journal.audit.exits import Exit, UsageError
 from journal.audit.output import Out
 from journal.errors import JournalError
 
 COMMANDS: dict[str, ModuleType] = {
     "verify": verify_command,
+    "timeline": timeline,
 }
 
 

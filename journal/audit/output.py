@@ -34,10 +34,10 @@ class Out:
         print(json.dumps({**head(command, journal), **fields}, indent=1), file=self.stream)
 
     def stream_document(
-        self, command: str, journal: object, name: str, items: Iterable[Mapping[str, Any]], fields: Mapping[str, Any] | None = None
+        self, command: str, journal: object, name: str, items: Iterable[Mapping[str, Any]], **fields: Any
     ) -> None:
         """The same with a list `name` that is written item by item, each on a line of its own, and never held."""
-        start = json.dumps({**head(command, journal), **(fields or {})})
+        start = json.dumps({**head(command, journal), **fields})
         self.stream.write(f'{start[:-1]}, "{name}": [')
         separator = "\n"
         for item in items:

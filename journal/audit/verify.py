@@ -207,8 +207,8 @@ class _Examiner:
 
 
 def _check_specs(source: Source, findings: Findings) -> Rules | None:
-    for digest, text in source.specs.items():
-        right = blake2b(str(text).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
+    for digest, stored in source.specs.items():
+        right = blake2b(str(stored).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
         if right != digest:
             shown = digest.hex() if isinstance(digest, bytes) else repr(digest)
             findings.add("specs", f"the specs' JSON does not have the digest {shown} that it is stored under")
@@ -236,7 +236,7 @@ def _check_lives(source: Source, end: Anchor, findings: Findings) -> None:
             if previous is not None and life.life != previous.life + 1:
                 findings.add("lives", f"life {life.life} follows life {previous.life}")
             if previous is not None and life.first_commit < previous.first_commit:
-                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}, before the life that it follows")
+                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}, before the last one")
             if life.life == 1 and life.first_commit != 1:
                 findings.add("lives", f"the first life begins with commit {life.first_commit}")
             if life.first_commit > end.commit_seq + 1:
