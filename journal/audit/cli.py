@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from journal.audit import timeline, verify_command
+from journal.audit import diff, replay, show, stats, timeline, trace, verify_command
 from journal.audit.exits import Exit, UsageError
 from journal.audit.output import Out
 from journal.errors import JournalError
 
 COMMANDS: dict[str, ModuleType] = {
     "verify": verify_command,
+    "replay": replay,
+    "show": show,
+    "diff": diff,
     "timeline": timeline,
+    "stats": stats,
+    "trace": trace,
 }
 
 

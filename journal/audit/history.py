@@ -25,6 +25,10 @@ TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 
+FileId = tuple[Any, Any, Any]
+"""Device, inode number, file handle (None where it has none): tells a file from every other as long as it lives."""
+
+
 @dataclass(slots=True)
 class Move:
     """One transition, as the journal has it."""
@@ -42,7 +46,7 @@ class Move:
 class Entry:
     """One thing that happened. `kind`: operation (of the guest), control (the front-end, the device), life.
 
-    `path`: what it was done to; `path2`: the second name of RENAME and LINK, a symlink's target. `nodes`: all inodes that it touched.
+    `path`: what it was done to; `path2`: the second name of RENAME and LINK. `nodes`, `files`: all inodes that it touched.
     `uid`, `gid`, `pid`: as the guest reported. `detail`: fields that only some have.
     """
 
@@ -61,6 +65,8 @@ class Entry:
     args: dict[str, int] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
     nodes: set[int] = field(default_factory=set)
+    files: set[FileId] = field(default_factory=set)
+    known_nodes: set[int] = field(default_factory=set)
     moves: list[Move] = field(default_factory=list)
 
 
@@ -160,8 +166,10 @@ class History:
         self._before(entry, request)
         for move, (_, item) in zip(moves, group, strict=True):
             self._touch(entry, move)
+            self._note_files(entry)
             self._apply(move)
             self._name(entry, move, item[5], request)
+        self._note_files(entry)
         self._after(entry, request)
         return entry
 
@@ -250,8 +258,16 @@ class History:
     def _contradiction(self, what: str, key: int) -> None:
         self.contradictions += 1
 
-    def file_of(self, nodeid: int) -> tuple[Any, ...] | None:
-        """What tells a file from every other as long as it lives: device, inode number, and its file handle where it has one."""
+    def _note_files(self, entry: Entry) -> None:
+        """Once for each inode: before it is forgotten, or after it was met."""
+        for nodeid in entry.nodes - entry.known_nodes:
+            found = self.file_of(nodeid)
+            if found is not None:
+                entry.known_nodes.add(nodeid)
+                entry.files.add(found)
+
+    def file_of(self, nodeid: int) -> FileId | None:
+        """None for an inode of which the journal's present rows don't tell."""
         record = self.known.tables["inode"].records.get(nodeid)
         if record is None or "ino" not in record:
             return None

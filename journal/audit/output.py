@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -34,16 +34,26 @@ class Out:
         print(json.dumps({**head(command, journal), **fields}, indent=1), file=self.stream)
 
     def stream_document(
-        self, command: str, journal: object, name: str, items: Iterable[Mapping[str, Any]], **fields: Any
+        self,
+        command: str,
+        journal: object,
+        name: str,
+        items: Iterable[Mapping[str, Any]],
+        tail: Callable[[], Mapping[str, Any]] = dict,
+        **fields: Any,
     ) -> None:
-        """The same with a list `name` that is written item by item, each on a line of its own, and never held."""
+        """The same with a list `name` that is written item by item, each on a line of its own, and never held.
+
+        `tail` is asked for more fields when the list is through.
+        """
         start = json.dumps({**head(command, journal), **fields})
         self.stream.write(f'{start[:-1]}, "{name}": [')
         separator = "\n"
         for item in items:
             self.stream.write(separator + json.dumps(item, separators=(",", ":")))
             separator = ",\n"
-        self.stream.write("\n]}\n")
+        more = tail()
+        self.stream.write(f"\n], {json.dumps(more)[1:]}\n" if more else "\n]}\n")
 
 
 def head(command: str, journal: object) -> dict[str, Any]:
