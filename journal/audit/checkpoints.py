@@ -29,9 +29,7 @@ class Checkpoints:
         self._first = source.start.last + 1
         self._stored: Iterator[Stored] = source.stored()
         self._next: Stored | None = None
-        self._complete = {
-            name: max(floor, source.horizon) for name, floor in source.floors.items() if name in known.tables
-        }
+        self._complete = {name: max(floor, source.horizon) for name, floor in source.floors.items() if name in known.tables}
         """By table: from this transition on the checkpoint names every record that there is."""
         self._check_tables()
         self._take_what_stands_before()

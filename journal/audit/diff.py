@@ -18,7 +18,7 @@ HELP = "state at two points of one journal (JOURNAL A B), or of two journals at 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path)
-    parser.add_argument("what", nargs="+", metavar="A B | OTHER", help="two points (transition, time, 'end'), or another journal")
+    parser.add_argument("what", nargs="+", metavar="A B | OTHER", help="two points, or another journal")
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
@@ -63,7 +63,9 @@ def _compare(a: History, b: History) -> Iterator[dict[str, Any]]:
                 yield {"table": table, "key": key, "change": "gone" if two is None else "new", "record": two or one}
                 continue
             changed = {
-                name: [one.get(name), two.get(name)] for name in sorted(one.keys() | two.keys()) if one.get(name) != two.get(name)
+                name: [one.get(name), two.get(name)]
+                for name in sorted(one.keys() | two.keys())
+                if one.get(name) != two.get(name)
             }
             if changed:
                 where = two.get("paths") or two.get("path")

@@ -144,13 +144,12 @@ class History:
         return entry
 
     def _control(self, row: CommitRow, seq: int, item: list[Any]) -> Entry:
-        machine, key, event, source, dest, request, effects, _ = item
-        entry = Entry("control", f"{machine}.{event}", row[0], seq, row[3])
-        entry.moves.append(Move(seq, machine, key, event, source, dest, effects))
-        entry.detail = {"machine": machine, "key": key, "source": source, "dest": dest}
-        if isinstance(request, dict):
-            entry.detail["told"] = request
-        self._apply(entry.moves[0])
+        move = _move(seq, item)
+        entry = Entry("control", f"{move.machine}.{move.event}", row[0], seq, row[3], moves=[move])
+        entry.detail = {"machine": move.machine, "key": move.key, "source": move.source, "dest": move.dest}
+        if isinstance(item[5], dict):
+            entry.detail["told"] = item[5]
+        self._apply(move)
         return entry
 
     def _operation(self, row: CommitRow, group: list[tuple[int, list[Any]]]) -> Entry:
@@ -161,7 +160,7 @@ class History:
         entry.uid, entry.gid, entry.pid = request.get("uid"), request.get("gid"), request.get("pid")
         entry.unique, entry.node = request.get("unique"), request.get("node") or None
         entry.args = self.rules.arguments(request)
-        moves = [Move(number, *item[:5], item[6]) for number, item in group]
+        moves = [_move(number, item) for number, item in group]
         entry.moves = moves
         self._before(entry, request)
         for move, (_, item) in zip(moves, group, strict=True):
@@ -272,3 +271,8 @@ class History:
         if record is None or "ino" not in record:
             return None
         return (record.get("dev"), record["ino"], record.get("handle"))
+
+
+def _move(seq: int, item: list[Any]) -> Move:
+    machine, key, event, source, dest, _, effects, _ = item
+    return Move(seq, machine, key, event, source, dest, effects)

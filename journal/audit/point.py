@@ -20,7 +20,7 @@ class Point:
 
 
 def point(text: str) -> Point:
-    """From the command line: `end`, a transition's number, nanoseconds since 1970, or a time in ISO 8601 (UTC unless it says)."""
+    """From the command line: `end`, a transition's number, nanoseconds since 1970, or a time (ISO 8601, UTC)."""
     if text == "end":
         return Point()
     if text.isascii() and text.isdigit():
@@ -42,7 +42,16 @@ def moment(text: str) -> int:
 
 
 def expect_present(source: Source, seq: int) -> None:
-    """Raises UsageError when transition `seq` (or the state right after it) isn't to be had from this journal."""
+    """Raises UsageError when the state after transition `seq` isn't to be had from this journal."""
+    _expect(source, source.start.last, seq)
+
+
+def expect_row(source: Source, seq: int) -> None:
+    """Raises UsageError when transition `seq` itself isn't in this journal."""
+    _expect(source, source.start.last + 1, seq)
+
+
+def _expect(source: Source, least: int, seq: int) -> None:
     last = last_anchor(source).last
-    if not source.start.last <= seq <= last:
+    if not least <= seq <= last:
         raise UsageError(f"transition {seq} is not here: this journal holds {source.start.last + 1} to {last}")

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path)
     parser.add_argument(
-        "--to", default="end", metavar="SEQ|TIME", help="after this transition, or at this time (ISO 8601, UTC); default: the end"
+        "--to", default="end", metavar="SEQ|TIME", help="after this transition, or at this time (ISO 8601, UTC)"
     )
     parser.add_argument("--step", action="store_true", help="also what happened on the way, each with what it changed")
 
@@ -52,11 +53,7 @@ def _told(entries: Iterator[Entry], told: Any) -> Iterator[Entry]:
 
 
 def _step(entry: Entry) -> dict[str, Any]:
-    changes = [
-        {"seq": m.seq, "machine": m.machine, "key": m.key, "event": m.event, "source": m.source, "dest": m.dest, "effects": m.effects}
-        for m in entry.moves
-    ]
-    return {**entry_text.document(entry), "changes": changes}
+    return {**entry_text.document(entry), "changes": [asdict(move) for move in entry.moves]}
 
 
 def _tell_step(entry: Entry, out: Out) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from journal.audit import entry_text
 from journal.audit.exits import Exit
-from journal.audit.history import History, Move
+from journal.audit.history import History
 from journal.audit.output import Out, at, plain
-from journal.audit.point import expect_present
+from journal.audit.point import Point, expect_row
 from journal.audit.source import Source, open_source
+from journal.audit.state import run_to
 
 HELP = "one transition: its commit, the request with its numbers named, the record before and after"
 
@@ -29,7 +30,8 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
         out.document("show", options.journal, found)
         return Exit.WHOLE
     commit = found["commit"]
-    out.line(f"transition {options.seq}, of commit {commit['seq']} ({commit['first']} to {commit['last']}), {at(commit['time_ns'])}")
+    place = f"commit {commit['seq']} ({commit['first']} to {commit['last']})"
+    out.line(f"transition {options.seq} of {place}, {at(commit['time_ns'])}")
     out.line(f"digest {commit['digest']}")
     out.line(found["what"])
     out.line(f"{found['machine']} {found['key']}: {found['event']} leads from {found['source']} to {found['dest']}")
@@ -42,22 +44,11 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
 
 def find(source: Source, seq: int) -> dict[str, Any]:
     """The fields of the JSON document; raises UsageError when it is not in the journal."""
-    expect_present(source, max(seq, source.start.last + 1) if seq <= source.start.last else seq)
-    if seq <= source.start.last:
-        expect_present(source, -1)
-    history = History(source)
-    before: dict[str, Any] | None = None
-    entry = None
-    for entry in history.entries(seq - 1):
-        pass
-    place = None
-    for row in source.rows(max(history.commit - 1, source.start.commit_seq)):
-        if row[1] <= seq <= row[2]:
-            place = row
-            break
-    assert place is not None, "expect_present has looked"
-    item = json.loads(place[4])[seq - place[1]]
-    machine, key, event, origin, dest, request, effects, reply = item
+    expect_row(source, seq)
+    history = run_to(source, Point(seq=seq - 1))
+    behind = source.rows(max(history.commit - 1, source.start.commit_seq))
+    place = next(row for row in behind if row[1] <= seq <= row[2])
+    machine, key, event, origin, dest, request, effects, reply = json.loads(place[4])[seq - place[1]]
     table = history.known.tables[machine]
     before = dict(table.records[key]) if key in table.records else None
     history.known.apply(machine, key, origin, dest, effects, lambda what, key: None)
@@ -67,7 +58,11 @@ def find(source: Source, seq: int) -> dict[str, Any]:
         "commit": {"seq": place[0], "first": place[1], "last": place[2], "time_ns": place[3], "digest": place[5].hex()},
         "seq": seq,
         "what": whole["what"],
-        **{name: getattr(Move(seq, *item[:5], effects), name) for name in ("machine", "key", "event", "source", "dest")},
+        "machine": machine,
+        "key": key,
+        "event": event,
+        "source": origin,
+        "dest": dest,
         "request": request,
         "arguments": whole["args"],
         "effects": effects,

@@ -141,4 +141,3 @@ def last_anchor(source: Source) -> Anchor:
     with source.reading():
         row = source.connection.execute("SELECT seq, last, digest FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
         return source.start if row is None else Anchor(*row)
-

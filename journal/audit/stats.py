@@ -137,7 +137,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
 
 
 def _tell(found: dict[str, Any], out: Out) -> None:
-    out.line(f"{found['transitions']} transitions in {found['commits']} commits; {found['deleted_transitions']} older ones deleted")
+    out.line(f"{found['transitions']} transitions in {found['commits']} commits; {found['deleted_transitions']} older ones")
     if found["first_ns"] is not None:
         out.line(f"from {at(found['first_ns'])} to {at(found['last_ns'])}")
     _table(out, "operations", found["operations"].items())

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--path", help="only what concerns this path or lies below it")
     parser.add_argument("--uid", type=int, help="only operations of this user")
     parser.add_argument("--pid", type=int, help="only operations of this process of the guest")
-    parser.add_argument("--op", action="append", default=[], help="only this operation (RENAME, connection.connect); repeatable")
+    parser.add_argument("--op", action="append", default=[], help="only this one (RENAME, connection.connect); repeatable")
     parser.add_argument("--handle", type=int, help="only operations on this file handle")
     parser.add_argument("--since", help="only what happened then or later: a time in ISO 8601")
     parser.add_argument("--until", help="only what happened then or earlier")
@@ -53,15 +53,10 @@ def _entries(source: Source, told: object, options: argparse.Namespace) -> Itera
 def _passes(entry: Entry, options: argparse.Namespace) -> bool:
     if entry.kind == "life":
         return not options.op
-    if entry.kind == "control" and options.no_control:
+    wanted = ((options.uid, entry.uid), (options.pid, entry.pid), (options.handle, entry.detail.get("fh")))
+    if (entry.kind == "control" and options.no_control) or (options.op and entry.name not in options.op):
         return False
-    if options.op and entry.name not in options.op:
-        return False
-    if options.uid is not None and entry.uid != options.uid:
-        return False
-    if options.pid is not None and entry.pid != options.pid:
-        return False
-    if options.handle is not None and entry.detail.get("fh") != options.handle:
+    if any(asked is not None and asked != found for asked, found in wanted):
         return False
     return options.path is None or any(_below(path, options.path) for path in (entry.path, entry.path2))
 

@@ -61,15 +61,7 @@ def files_named(source: Source, wanted: frozenset[str], told: Callable[[int], No
                 file = history.file_of(nodeid)
                 if file is not None:
                     found.add(file)
-        if entry.path in wanted and entry.name not in ("LOOKUP", "MKDIR", "MKNOD", "CREATE", "SYMLINK"):
-            # The name may be gone by now; the inode that it named was touched.
-            found |= _named_before(entry)
     return found
-
-
-def _named_before(entry: Entry) -> set[FileId]:
-    """The files of an operation on a name whose directory is not meant."""
-    return entry.files if entry.node is not None and entry.path2 is None and entry.name in ("OPEN", "SETATTR", "IOCTL") else set()
 
 
 class Trace:
