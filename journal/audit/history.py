@@ -19,6 +19,7 @@ from journal.errors import JournalDamaged
 FILE_SIDE = frozenset({"inode", "handle", "mount", "session"})
 RENAMES = frozenset({"RENAME", "RENAME2"})
 REMOVALS = frozenset({"UNLINK", "RMDIR"})
+_ATTRIBUTES = frozenset({"SETXATTR", "REMOVEXATTR"})
 _NAMED = ENTRY_OPS | RENAMES | REMOVALS
 TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 
@@ -184,7 +185,7 @@ class History:
             return
         if op not in _NAMED or name is None:
             entry.path = names.path(node)
-            if name is not None:
+            if name is not None and op in _ATTRIBUTES:
                 entry.detail["attribute"] = name.decode("utf-8", "backslashreplace")
             return
         entry.path = names.below(node, name)
