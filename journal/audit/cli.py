@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from journal.audit import diff, replay, show, stats, timeline, trace, verify_command
+from journal.audit import diff, export, replay, report, show, stats, timeline, trace, verify_command
 from journal.audit.exits import Exit, UsageError
 from journal.audit.output import Out
 from journal.errors import JournalError
@@ -20,6 +20,8 @@ COMMANDS: dict[str, ModuleType] = {
     "timeline": timeline,
     "stats": stats,
     "trace": trace,
+    "export": export,
+    "report": report,
 }
 
 

@@ -107,6 +107,17 @@ class Source:
             return [str(error)]
         return [] if found == ["ok"] else found
 
+    def times(self) -> tuple[int, int]:
+        """Times of the first and the last commit; (0, 0) when there is none."""
+        first = last = 0
+        for row in self.rows(self.start.commit_seq):
+            first = row[3]
+            break
+        with self.reading():
+            row = self.connection.execute("SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+            last = first if row is None else int(row[0])
+        return first, last
+
     @property
     def specs_text(self) -> str | None:
         """The JSON of the specs that wrote this journal; None when it doesn't carry them."""
