@@ -1,6 +1,5 @@
 """Which names the guest knows for its inodes, from the requests that made, looked up, moved and removed them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from journal.audit.output import shown
@@ -106,15 +105,15 @@ class Names:
         return "(loop)/" + "/".join(reversed(parts[:8]))
 
     def paths(self, nodeid: int) -> list[str]:
-        """All names that are known."""
-        if nodeid == ROOT or nodeid not in self._places:
-            return [self.path(nodeid)]
-        return [self.below(*place) for place in self._places[nodeid]]
+        """All names that it has; what stands for a name where none is known."""
+        return self.present(nodeid) or [self.path(nodeid)]
+
+    def present(self, nodeid: int) -> list[str]:
+        """All names that it has and the journal tells."""
+        if nodeid == ROOT:
+            return ["/"]
+        return [self.below(*place) for place in self._places.get(nodeid, ())]
 
     def below(self, directory: int, name: bytes) -> str:
         """The path of a name in a directory."""
         return f"{self.path(directory).rstrip('/')}/{shown(name)}"
-
-    def known(self) -> Iterator[int]:
-        """Nodeids with a name."""
-        return iter(self._places)

@@ -57,7 +57,7 @@ def files_named(source: Source, wanted: frozenset[str], told: Callable[[int], No
     for entry in history.entries():
         told(entry.commit)
         for nodeid in entry.nodes:
-            if not wanted.isdisjoint(history.names.paths(nodeid)):
+            if not wanted.isdisjoint(history.names.present(nodeid)):
                 file = history.file_of(nodeid)
                 if file is not None:
                     found.add(file)
@@ -97,7 +97,7 @@ class Trace:
         names: list[str] = []
         for nodeid in sorted(entry.nodes):
             if history.file_of(nodeid) in self.files:
-                names += history.names.paths(nodeid)
+                names += history.names.present(nodeid)
         self.names.update(dict.fromkeys(names))
         return names
 
