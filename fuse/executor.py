@@ -15,7 +15,7 @@ from typing import Any
 from fuse.host import Found, Host
 from fuse.lifecycle import Lifecycle, TakesTransitions
 from fuse.operation import Operation
-from fuse.ready import Ready, make_ready
+from fuse.ready import Ready, make_ready, name_text
 from fuse.record import (
     finished,
     handle_fields,
@@ -119,20 +119,31 @@ class Executor:
         """The request's JSON: whole for its first transition, its number for the following ones."""
         return str(op.unique) if op.records else op.ready.request_text(op)
 
-    def intern(self, op: Operation, found: Found) -> tuple[int, int]:
-        """One lookup count for an inode just met, whose descriptor is taken over: (0, nodeid) or (errno, 0)."""
+    def listed_request(self, op: Operation, name: bytes) -> str:
+        """The request's JSON for one entry of a listing, with that entry's name: an auditor can't ask the directory again."""
+        if op.records:
+            return f'{{"name":{name_text(name)},"unique":{op.unique}}}'
+        return op.ready.request_text(op).replace(',"node":', f',"name":{name_text(name)},"node":', 1)
+
+    def intern(self, op: Operation, found: Found, listed: bytes | None = None) -> tuple[int, int]:
+        """One lookup count for an inode just met, whose descriptor is taken over: (0, nodeid) or (errno, 0).
+
+        `listed`: its name, where the request doesn't tell it.
+        """
         state = self.state
         nodeid = self.host.inode_enter(state.last_nodeid + 1, found)
         if nodeid == -errno.EAGAIN:
             self._meet_mount(op, found)
             nodeid = self.host.inode_enter(state.last_nodeid + 1, found, mount_met=True)
         if nodeid > 0:
-            op.records.append((inode_add(nodeid, self.request_of(op)), "inode", nodeid, "entry"))
+            asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
+            op.records.append((inode_add(nodeid, asked), "inode", nodeid, "entry"))
             return 0, nodeid
         if nodeid < 0:
             return -nodeid, 0
         nodeid = state.last_nodeid = state.last_nodeid + 1
-        op.records.append((inode_put(nodeid, self.request_of(op), self.host.entered), "inode", nodeid, "entry"))
+        asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
+        op.records.append((inode_put(nodeid, asked, self.host.entered), "inode", nodeid, "entry"))
         return 0, nodeid
 
     def _meet_mount(self, op: Operation, found: Found) -> None:

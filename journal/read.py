@@ -17,13 +17,16 @@ from pathlib import Path
 
 from journal import load
 from journal.directory import is_tmpfs
-from journal.errors import JournalBusy, JournalDamaged, NoJournal
+from journal.errors import ForeignJournal, JournalBusy, JournalDamaged, NoJournal
 from journal.pragmas import distrust_schema
 from journal.schema import DATABASE_NAME, is_complete, is_empty, recognise
 from machine.fold import Fold
 
 COPY_TRIES = 20
 """A writer at full speed begins its WAL anew about every 10 ms, a copy of 10 MB takes about 3 ms."""
+
+BYTES_IN_MEMORY_MAX = 64 << 20
+"""A live journal is smaller unless its device has 100,000s of records; the copy must be quick then, and else not in memory."""
 
 WAL_HEADER_BYTES = 32
 """https://www.sqlite.org/fileformat.html#the_write_ahead_log: magic, version, page size, sequence, salts, checksums."""
@@ -52,12 +55,17 @@ def copied(directory: Path) -> Iterator[sqlite3.Connection]:
 
     Raises NoJournal, JournalBusy, ForeignJournal.
     """
-    source = directory / DATABASE_NAME
+    with copied_database(directory / DATABASE_NAME) as connection:
+        yield connection
+
+
+@contextmanager
+def copied_database(source: Path) -> Iterator[sqlite3.Connection]:
+    """The same for a database file by its name, such as a journal that was set aside."""
+    directory = source.parent
     if not source.is_file():
         raise NoJournal(directory)
-    shm = Path("/dev/shm")
-    place = shm if shm.is_dir() and os.access(shm, os.W_OK) and is_tmpfs(shm) else None
-    with tempfile.TemporaryDirectory(prefix="steadfs-read-", dir=place) as name:
+    with tempfile.TemporaryDirectory(prefix="steadfs-read-", dir=_place(source)) as name:
         target = Path(name) / DATABASE_NAME
         for _ in range(COPY_TRIES):
             if _copy(source, target):
@@ -65,14 +73,29 @@ def copied(directory: Path) -> Iterator[sqlite3.Connection]:
         else:
             raise JournalBusy(directory, COPY_TRIES)
         with closing(sqlite3.connect(target, isolation_level=None)) as connection:
-            distrust_schema(connection)
-            if is_empty(connection):
-                raise NoJournal(directory)
-            recognise(connection, source)
-            if not is_complete(connection):
-                raise NoJournal(directory)
-            connection.execute("PRAGMA query_only=ON")
+            _expect_journal(connection, source)
             yield connection
+
+
+def _expect_journal(connection: sqlite3.Connection, source: Path) -> None:
+    try:
+        distrust_schema(connection)
+        if is_empty(connection):
+            raise NoJournal(source.parent)
+        recognise(connection, source)
+        if not is_complete(connection):
+            raise NoJournal(source.parent)
+        connection.execute("PRAGMA query_only=ON")
+    except sqlite3.DatabaseError as error:
+        raise ForeignJournal(source, f"can't be read as a journal ({error})") from error
+
+
+def _place(source: Path) -> Path | None:
+    """Where to copy to: memory for what is small, the disk (None: the system's choice) for the rest."""
+    shm = Path("/dev/shm")
+    if source.stat().st_size > BYTES_IN_MEMORY_MAX or not (shm.is_dir() and os.access(shm, os.W_OK) and is_tmpfs(shm)):
+        return None
+    return shm
 
 
 def load_fold(directory: Path, absent: Mapping[str, str]) -> Fold:

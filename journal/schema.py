@@ -12,6 +12,7 @@ from sqlite_utils.migrations import Migrations
 
 from journal.chain import GENESIS
 from journal.errors import ForeignJournal
+from journal.views import VIEWS
 
 APPLICATION_ID = 0x5354664A
 """PRAGMA application_id of every journal: "STfJ"."""
@@ -67,6 +68,13 @@ def format_1(db: Database) -> None:
     _table(db, "meta").insert_all(
         [{"name": "format", "value": str(FORMAT)}, {"name": "created_ns", "value": str(time.time_ns())}]
     )
+
+
+@migrations()
+def views_for_auditors(db: Database) -> None:
+    """Cost the writer nothing: a view is only its text."""
+    for name, sql in VIEWS.items():
+        db.create_view(name, sql)
 
 
 def checkpoint_table(table: str) -> str:

@@ -165,9 +165,12 @@ int step_read_found(struct state_lane *s, struct state_op *op)
 int step_intern_all(struct state_lane *s, struct state_op *op)
 {
     uint32_t at = OUT_HEAD;
+    op->listed = true;
     for (uint32_t i = 0; i < op->entries; i++) {
         struct scan_entry *entry = &s->scan[i];
         uint64_t nodeid;
+        op->name = entry->name;
+        op->name_bytes = entry->namelen;
         if (entry->found.error == 0 && state_intern(s, op, &entry->found, &nodeid) == 0)
             at += state_entry_out(s, s->reply + at, nodeid, &entry->found.attr);
         else {
@@ -177,6 +180,7 @@ int step_intern_all(struct state_lane *s, struct state_op *op)
         memcpy(s->reply + at, entry->dirent, entry->dirent_bytes);
         at += entry->dirent_bytes;
     }
+    op->listed = false;
     op->reply_bytes = at;
     return 0;
 }

@@ -36,6 +36,7 @@ struct state_op {
     const char *name2;
     uint32_t name_bytes;
     uint32_t name2_bytes;
+    bool listed;         /* `name` is that of an entry of a listing, which the request doesn't tell */
     const uint8_t *data; /* behind struct and names */
     uint32_t data_bytes;
     const uint8_t *tail; /* extensions */

@@ -21,19 +21,32 @@ static void put_numbers(struct text *t, const struct state_op *op)
 }
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio 1 guests and hosts that we build for");
 
+/* An entry of a listing: an auditor can't ask the directory again. */
+static void put_listed(struct text *t, const struct state_op *op)
+{
+    text_string(t, "{\"name\":");
+    text_name(t, op->name, op->name_bytes);
+    text_string(t, ",\"unique\":");
+    text_number(t, op->r->header.unique);
+    text_put(t, "}", 1);
+}
+
 /* Who asked for what: whole for the first transition of a request, its number for the following ones. */
 static void put_request(struct text *t, const struct state_op *op)
 {
     const struct lane_in_header *header = &op->r->header;
     if (op->records_n > 0) {
-        text_number(t, header->unique);
+        if (op->listed)
+            put_listed(t, op);
+        else
+            text_number(t, header->unique);
         return;
     }
     text_string(t, "{\"args\":[");
     put_numbers(t, op);
     text_string(t, "],\"gid\":");
     text_number(t, header->gid);
-    if (op->row->names > 0) {
+    if (op->row->names > 0 || op->listed) {
         text_string(t, ",\"name\":");
         text_name(t, op->name, op->name_bytes);
     }
@@ -157,7 +170,10 @@ void record_handle_delete(struct state_op *op, uint64_t fh, const struct handle_
 
 void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd)
 {
+    bool listed = op->listed;
+    op->listed = false;
     struct text *t = begin(op, "[\"mount\",", mnt_id, ",\"meet\",\"unknown\",\"known\",");
+    op->listed = listed;
     text_string(t, ",[[\"put\",\"mount\",");
     text_number(t, mnt_id);
     text_string(t, ",{\"fd\":");

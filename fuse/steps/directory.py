@@ -32,7 +32,7 @@ def intern_all(x: Any, op: Operation) -> int:
         out = _NO_ENTRY
         found = entry.found
         if found.error == 0:
-            error, nodeid = x.intern(op, found)
+            error, nodeid = x.intern(op, found, entry.name)
             if error == 0:
                 out = _ENTRY_HEAD.pack(nodeid, 0, valid, valid, nsec, nsec) + found.attr
         parts += (out, entry.dirent)

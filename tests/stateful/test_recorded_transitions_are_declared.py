@@ -86,12 +86,13 @@ def by_request(rows: list[Transition]) -> Iterator[tuple[dict[str, Any], list[Tr
     for row in rows:
         if row.machine in {"connection", "vring", "region"} or row.request is None:
             continue
-        if isinstance(row.request, dict):
+        if isinstance(row.request, dict) and "op" in row.request:
             if group:
                 yield request, group
             request, group = row.request, []
         else:
-            assert row.request == request["unique"], row
+            listed = row.request["unique"] if isinstance(row.request, dict) else row.request
+            assert listed == request["unique"], row
         group.append(row)
     yield request, group
 

@@ -1,0 +1,116 @@
+"""The journal's own specs, from its JSON: which transitions are legal, what they may do, what a request's numbers mean."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from machine.check import Allowed, Verdict, check, check_effects
+from machine.errors import SpecError
+from machine.table import Effect, Event, Refusal, Row, Table
+
+Declared = dict[tuple[str, str], frozenset[str]]
+"""(verb, table) -> fields that an effect may touch."""
+
+Step = tuple[str, Declared]
+"""Where a row leads, and the effects that it declares."""
+
+
+class SpecsUnreadable(Exception):
+    """The JSON isn't a catalogue of specs, or the tables in it are not sound; says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An opcode: the names of the numbers that its requests carry, and how many file names follow them."""
+
+    name: str
+    code: int
+    fields: tuple[str, ...]
+    names: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`steps` by (machine, source, event); `absent` by machine; `operations` by name; `tables` as they were declared."""
+
+    tables: Mapping[str, Table]
+    verdicts: Mapping[str, Mapping[tuple[str, str], Verdict]]
+    steps: Mapping[tuple[str, str, str], Step]
+    absent: Mapping[str, str]
+    operations: Mapping[str, Operation]
+
+    def arguments(self, request: Mapping[str, Any]) -> dict[str, int]:
+        """A request's numbers by the names of their structure; {} where the specs don't name them."""
+        operation = self.operations.get(str(request.get("op")))
+        numbers = request.get("args")
+        if operation is None or not isinstance(numbers, list) or len(numbers) != len(operation.fields):
+            return {}
+        return dict(zip(operation.fields, numbers, strict=True))
+
+
+def read_rules(text: str) -> Rules:
+    """Rules from the canonical JSON of a journal's specs; raises SpecsUnreadable."""
+    try:
+        catalogue = json.loads(text)
+        tables = {table.name: table for table in map(_table, catalogue["machines"])}
+        verdicts = {name: check(table) for name, table in tables.items()}
+        check_effects(tables.values())
+        return Rules(
+            tables=tables,
+            verdicts=verdicts,
+            steps=_steps(verdicts),
+            absent={name: table.absent for name, table in tables.items()},
+            operations=_operations(catalogue),
+        )
+    except SpecError as error:
+        raise SpecsUnreadable(f"the specs contradict themselves: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise SpecsUnreadable(f"the specs are not a catalogue of tables ({type(error).__name__}: {error})") from error
+
+
+def _steps(verdicts: Mapping[str, Mapping[tuple[str, str], Verdict]]) -> dict[tuple[str, str, str], Step]:
+    steps: dict[tuple[str, str, str], Step] = {}
+    for name, by_pair in verdicts.items():
+        for (source, event), verdict in by_pair.items():
+            if isinstance(verdict, Allowed):
+                steps[name, source, event] = (verdict.dest, _declared(verdict.effects))
+    return steps
+
+
+def _declared(effects: tuple[Effect, ...]) -> Declared:
+    declared: Declared = {}
+    for effect in effects:
+        pair = (str(effect.verb), effect.table)
+        # A new record comes with its state, which the row names as its destination.
+        state = {"state"} if effect.verb == "put" else set()
+        declared[pair] = declared.get(pair, frozenset()) | frozenset(effect.fields) | state
+    return declared
+
+
+def _operations(catalogue: Mapping[str, Any]) -> dict[str, Operation]:
+    structs = {row["name"]: tuple(str(name) for name, _ in row["fields"]) for row in catalogue.get("fuse_structs", ())}
+    return {
+        row["name"]: Operation(row["name"], int(row["code"]), structs.get(row["args"], ()), int(row["names"]))
+        for row in catalogue.get("opcodes", ())
+    }
+
+
+def _table(value: Mapping[str, Any]) -> Table:
+    return Table(
+        name=str(value["name"]),
+        key=str(value["key"]),
+        states=tuple(value["states"]),
+        absent=value["absent"],
+        events=tuple(Event(event["name"], event["means"]) for event in value["events"]),
+        rows=tuple(map(_row, value["rows"])),
+        refusals=tuple(Refusal(tuple(r["states"]), tuple(r["events"]), r["answer"], r["why"]) for r in value["refusals"]),
+        fields=tuple(value["fields"]),
+        doc=str(value["doc"]),
+        cite=str(value["cite"]),
+    )
+
+
+def _row(value: Mapping[str, Any]) -> Row:
+    effects = tuple(Effect(effect["verb"], effect["table"], tuple(effect["fields"])) for effect in value["effects"])
+    return Row(tuple(value["states"]), tuple(value["events"]), value["dest"], effects, str(value["cite"]))

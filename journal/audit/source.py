@@ -1,0 +1,154 @@
+"""Where the rows come from: a live device's directory (a private copy of it), a copied directory, a set-aside journal."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal import load, read
+from journal.chain import Anchor, CommitRow
+from journal.encode import key_from_column
+from journal.errors import JournalDamaged, NoJournal
+from journal.live import read_live
+from journal.schema import DATABASE_NAME, checkpoint_table, checkpoint_tables
+
+_ROWS = "SELECT seq, first, last, time_ns, body, digest FROM commits WHERE seq > ? ORDER BY seq"
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One opening of the journal by a worker."""
+
+    life: int
+    specs_digest: bytes
+    pid: int
+    started_ns: int
+    first_commit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of a checkpoint table; `record` is its text, None for a record known to be deleted."""
+
+    table: str
+    key: int
+    seq: int
+    record: str | None
+
+
+class Source:
+    """An open journal. Whatever SQLite can't read raises JournalDamaged.
+
+    `start`: the end of what came before the first row. `horizon`, `floors`: see docs/journal-format.md.
+    """
+
+    def __init__(self, place: Path, connection: sqlite3.Connection, live_seq: int | None) -> None:
+        connection.text_factory = _text
+        self.place = place
+        self.connection = connection
+        self.live_seq = live_seq
+        """What the page `live` said before the copy was taken: the last transition then; None without that page."""
+        with self.reading():
+            self.trimmed = load.anchor(connection)
+            self.start = self.trimmed
+            self.horizon = load.checkpoint_seq(connection)
+            self.floors = checkpoint_tables(connection)
+            self.specs: dict[bytes, str] = dict(connection.execute("SELECT digest, json FROM specs"))
+            lives = connection.execute("SELECT life, specs_digest, pid, started_ns, first_commit FROM lives ORDER BY life")
+            self.lives = tuple(Life(*row) for row in lives)
+            counts = connection.execute("SELECT machine, event, op, n FROM counts ORDER BY 1, 2, 3")
+            self.counts: tuple[tuple[str, str, str, int], ...] = tuple(counts)
+            self.last_commit = int(connection.execute("SELECT coalesce(max(seq), 0) FROM commits").fetchone()[0])
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Turns what SQLite, or a value of the wrong kind, raises into JournalDamaged."""
+        try:
+            yield
+        except (sqlite3.Error, TypeError, ValueError) as error:
+            raise JournalDamaged(self.place, f"{error}") from error
+
+    def rows(self, after_commit: int = 0) -> Iterator[CommitRow]:
+        """The commits behind number `after_commit`, oldest first."""
+        with self.reading():
+            yield from self.connection.execute(_ROWS, (after_commit,))
+
+    def stored(self) -> Iterator[Stored]:
+        """All rows of the checkpoint, in the order of the transitions that they stand at."""
+        if not self.floors:
+            return
+        parts = [
+            f"SELECT '{table}' AS t, key, seq, record FROM \"{checkpoint_table(table)}\""
+            for table in self.floors
+            if table.isidentifier()
+        ]
+        with self.reading():
+            for table, key, seq, record in self.connection.execute(" UNION ALL ".join(parts) + " ORDER BY seq, t, key"):
+                yield Stored(table, key_from_column(key), seq, record)
+
+    def has_stored(self, table: str, column: int) -> bool:
+        """Whether the checkpoint has a row for this key (as stored: see `key_to_column`)."""
+        with self.reading():
+            found = self.connection.execute(f'SELECT 1 FROM "{checkpoint_table(table)}" WHERE key = ?', (column,))
+            return found.fetchone() is not None
+
+    def stored_after(self, table: str, seq: int) -> set[int]:
+        """Keys whose row stands behind transition `seq`."""
+        with self.reading():
+            found = self.connection.execute(f'SELECT key FROM "{checkpoint_table(table)}" WHERE seq > ?', (seq,))
+            return {key_from_column(key) for (key,) in found}
+
+    def structure(self) -> list[str]:
+        """What SQLite's own check of the file's structure finds; [] when all is well."""
+        try:
+            found = [str(text) for (text,) in self.connection.execute("PRAGMA integrity_check(20)")]
+        except sqlite3.Error as error:
+            return [str(error)]
+        return [] if found == ["ok"] else found
+
+    def times(self) -> tuple[int, int]:
+        """Times of the first and the last commit; (0, 0) when there is none."""
+        first = last = 0
+        for row in self.rows(self.start.commit_seq):
+            first = row[3]
+            break
+        with self.reading():
+            row = self.connection.execute("SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+            last = first if row is None else int(row[0])
+        return first, last
+
+    @property
+    def specs_text(self) -> str | None:
+        """The JSON of the specs that wrote this journal; None when it doesn't carry them."""
+        return self.specs.get(self.lives[-1].specs_digest) if self.lives else None
+
+
+def _text(value: bytes) -> str:
+    """Text as it is; bytes that are not UTF-8 must be shown to be wrong, not stop the reader."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def open_source(place: Path) -> Iterator[Source]:
+    """A journal directory, live or not, or a database file of such a directory.
+
+    Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged.
+    """
+    database = place if place.is_file() else place / DATABASE_NAME
+    with read.copied_database(database) as connection:
+        yield Source(place, connection, _live_seq(place))
+
+
+def _live_seq(place: Path) -> int | None:
+    try:
+        return read_live(place)["journal_seq"] if place.is_dir() else None
+    except (NoJournal, OSError):
+        return None
+
+
+def last_anchor(source: Source) -> Anchor:
+    """Number, last transition and digest of the newest commit, as it says itself."""
+    with source.reading():
+        row = source.connection.execute("SELECT seq, last, digest FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+        return source.start if row is None else Anchor(*row)

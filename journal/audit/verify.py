@@ -1,0 +1,279 @@
+"""`verify`: is the record complete, untouched, and made of legal steps only?"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from journal.audit.checkpoints import Checkpoints
+from journal.audit.findings import Findings
+from journal.audit.known import Known
+from journal.audit.rules import Declared, Rules, SpecsUnreadable, read_rules
+from journal.audit.source import Life, Source
+from journal.chain import DIGEST_BYTES, Anchor, CommitRow, extend
+from journal.errors import JournalDamaged
+
+ITEMS = 8
+"""Machine, key, event, source, dest, request, effects, reply."""
+
+_WRONG_KIND = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
+
+Told = Callable[[int], None]
+"""Told the number of each commit that was examined."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What `verify` found. Numbers of the first and last row present; first > last when there is none."""
+
+    first_commit: int
+    last_commit: int
+    first_seq: int
+    last_seq: int
+    digest: bytes
+    specs_digest: bytes
+    lives: int
+    horizon: int
+    compared: int
+    assumed: int
+    trimmed: int
+    findings: Findings
+    notes: list[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.findings.total == 0
+
+
+def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = None) -> Verdict:
+    """Examines everything; `pins`: digests of commits that must be in the chain. Bad rows are findings, not exceptions."""
+    findings = Findings()
+    for line in source.structure():
+        findings.add("database", line)
+    rules = _check_specs(source, findings)
+    known = Known(rules.absent if rules else {}, source.start.last == 0)
+    checkpoints = Checkpoints(source, known, findings)
+    examiner = _Examiner(rules, known, checkpoints, findings)
+    end, missing = _walk(source, examiner, findings, set(pins), told)
+    for pin in sorted(missing):
+        findings.add("pin", f"no commit has the digest {pin.hex()}: rows were cut off, or the chain was computed anew")
+    checkpoints.end(end.last, examiner.cleared)
+    _check_lives(source, end, findings)
+    _check_counts(source, rules, findings)
+    return Verdict(
+        first_commit=source.start.commit_seq + 1,
+        last_commit=end.commit_seq,
+        first_seq=source.start.last + 1,
+        last_seq=end.last,
+        digest=end.digest,
+        specs_digest=source.lives[-1].specs_digest if source.lives else b"",
+        lives=source.lives[-1].life if source.lives else 0,
+        horizon=source.horizon,
+        compared=checkpoints.compared,
+        assumed=checkpoints.assumed,
+        trimmed=source.trimmed.last,
+        findings=findings,
+        notes=_notes(source, end, checkpoints),
+    )
+
+
+def _walk(
+    source: Source, examiner: "_Examiner", findings: Findings, pins: set[bytes], told: Told | None
+) -> tuple[Anchor, set[bytes]]:
+    """The chain, row by row; a row that breaks it is reported, and the chain goes on from what that row says itself."""
+    anchor = source.start
+    pins.discard(anchor.digest)
+    try:
+        for row in source.rows(anchor.commit_seq if anchor.commit_seq >= 0 else 0):
+            try:
+                following = extend(anchor, row)
+            except (ValueError, TypeError) as error:
+                findings.add("chain", str(error), commit=row[0])
+                following = _resume(anchor, row)
+                if row[1] != anchor.last + 1:
+                    examiner.lose_track()
+            examiner.examine(row)
+            anchor = following
+            pins.discard(anchor.digest)
+            if told is not None:
+                told(anchor.commit_seq)
+    except JournalDamaged as error:
+        findings.add("database", f"the rows behind this one can't be read: {error.why}", commit=anchor.commit_seq)
+    return anchor, pins
+
+
+def _resume(anchor: Anchor, row: CommitRow) -> Anchor:
+    last = row[2] if isinstance(row[2], int) else anchor.last
+    return Anchor(row[0], last, row[5] if isinstance(row[5], bytes) else b"")
+
+
+class _Examiner:
+    """What stands in a commit's body: each transition legal, its effects declared, all of them fit to what is known."""
+
+    def __init__(self, rules: Rules | None, known: Known, checkpoints: Checkpoints, findings: Findings) -> None:
+        self._rules = rules
+        self._known = known
+        self._checkpoints = checkpoints
+        self._findings = findings
+        self._commit = 0
+        self._seq = 0
+        self._table = ""
+        self.cleared: dict[str, int] = {}
+        """By table: the last transition that cleared it."""
+
+    def lose_track(self) -> None:
+        """Rows are missing: what is known of the records is not true any more."""
+        for table in self._known.tables.values():
+            table.forget()
+
+    def examine(self, row: CommitRow) -> None:
+        """One commit, whose place in the chain was looked at before."""
+        self._commit, first, last = row[0], row[1], row[2]
+        try:
+            items = json.loads(row[4])
+            if not isinstance(items, list) or len(items) != last - first + 1:
+                raise ValueError
+        except _WRONG_KIND:
+            self._findings.add("body", f"should hold transitions {first} to {last}", commit=self._commit)
+            return
+        if self._rules is None:
+            return
+        checkpoints = self._checkpoints
+        for seq, item in enumerate(items, first):
+            try:
+                self._transition(seq, item)
+            except _WRONG_KIND as error:
+                self._add("transition", f"is not of the journal's form ({type(error).__name__}: {error})")
+            if seq >= checkpoints.due:
+                checkpoints.reach(seq)
+
+    def _transition(self, seq: int, item: list[Any]) -> None:
+        self._seq = seq
+        self._table = ""
+        machine, key, event, source, dest, request, effects, reply = item
+        self._table = machine
+        if type(key) is not int or not 0 <= key < 1 << 64:
+            raise ValueError(f"key {key!r}")
+        step = self._rules.steps.get((machine, source, event)) if self._rules else None
+        if step is None:
+            self._illegal(machine, key, event, source)
+            if machine not in self._known.tables:
+                return
+        else:
+            if step[0] != dest:
+                self._add("transition", f"{event} leads from {source} to {step[0]} by the specs, not to {dest}", key)
+            self._check_effects(effects, step[1], key)
+        if isinstance(request, dict):
+            self._check_request(request, key)
+        elif not (request is None or type(request) is int):
+            raise ValueError(f"request {request!r}")
+        if not (reply is None or isinstance(reply, str)):
+            raise ValueError(f"reply {reply!r}")
+        self._known.apply(machine, key, source, dest, effects, self._contradiction)
+
+    def _illegal(self, machine: str, key: int, event: str, source: str) -> None:
+        rules = self._rules
+        if rules is None or machine not in rules.tables:
+            self._add("transition", f"the specs know no machine {machine!r}", key)
+        elif (source, event) in rules.verdicts[machine]:
+            self._add("transition", f"the specs refuse {event} in the state {source}", key)
+        else:
+            self._add("transition", f"the specs know no event {event!r} in a state {source!r}", key)
+
+    def _check_effects(self, effects: list[Any], declared: Declared, key: int) -> None:
+        for effect in effects:
+            fields = declared.get((effect[0], effect[1]))
+            if fields is None:
+                self._add("effect", f"the specs declare no effect {effect[0]} on {effect[1]} for this row", key)
+            elif effect[0] == "clear":
+                self.cleared[effect[1]] = self._seq
+            elif len(effect) > 3 and not effect[3].keys() <= fields:
+                undeclared = ", ".join(sorted(effect[3].keys() - fields))
+                self._add("effect", f"the specs declare no {effect[0]} of {undeclared} on {effect[1]} for this row", key)
+
+    def _check_request(self, request: dict[str, Any], key: int) -> None:
+        op = request.get("op")
+        operations = self._rules.operations if self._rules else {}
+        if op is not None and op not in operations and operations:
+            self._add("transition", f"the specs know no operation {op!r}", key)
+
+    def _contradiction(self, what: str, key: int) -> None:
+        self._add("fold", what, key)
+
+    def _add(self, check: str, what: str, key: int | None = None) -> None:
+        self._findings.add(check, what, commit=self._commit, seq=self._seq, table=self._table or None, key=key)
+
+
+def _check_specs(source: Source, findings: Findings) -> Rules | None:
+    for digest, stored in source.specs.items():
+        right = blake2b(str(stored).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
+        if right != digest:
+            shown = digest.hex() if isinstance(digest, bytes) else repr(digest)
+            findings.add("specs", f"the specs' JSON does not have the digest {shown} that it is stored under")
+    named = {life.specs_digest for life in source.lives}
+    if not named <= source.specs.keys():
+        findings.add("specs", "a life names specs that the journal does not carry")
+    if len(named) > 1:
+        findings.add("specs", "lives with different specs: a journal is only continued with the specs that began it")
+    if source.specs.keys() - named:
+        findings.add("specs", "specs that no life names")
+    text = source.specs_text or next(iter(source.specs.values()), None)
+    try:
+        if text is None:
+            raise SpecsUnreadable("the journal carries no specs")
+        return read_rules(text)
+    except SpecsUnreadable as error:
+        findings.add("specs", f"{error}: transitions can't be judged")
+        return None
+
+
+def _check_lives(source: Source, end: Anchor, findings: Findings) -> None:
+    previous: Life | None = None
+    for life in source.lives:
+        try:
+            if previous is not None and life.life != previous.life + 1:
+                findings.add("lives", f"life {life.life} follows life {previous.life}")
+            if previous is not None and life.first_commit < previous.first_commit:
+                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}, before the last one")
+            if life.life == 1 and life.first_commit != 1:
+                findings.add("lives", f"the first life begins with commit {life.first_commit}")
+            if life.first_commit > end.commit_seq + 1:
+                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}: newer rows are missing")
+            if life.pid < 1 or life.started_ns < 1:
+                findings.add("lives", f"life {life.life} tells no process or no time")
+        except TypeError:
+            findings.add("lives", f"life {life.life} has a value of the wrong kind")
+        previous = life
+    if not source.lives:
+        findings.add("lives", "no life of the device is noted")
+
+
+def _check_counts(source: Source, rules: Rules | None, findings: Findings) -> None:
+    total = 0
+    for machine, event, op, n in source.counts:
+        if not isinstance(n, int) or n < 1:
+            findings.add("counts", f"{n!r} transitions of {machine}: {event} {op}", table=machine)
+            continue
+        total += n
+        if rules is None:
+            continue
+        table = rules.tables.get(machine)
+        if table is None or all(known.name != event for known in table.events):
+            findings.add("counts", f"counts an event {event!r} that the specs don't know", table=machine)
+        elif op and rules.operations and op not in rules.operations:
+            findings.add("counts", f"counts an operation {op!r} that the specs don't know", table=machine)
+    if total != source.trimmed.last:
+        findings.add("counts", f"{total} deleted transitions are counted, and {source.trimmed.last} were deleted")
+
+
+def _notes(source: Source, end: Anchor, checkpoints: Checkpoints) -> list[str]:
+    notes: list[str] = []
+    if source.start.last:
+        notes.append(f"history before transition {source.start.last + 1} is not here: nothing was verified of it")
+    if checkpoints.assumed:
+        notes.append(f"{checkpoints.assumed} records stand before the first row: only what follows could contradict them")
+    if source.live_seq is not None and source.live_seq > end.last:
+        notes.append(f"the page 'live' speaks of transition {source.live_seq}: rows were cut off, or it was copied later")
+    return notes

@@ -1,0 +1,54 @@
+"""docs/journal-format.md is enough: a page of plain Python comes to the same verdict."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.audit.journals import database, rechain, verdict
+
+VERIFIER = Path(__file__).with_name("independent_verifier.py")
+
+
+def judge(place: Path) -> str:
+    """Run as a stranger would: without our packages in reach."""
+    command = [sys.executable, "-I", str(VERIFIER), str(place / "journal.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == (done.stdout != "whole\n"), done.stderr
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def test_it_imports_nothing_but_what_the_promise_says() -> None:
+    tree = ast.parse(VERIFIER.read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert names == {"sqlite3", "hashlib", "json", "sys"}
+    assert {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} == {"typing"}
+
+
+def test_both_find_a_journal_whole(either: Path) -> None:
+    assert judge(either) == "whole"
+    assert verdict(either).whole
+
+
+@pytest.mark.parametrize(
+    ("sql", "chained", "says"),
+    [
+        ("UPDATE commits SET time_ns = time_ns + 1 WHERE seq = 40", False, "commit 40"),
+        ("DELETE FROM commits WHERE seq = 40", False, "commit 41"),
+        ("UPDATE specs SET json = replace(json, 'ready', 'reedy')", False, "specs"),
+        ('UPDATE commits SET body = replace(body, \'"release","file"\', \'"open","file"\')', True, "legal"),
+        ('UPDATE commits SET body = replace(body, \'"put","handle"\', \'"put","session"\')', True, "effects"),
+        ('UPDATE commits SET body = replace(body, \'["handle",1,"release"\', \'["handle",7,"release"\')', True, "is absent"),
+        ('INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, \'{"state":"live"}\')', False, "checkpoint"),
+        ("INSERT INTO counts (machine, event, op, n) VALUES ('inode', 'entry', 'LOOKUP', 3)", False, "counted"),
+    ],
+)
+def test_both_find_the_same_wrong(real: Path, sql: str, chained: bool, says: str) -> None:
+    with database(real) as db:
+        assert db.execute(sql).rowcount > 0
+    if chained:
+        rechain(real)
+    assert says in judge(real)
+    assert not verdict(real).whole
