@@ -65,7 +65,7 @@ def test_specs_hold_tables_and_no_code(path: Path) -> None:
     types = {
         alias.asname or alias.name
         for node in ast.walk(parsed(path))
-        if isinstance(node, ast.ImportFrom) and node.module in {"machine.table", "machine.rows"}
+        if isinstance(node, ast.ImportFrom) and node.module in {"machine.cases", "machine.rows", "machine.table"}
         for alias in node.names
     }
     renamed = {
