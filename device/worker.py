@@ -4,17 +4,15 @@ One thread of Python: it answers the front-end, executes stateful requests, comm
 in native threads beside it and never waits for it.
 """
 
-import errno
 import logging
 import os
 import select
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from device import recovery, slots
-from device.actions import StartVring
 from device.control import Control
 from device.control import Host as ControlHost
 from device.draft import fds_of
@@ -27,6 +25,7 @@ from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
 from device.share import open_share
 from device.state_lane import StateLane
+from device.taking_up import TakingUp
 from fuse.executor import Executor
 from fuse.host import Host
 from fuse.native_executor import NativeExecutor
@@ -236,43 +235,21 @@ class Worker:
         if missing:
             raise CallerError(f"descriptors that the journal names are not open: {sorted(missing)}")
         closed = recovery.sweep(self._fds_found, named.__contains__)
-        left = self._attach(starts)
+        taking_up = TakingUp(self.engine, self.control, self.lane, self.files)
+        left = taking_up.attach(starts, self._slots_fd, self._journaled)
         self.lane.drain()
         self.lane.left.clear()  # data requests among them were never the state lane's
         for queue in starts:
             self.engine.settle(queue)
             self.engine.vring_start(queue)
             self.engine.vring_signal(queue)
-        self.live.set(last_recovery_requests=left, last_recovery_fds_closed=closed)
+        quarantined = words[INDEX["quarantined"]] + taking_up.counts["quarantine"]
+        self.live.set(last_recovery_requests=left, last_recovery_fds_closed=closed, quarantined=quarantined)
         logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
 
-    def _attach(self, starts: dict[int, StartVring]) -> int:
-        """Sets the rings up and has each request that was left in them taken up; returns how many."""
-        used: dict[int, int] = {}
-        for queue, start in starts.items():
-            self.control.attach(start, start.base)
-            used[queue] = self.engine.used_idx(queue)
-        found = [slot for slot in slots.read(self._slots_fd) if isinstance(slot, slots.Slot)]
-        waiting = recovery.in_flight(found, used)
-        self.engine.raise_counter(1 + max((slot.counter for slot in found), default=0))
-        for queue, start in starts.items():
-            self.control.attach(start, recovery.base_of(queue, used[queue], waiting))
-        journaled = recovery.by_unique(self.journal.recent(_COMMITS_UNDELIVERED_MAX)) if waiting else {}
-        for slot in waiting:
-            self._take_up(recovery.Left(slot, journaled.get(slot.unique, ())))
-        return len(waiting)
-
-    def _take_up(self, left: recovery.Left) -> None:
-        slot = left.slot
-        deaths = self.engine.died_with(slot.queue, slot.head) if slot.phase == "executing" else 0
-        if deaths >= recovery.QUARANTINE_DEATHS and not left.transitions:
-            logger.error("request %d (opcode %d) is quarantined: %d workers died with it", slot.unique, slot.opcode, deaths)
-            self.live.set(quarantined=self.live.words[INDEX["quarantined"]] + 1)
-            self.engine.resubmit(slot.queue, slot.head, errno.EIO)
-            return
-        logger.debug("left in flight: %s; %d transitions in the journal", slot, len(left.transitions))
-        self.lane.left[slot.queue, slot.head] = partial(recovery.answer, self.files, left)
-        self.engine.resubmit(slot.queue, slot.head)
+    def _journaled(self) -> dict[int, list[recovery.Recorded]]:
+        recent = self.journal.recent(_COMMITS_UNDELIVERED_MAX)
+        return recovery.by_unique(recent, self.executor.state.record["epoch"])
 
     def _end_earlier_life(self, records: dict[str, dict[int, Record]]) -> None:
         """Nothing of an earlier life is left but its record: no descriptor, no front-end."""

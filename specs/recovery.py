@@ -8,7 +8,8 @@ from machine.cases import Case, CaseTable, Choice, Fact
 
 _LEFT = ("popped", "executing", "executed", "committed", "published")
 _MINE = ("slot", _LEFT), ("identity", ("same",))
-_DATA = (*_MINE, ("lane", ("data",)))
+_READABLE = ("journal", ("none", "reply", "counts", "done"))
+_DATA = (*_MINE, ("lane", ("data",)), _READABLE)
 _STATE = (*_MINE, ("lane", ("state",)))
 _UNTOLD = ("identity", ("same",)), ("lane", ("state",)), ("journal", ("none",))
 _DAMAGED = ("slot", ("damaged",))
@@ -25,8 +26,9 @@ FACTS = (
     Fact("lane", ("data", "state"), "of its opcode; `data` stands for all that has no effect on device state"),
     Fact(
         "journal",
-        ("none", "reply", "counts", "done"),
-        "its transitions: a kept reply; lookups or handles that the guest hasn't learnt of; or all that there was to do",
+        ("none", "reply", "counts", "done", "lost"),
+        "its transitions: a kept reply; lookups or handles that the guest hasn't learnt of; or all that there was to do."
+        " `lost`: the journal can't be believed",
     ),
     Fact("session", ("present", "ended"), "whether the session that its transitions belong to still runs"),
     Fact(
@@ -45,7 +47,7 @@ CHOICES = (
     Choice("finish", "executed without the steps that change the host: its reply and its transitions are made"),
     Choice("deliver", "the kept reply"),
     Choice("acknowledge", "an empty success, or no reply where the protocol has none"),
-    Choice("anew", "what its lost reply told of is given back by declared transitions; then executed without changing the host"),
+    Choice("anew", "what its lost reply told of is given back by transitions; executed again without changing the host"),
     Choice("error", "the errno that it had"),
     Choice("refuse", "EIO"),
     Choice("quarantine", "EIO, logged and counted"),
@@ -56,7 +58,11 @@ CASES = (
     Case("delivered", "free", (("slot", ("delivered",)),), "Killed between the used index and the freeing of the slot."),
     Case("rubbish_of_nobody", "free", (("slot", ("damaged_returned",)),), "Scribbled over; the guest waits for nothing there."),
     Case(
-        "damaged_in_data_lane", "refuse", (_DAMAGED, ("lane", ("data",))),
+        "state_lost", "refuse", (("slot", (*_LEFT, "damaged")), ("journal", ("lost",))),
+        "The journal was deleted, cut off or altered: inodes and handles are gone, so nothing can be run.",
+    ),
+    Case(
+        "damaged_in_data_lane", "refuse", (_DAMAGED, ("lane", ("data",)), _READABLE),
         "Scribbled over: whether an append was done can't be told any more.",
     ),
     Case(
@@ -82,7 +88,7 @@ CASES = (
         "As before, and what it counted went with its session.",
     ),
     Case(
-        "identity_lost", "refuse", (("slot", _LEFT), ("identity", ("other",))),
+        "identity_lost", "refuse", (("slot", _LEFT), ("identity", ("other",)), _READABLE),
         "The guest writes into a request, or its chain, while that is the device's.",
     ),
     Case(

@@ -11,10 +11,14 @@ from functools import wraps
 from typing import Any
 
 _AROUND = {
-    "device.engine.Engine": ("take", "begin", "answer", "committed", "publish", "vring_setup", "vring_start", "resubmit", "settle"),
+    "device.engine.Engine": (
+        *("take", "begin", "answer", "committed", "publish"),
+        *("vring_setup", "vring_start", "resubmit", "settle"),
+    ),
     "journal.writer.Journal": ("commit",),
     "fuse.host.Host": ("settle",),
-    "device.worker.Worker": ("_answer", "_go_on", "_attach", "_end_session"),
+    "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
+    "device.taking_up.TakingUp": ("attach",),
     "journal.trim.Trim": ("step",),
     "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }
