@@ -34,8 +34,9 @@ class TakingUp:
         self._journaled: Mapping[int, Sequence[Recorded]] | None = {}
         self.counts: Counter[str] = Counter()
 
-    def attach(self, starts: Mapping[int, StartVring], slots_fd: int, journaled: Journaled) -> int:
+    def attach(self, starts: Mapping[int, StartVring], slots_fd: int, slots_lost: bool, journaled: Journaled) -> int:
         """Sets the rings up and has each request that was left in them answered, or handed to the lanes; returns how many.
+        `slots_lost`: the file is a new one.
 
         Raises PeerError when a ring whose slots are damaged doesn't tell what is in flight.
         """
@@ -49,11 +50,13 @@ class TakingUp:
         self._engine.raise_counter(1 + max((slot.counter for slot in sound), default=0))
         damaged: list[tuple[int, int]] = []
         for queue, start in starts.items():
-            heads = {head for place in found if isinstance(place, tuple) for at, head in [place] if at == queue}
-            popped, base = self._base(queue, used[queue], waiting, heads & set(range(start.num)))
+            bad = {place[1] for place in found if isinstance(place, tuple) and place[0] == queue and place[1] < start.num}
+            if slots_lost:
+                bad = set(range(start.num))
+            popped, base = self._base(queue, used[queue], waiting, bad)
             damaged += [(queue, head) for head in sorted(popped)]
             self._control.attach(start, base)
-            for head in heads & set(range(start.num)):
+            for head in bad:
                 self._engine.scrub(queue, head)
         if waiting or damaged:
             self._journaled = journaled()
