@@ -8,14 +8,16 @@ from pathlib import Path
 from device import slots
 from device.exits import Exit
 from journal.errors import JournalError
-from journal.live import read_live
+from journal.live import LOST_WHY, read_live
 
 _IN_FLIGHT = ("popped", "executing", "executed", "committed")
 
 
-def status(directory: Path) -> dict[str, int | bool]:
+def status(directory: Path) -> dict[str, int | bool | str]:
     """What `status` shows. Raises NoJournal when no daemon has ever used the directory, or not this format."""
-    found: dict[str, int | bool] = dict(read_live(directory))
+    found: dict[str, int | bool | str] = dict(read_live(directory))
+    why = int(found["state_lost_why"])
+    found["state_lost_why"] = LOST_WHY[why] if why < len(LOST_WHY) else str(why)
     found["in_flight"] = in_flight(directory)
     found["running"] = _alive(int(found["keeper_pid"]))
     return found

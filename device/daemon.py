@@ -10,7 +10,8 @@ from device.exits import Exit
 from device.keeper import SIGNALS, Birth, Keeper
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
-from device.worker import Worker, prepare_specs
+from device.worker import Worker
+from device.worker_journal import prepare_specs
 from journal import Hold, default_directory
 
 

@@ -198,6 +198,24 @@ class Engine:
         """One more worker died while this request was executed; returns how many did."""
         return _check(lib.engine_slot_died_with(self._engine, queue, head), f"slot {head} of vring {queue}")
 
+    def peek(self, queue: int, head: int) -> tuple[int, int, int]:
+        """Opcode, unique and nodeid of a request as guest memory has them; zeros when its chain can't be read."""
+        out = ffi.new("struct lane_in_header *")
+        if lib.engine_vring_peek(self._engine, queue, head, out) == -errno.EPROTO:
+            return 0, 0, 0
+        return out.opcode, out.unique, out.nodeid
+
+    def ring(self, queue: int) -> tuple[int, list[int], list[int]]:
+        """Avail index, and the heads in the avail and the used ring by their places, as guest memory has them: unchecked."""
+        idx = ffi.new("uint16_t *")
+        avail, used = ffi.new("uint16_t[]", lib.VRING_NUM_MAX), ffi.new("uint16_t[]", lib.VRING_NUM_MAX)
+        num = _check(lib.engine_vring_ring(self._engine, queue, idx, avail, used), f"vring {queue}")
+        return idx[0], ffi.unpack(avail, num), ffi.unpack(used, num)
+
+    def scrub(self, queue: int, head: int) -> None:
+        """Frees a slot whatever it says."""
+        _check(lib.engine_slot_scrubbed(self._engine, queue, head), f"slot {head} of vring {queue}")
+
     def resubmit(self, queue: int, head: int, error: int = 0) -> None:
         """Takes up a request that an earlier worker had popped; with a positive errno it is answered so, and not run."""
         _check(lib.engine_resubmit(self._engine, queue, head, error), f"request {head} of vring {queue}")

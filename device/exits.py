@@ -13,6 +13,7 @@ class Exit(IntEnum):
     JOURNAL_DIR = 5
     JOURNAL_IN_USE = 6
     PRIVILEGES = 7
+    STATE_LOST = 8
     INTERNAL = 70
 
 
@@ -24,5 +25,6 @@ MEANINGS = {
     Exit.JOURNAL_DIR: "the journal directory can't be used",
     Exit.JOURNAL_IN_USE: "another daemon uses the journal directory",
     Exit.PRIVILEGES: "the process lacks a privilege that an option needs",
+    Exit.STATE_LOST: "the journal is damaged, and so is what would be needed to answer the guest's requests",
     Exit.INTERNAL: "an error of the program itself",
 }

@@ -262,7 +262,7 @@ class Keeper:
         os.close(self._pidfd)
         self._pidfd = -1
         code = os.waitstatus_to_exitcode(status)
-        if self._end_by or (code >= 0 and self._generation == 1 and not self._ready):
+        if self._end_by or code == Exit.STATE_LOST or (code >= 0 and self._generation == 1 and not self._ready):
             self._code = max(code, 0)
             return
         log.warning("worker %d (generation %d) died: %s; the next one takes over", self._pid, self._generation, _how(code))

@@ -74,6 +74,11 @@ class Session:
                 runtime.restore(key, record["state"])
         self.records = folded(self._runtimes, records, ()).records
 
+    def records_after(self, transitions: Sequence[Transition]) -> Records:
+        """The records as these transitions leave them; they must be of this session's machines, and come next."""
+        mine = [transition for transition in transitions if transition.machine in self._runtimes]
+        return folded(self._runtimes, self.records, mine).records
+
     def connect(self) -> Steps:
         """A front-end has come; refused while there is one."""
         return self._internal(on_connection.connected)

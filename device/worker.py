@@ -4,22 +4,20 @@ One thread of Python: it answers the front-end, executes stateful requests, comm
 in native threads beside it and never waits for it.
 """
 
-import errno
 import logging
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from device import recovery, slots
+from device import connection_copy, recovery, slots
 from device.actions import StartVring
 from device.control import Control
 from device.control import Host as ControlHost
 from device.draft import fds_of
 from device.engine import Engine
-from device.errors import CallerError
+from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.keeper import Birth, frame_of
 from device.messages import Offer
@@ -27,26 +25,29 @@ from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
 from device.share import open_share
 from device.state_lane import StateLane
+from device.taking_up import Journaled, TakingUp
+from device.worker_journal import all_open, lost_state, needing_reset, open_journal
 from fuse.executor import Executor
 from fuse.host import Host
 from fuse.native_executor import NativeExecutor
 from fuse.recovery import Recovery
 from fuse.settings import Settings
-from journal import Hold, Journal, encode
+from journal import Hold, encode
+from journal.damaged import set_aside_damaged
 from journal.errors import JournalFailed, JournalFull
 from journal.live import INDEX, LivePage
-from machine.canonical import canonical, digest
 from machine.fold import Record, Transition
-from specs.catalog import CATALOG
 from specs.limits import LIMITS
-from specs.machines import JOURNALED
 
 logger = logging.getLogger("steadfs.worker")
 
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
-_LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
+_LAST_NODEID, _LAST_FH, _JOURNAL_SEQ = INDEX["last_nodeid"], INDEX["last_fh"], INDEX["journal_seq"]
+_HOPELESS = (
+    "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
+)
 _COMMITS_UNDELIVERED_MAX = 16
 """A batch is one commit, or a few when an INIT is in it, and is published before the next: older ones were delivered."""
 
@@ -65,8 +66,9 @@ class Worker:
         share_fd = open_share(options.shared_dir)
         settings = _settings(options)
         self.host = Host(share_fd, settings)
-        self.journal = _open_journal(options, hold, self.record_of)
-        self.live = _begin_live(hold, birth)
+        self.live = LivePage(hold.directory)
+        self.journal, self._lost = open_journal(options, hold, self.record_of, birth.generation, self.live)
+        _tell_birth(self.live, birth)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
         self.files = Recovery(self.executor)
         self.engine = Engine(
@@ -75,7 +77,7 @@ class Worker:
             pool_threads=options.thread_pool_size or _LIMIT["pool_threads_default"],
             poll_ns_max=options.poll_ns_max,
         )
-        self._slots_fd = _slots(hold, 1 + options.request_queues, birth)
+        self._slots_fd, self._slots_lost = _slots(hold, 1 + options.request_queues, birth)
         self.engine.set_slots(self._slots_fd)
         self.lane = StateLane(
             self.engine,
@@ -90,7 +92,7 @@ class Worker:
         self.control = Control(
             Offer(options.request_queues, options.tag),
             self.engine,
-            ControlHost(self._record, self._drain, self._end_session),
+            ControlHost(self._record_control, self._drain, self._end_session),
         )
         self._poll = select.epoll()
 
@@ -99,7 +101,11 @@ class Worker:
         A later one goes on where the dead one was."""
         begun = time.monotonic_ns()
         recovered = self.journal.take_recovered()
-        if self._birth.generation == 1 or recovered is None:
+        if self._birth.generation == 1:
+            connection_copy.remove(self.journal.directory)
+        if self._lost:
+            self._go_on_without()
+        elif self._birth.generation == 1 or recovered is None:
             if recovered is not None:
                 self._end_earlier_life(recovered.records)
             self.executor.lifecycle.start()
@@ -203,16 +209,22 @@ class Worker:
                     self.journal.touch(table, rest[0])
         self._commit_now()
 
+    def _record_control(self, transitions: Sequence[Transition]) -> None:
+        """What the session asks for; it takes the records over when this has returned."""
+        self._record(transitions)
+        connection_copy.write(self.journal.directory, self.control.session.records_after(transitions))
+
     def _commit_now(self) -> None:
         """Also where a new session's epoch is known first: slots of later requests carry it."""
         self.lane.commit_or_hold()
+        self.live.words[_JOURNAL_SEQ] = self.journal.last_seq
         self.engine.set_epoch(self.executor.state.record["epoch"])
 
     def _commit_batch(self) -> None:
         """Numbers of inodes and handles that the guest will learn of are noted first: they are never given twice."""
         state, words = self.executor.state, self.live.words
         words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
-        self.journal.commit()
+        words[_JOURNAL_SEQ] = self.journal.commit()
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
@@ -228,51 +240,64 @@ class Worker:
     def _go_on(self, records: dict[str, dict[int, Record]]) -> None:
         """Where the earlier worker died: its tables, its rings, its requests."""
         words = self.live.words
-        self.files.adopt(records, words[_LAST_NODEID], words[_LAST_FH])
+        try:
+            self.files.adopt(records, words[_LAST_NODEID], words[_LAST_FH])
+        except ValueError as error:
+            self._disbelieve(str(error))
         self.engine.set_epoch(self.executor.state.record["epoch"])
         starts = self.control.restore(records)
         named = self.files.named_fds(records) | fds_of(self.control.session.records) | self._birth.keep
         missing = self.files.named_fds(records) - set(self._fds_found)
         if missing:
-            raise CallerError(f"descriptors that the journal names are not open: {sorted(missing)}")
+            self._disbelieve(f"descriptors that the journal names are not open: {sorted(missing)}")
         closed = recovery.sweep(self._fds_found, named.__contains__)
-        left = self._attach(starts)
+        quarantined = self._resume(starts, self._journaled)
+        self.live.set(last_recovery_fds_closed=closed, quarantined=words[INDEX["quarantined"]] + quarantined)
+
+    def _disbelieve(self, why: str) -> NoReturn:
+        """Too late to go on without it, for tables and engine have taken things over: the next worker will."""
+        self.journal.close()
+        name = set_aside_damaged(self.journal.directory)
+        raise CallerError(f"the journal contradicts itself ({why}); it is kept as {name}")
+
+    def _go_on_without(self) -> None:
+        """The journal is lost: guest and front-end get errors, nobody waits for ever. The next mount begins a session."""
+        directory = self.journal.directory
+        records = connection_copy.read(directory)
+        if records is None or not all_open(fds_of(records)):
+            raise OperatorError("--journal-dir", f"{directory}: {_HOPELESS}", Exit.STATE_LOST)
+        state, words = self.executor.state, self.live.words
+        state.last_nodeid, state.last_fh = max(1, words[_LAST_NODEID]), words[_LAST_FH]
+        state.record = {**state.record, "epoch": words[INDEX["session_epoch"]] + 1}
+        records = needing_reset(records)
+        starts = self.control.restore(records)
+        self._record([lost_state(records, state.record)])
+        state.session = "fresh"
+        named = fds_of(records) | self._birth.keep
+        closed = recovery.sweep(self._fds_found, named.__contains__)
+        self._resume(starts, lambda: None)
+        self.live.set(last_recovery_fds_closed=closed)
+
+    def _resume(self, starts: dict[int, StartVring], journaled: Journaled) -> int:
+        """Has all that was left in the rings answered, and serves them; returns how many were quarantined."""
+        taking_up = TakingUp(self.engine, self.control, self.lane, self.files)
+        try:
+            left = taking_up.attach(starts, self._slots_fd, self._slots_lost, journaled)
+        except PeerError as error:
+            raise OperatorError("--journal-dir", f"{self.journal.directory}: {error}; {_HOPELESS}", Exit.STATE_LOST) from error
         self.lane.drain()
         self.lane.left.clear()  # data requests among them were never the state lane's
         for queue in starts:
             self.engine.settle(queue)
             self.engine.vring_start(queue)
             self.engine.vring_signal(queue)
-        self.live.set(last_recovery_requests=left, last_recovery_fds_closed=closed)
+        self.live.set(last_recovery_requests=left)
         logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
+        return taking_up.counts["quarantine"]
 
-    def _attach(self, starts: dict[int, StartVring]) -> int:
-        """Sets the rings up and has each request that was left in them taken up; returns how many."""
-        used: dict[int, int] = {}
-        for queue, start in starts.items():
-            self.control.attach(start, start.base)
-            used[queue] = self.engine.used_idx(queue)
-        found = [slot for slot in slots.read(self._slots_fd) if isinstance(slot, slots.Slot)]
-        waiting = recovery.in_flight(found, used)
-        self.engine.raise_counter(1 + max((slot.counter for slot in found), default=0))
-        for queue, start in starts.items():
-            self.control.attach(start, recovery.base_of(queue, used[queue], waiting))
-        journaled = recovery.by_unique(self.journal.recent(_COMMITS_UNDELIVERED_MAX)) if waiting else {}
-        for slot in waiting:
-            self._take_up(recovery.Left(slot, journaled.get(slot.unique, ())))
-        return len(waiting)
-
-    def _take_up(self, left: recovery.Left) -> None:
-        slot = left.slot
-        deaths = self.engine.died_with(slot.queue, slot.head) if slot.phase == "executing" else 0
-        if deaths >= recovery.QUARANTINE_DEATHS and not left.transitions:
-            logger.error("request %d (opcode %d) is quarantined: %d workers died with it", slot.unique, slot.opcode, deaths)
-            self.live.set(quarantined=self.live.words[INDEX["quarantined"]] + 1)
-            self.engine.resubmit(slot.queue, slot.head, errno.EIO)
-            return
-        logger.debug("left in flight: %s; %d transitions in the journal", slot, len(left.transitions))
-        self.lane.left[slot.queue, slot.head] = partial(recovery.answer, self.files, left)
-        self.engine.resubmit(slot.queue, slot.head)
+    def _journaled(self) -> dict[int, list[recovery.Recorded]]:
+        recent = self.journal.recent(_COMMITS_UNDELIVERED_MAX)
+        return recovery.by_unique(recent, self.executor.state.record["epoch"])
 
     def _end_earlier_life(self, records: dict[str, dict[int, Record]]) -> None:
         """Nothing of an earlier life is left but its record: no descriptor, no front-end."""
@@ -322,28 +347,7 @@ def _settings(options: Options) -> Settings:
     )
 
 
-@cache
-def prepare_specs() -> tuple[str, bytes]:
-    """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker."""
-    text = canonical(CATALOG)
-    return text, bytes.fromhex(digest(text))
-
-
-def _open_journal(options: Options, hold: Hold, source: Callable[[str, int], Record | None]) -> Journal:
-    text, text_digest = prepare_specs()
-    return Journal.open(
-        hold.directory,
-        tables={table.name: table for table in JOURNALED},
-        specs_json=text,
-        specs_digest=text_digest,
-        source=source,
-        on_disk=options.journal_on_disk,
-        hold=hold,
-    )
-
-
-def _begin_live(hold: Hold, birth: Birth) -> LivePage:
-    page = LivePage(hold.directory)
+def _tell_birth(page: LivePage, birth: Birth) -> None:
     page.set(
         keeper_pid=birth.keeper_pid,
         worker_pid=os.getpid(),
@@ -351,14 +355,25 @@ def _begin_live(hold: Hold, birth: Birth) -> LivePage:
         held_requests=0,
     )
     if birth.generation == 1:
-        page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0)
-    return page
+        page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0, journal_seq=0)
+        page.set(states_lost=0, state_lost_why=0)
 
 
-def _slots(hold: Hold, queues: int, birth: Birth) -> int:
-    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone."""
+def _slots(hold: Hold, queues: int, birth: Birth) -> tuple[int, bool]:
+    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. The second
+    is whether they should have been there and aren't."""
     path = hold.directory / "slots"
     if birth.generation > 1:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            logger.error("the slots can't be opened: %s", error)
+        else:
+            try:
+                if slots.validate(fd).queues == queues:
+                    return fd, False
+            except slots.SlotsError as error:
+                logger.error("%s", error)
+            os.close(fd)
     path.unlink(missing_ok=True)
-    return slots.create(path, queues=queues)
+    return slots.create(path, queues=queues), birth.generation > 1

@@ -12,6 +12,7 @@ from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
 from specs.opcodes import OPCODES  # noqa: E402
 from specs.primitives import PRIMITIVES  # noqa: E402
+from specs.recovery import RECOVERY  # noqa: E402
 from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
 from specs.vhost_messages import MESSAGES  # noqa: E402
 
@@ -25,6 +26,7 @@ def pages() -> dict[str, str]:
     made["protocol-features.md"] = diagrams.flags_page("vhost-user protocol features", PROTOCOL_FEATURES)
     made["init-flags.md"] = diagrams.flags_page("FUSE_INIT flags", INIT_FLAGS)
     made["limits.md"] = diagrams.limits_page(LIMITS)
+    made["recovery.md"] = diagrams.cases_page(RECOVERY)
     return made
 
 

@@ -62,6 +62,8 @@ class Executor:
         self.lifecycle = Lifecycle(host, self.state, journal, commit)
         self.timeout = divmod(settings.timeout_ns, NS_PER_S)
         self.counts: Counter[str] = Counter()
+        self.now_ns = 0
+        """The time that the request at hand means by "now"; 0: the host's own, which can't be told again."""
         self._add = journal.add
         self._operation = Operation()
         self._step = compile_step(SESSION)

@@ -1,12 +1,11 @@
 """What a new worker does with the tables and the requests of one that died. The session and its descriptors are the same.
 
 A request found unfinished is never just run again when that could show: its witness, or its transitions in the journal,
-decide. See `specs.opcodes` (witness, keeps_reply, repeat) and `fuse.witness`.
+decide, by `specs.recovery`. See `specs.opcodes` (witness, keeps_reply, repeat) and `fuse.witness`.
 """
 
 import errno
 import logging
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,9 +16,9 @@ from fuse.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
 from fuse.steps import STEPS
 from fuse.steps.forget import forget
-from fuse.steps.handles import drop
-from fuse.wire import FUSE_ROOT_ID, IN_HEADER, OUT_HEADER
-from fuse.witness import AFTER, BEFORE, Words, before_size, took_size
+from fuse.steps.handles import drop, open_existing_truncated, open_node_truncated
+from fuse.wire import FUSE_ROOT_ID, IN_HEADER
+from fuse.witness import AFTER, BEFORE, SIZE_AND_CTIME, Words
 from machine.fold import Record, Transition
 from specs.opcodes import OPCODES
 
@@ -35,8 +34,13 @@ _EFFECTS = {
     "set_size",
 }  # fmt: skip
 """Steps that a request which took effect leaves out. What else a plan changes may be repeated."""
-_DONE = {"FORGET", "BATCH_FORGET", "RELEASE", "RELEASEDIR", "DESTROY"}
-"""Their transitions are all that they do."""
+_INSTEAD = {
+    "open_node": open_node_truncated,
+    "open_existing": open_existing_truncated,
+}
+"""Steps of which such a request leaves a part out."""
+_NOW_WORD = 2
+"""Of SETATTR's witness."""
 
 
 class Recovery:
@@ -50,17 +54,15 @@ class Recovery:
         self._took: dict[int, Callable[[Any, Operation, Words], bool]] = {}
         self._after_effect: dict[int, Ready] = {}
         effects = {STEPS[name] for name in _EFFECTS}
+        instead = {STEPS[name]: step for name, step in _INSTEAD.items()}
         for row in OPCODES:
-            if row.lane != "state" or not row.changes_host:
+            if row.lane != "state" or row.witness not in (*BEFORE, "size_and_ctime"):
                 continue
-            if row.name == "SETATTR":
-                self._before[row.code], self._took[row.code] = before_size, took_size
-            elif row.witness in BEFORE:
-                self._before[row.code], self._took[row.code] = BEFORE[row.witness], AFTER[row.witness]
-            else:
-                continue
+            asks = SIZE_AND_CTIME[row.name] if row.name in SIZE_AND_CTIME else (BEFORE[row.witness], AFTER[row.witness])
+            self._before[row.code], self._took[row.code] = asks
             ready = executor.compiled(row.code)
-            self._after_effect[row.code] = replace(ready, steps=tuple(s for s in ready.steps if s not in effects))
+            steps = tuple(instead.get(step, step) for step in ready.steps if step not in effects)
+            self._after_effect[row.code] = replace(ready, steps=steps)
 
     # --- before a request
 
@@ -68,6 +70,7 @@ class Recovery:
         """What to store before the request is executed; empty for what may be repeated. Never raises."""
         code = data[4] | data[5] << 8
         before = self._before.get(code)
+        self._x.now_ns = 0
         if before is None:
             return ()
         try:
@@ -77,42 +80,37 @@ class Recovery:
 
     # --- a request that was left
 
-    def run(self, data: bytes, reply_max: int) -> tuple[int, bytes]:
-        """As the executor: nothing of it had happened."""
-        return self._x.run(data, reply_max)
-
-    def resolve(self, data: bytes, reply_max: int, witness: Words, executed: bool) -> tuple[int, bytes]:
-        """It isn't in the journal; `executed`: its slot says that it succeeded. Else the witness tells.
-
-        What took effect gets its reply and its transitions, and the effect isn't made a second time.
-        """
+    def effect(self, data: bytes, witness: Words) -> str:
+        """What is known of its effect on the host, as a value of that fact in `specs.recovery`. Without witness words there is
+        nothing that a second time would change: either so by its row, or what can't be asked before can't be done either."""
         code = IN_HEADER.unpack_from(data)[1]
-        if code in self._took and (executed or self._took_effect(code, data, witness)):
-            return self._x.run(data, reply_max, self._after_effect[code])
-        return self._x.run(data, reply_max)
-
-    def redeliver(self, data: bytes, reply_max: int, transitions: Sequence[Transition]) -> tuple[int, bytes]:
-        """It is in the journal, but the guest has no reply: the kept one, or what it counted is given back and counted anew."""
-        for transition in transitions:
-            if transition.reply is not None:
-                return 0, b64decode(transition.reply)
-        _, code, unique, *_ = IN_HEADER.unpack_from(data)
-        ready = self._x.compiled(code)
-        if ready.silent:
-            return 0, b""
-        if ready.name in _DONE:
-            return 0, OUT_HEADER.pack(OUT_HEADER.size, 0, unique)
-        self._compensate(data, transitions)
-        return self._x.run(data, reply_max)
-
-    def _took_effect(self, code: int, data: bytes, witness: Words) -> bool:
-        if not witness:
-            return False
+        took = self._took.get(code)
+        if took is None or not witness:
+            return "repeatable"
         try:
-            return self._decoded(data, lambda op: self._took[code](self._x, op, witness), False)
+            return "took" if self._decoded(data, lambda op: took(self._x, op, witness), False) else "not"
         except OSError as error:
-            logger.warning("whether opcode %d took effect can't be told (%s): it is run again", code, error)
-            return False
+            logger.warning("whether opcode %d took effect can't be told: %s", code, error)
+            return "unknown"
+
+    def repeat(self, data: bytes, reply_max: int, witness: Words) -> tuple[int, bytes]:
+        """As the executor, but that "now" is when it was executed first."""
+        self._freeze(data, witness)
+        return self._x.run(data, reply_max)
+
+    def finish(self, data: bytes, reply_max: int, witness: Words) -> tuple[int, bytes]:
+        """It changed the host: it gets its reply and its transitions, and the change isn't made a second time."""
+        self._freeze(data, witness)
+        return self._x.run(data, reply_max, self._after_effect.get(IN_HEADER.unpack_from(data)[1]))
+
+    def anew(self, data: bytes, reply_max: int, transitions: Sequence[Transition]) -> tuple[int, bytes]:
+        """What its lost reply told of is given back, and counted anew."""
+        self._compensate(data, transitions)
+        return self.finish(data, reply_max, ())
+
+    def _freeze(self, data: bytes, witness: Words) -> None:
+        known = IN_HEADER.unpack_from(data)[1] in self._took and len(witness) > _NOW_WORD
+        self._x.now_ns = witness[_NOW_WORD] if known else 0
 
     def _compensate(self, data: bytes, transitions: Sequence[Transition]) -> None:
         """Undoes by declared transitions what the lost reply would have told the guest of."""

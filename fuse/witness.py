@@ -6,17 +6,19 @@ says nothing: the operation is then run again.
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.wire import FATTR_SIZE
+from fuse.wire import FATTR_ATIME_NOW, FATTR_MTIME_NOW, FATTR_SIZE
 
 Words = tuple[int, ...]
 _RENAME_EXCHANGE = 2
 _ABSENT: Words = (0, 0)
-_WHITEOUT_DEVICE = 0
+_CLOCK_REALTIME_COARSE = 5
+"""include/uapi/linux/time.h: the clock by which a file system stamps, so that no time lies before another's by being finer."""
 
 
 def identity(dir_fd: int, name: bytes) -> Words:
@@ -49,10 +51,19 @@ def before_xattr(x: Any, op: Operation) -> Words:
 
 
 def before_size(x: Any, op: Operation) -> Words:
-    """Only a truncation needs one: mode, owner and explicit times may be repeated."""
-    if not op.args[0] & FATTR_SIZE:
+    """SETATTR: size and ctime for a truncation, and "now" frozen into nanoseconds, which the first execution uses as well.
+    Mode, owner and explicit times may be repeated."""
+    frozen = op.args[0] & (FATTR_ATIME_NOW | FATTR_MTIME_NOW)
+    if not frozen and not op.args[0] & FATTR_SIZE:
         return ()
-    return _size_and_ctime(_dir(x, op.nodeid))
+    words = _size_and_ctime(_dir(x, op.nodeid))
+    x.now_ns = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) if frozen else 0
+    return (*words, x.now_ns)
+
+
+def before_open(x: Any, op: Operation) -> Words:
+    """OPEN: only with a truncation."""
+    return _size_and_ctime(_dir(x, op.nodeid)) if op.args[0] & os.O_TRUNC else ()
 
 
 BEFORE: dict[str, Callable[[Any, Operation], Words]] = {
@@ -61,7 +72,7 @@ BEFORE: dict[str, Callable[[Any, Operation], Words]] = {
     "both_names": before_rename,
     "xattr": before_xattr,
 }
-"""By the `witness` of an opcode's row; SETATTR's own is below, OPEN's truncation may be repeated."""
+"""By the `witness` of an opcode's row; `size_and_ctime` has one for each operation, below."""
 
 
 def took_new_name(x: Any, op: Operation, words: Words) -> bool:
@@ -130,7 +141,17 @@ def took_xattr(x: Any, op: Operation, words: Words) -> bool:
 def took_size(x: Any, op: Operation, words: Words) -> bool:
     """The size is as asked, and the inode was changed since."""
     size, ctime = _size_and_ctime(_dir(x, op.nodeid))
-    return size == op.args[3] and ctime != words[1]
+    return bool(op.args[0] & FATTR_SIZE) and size == op.args[3] and ctime != words[1]
+
+
+def took_open(x: Any, op: Operation, words: Words) -> bool:
+    """Empty, and changed since. Whoever has written to it meanwhile has done so beside an OPEN that wasn't answered yet."""
+    size, ctime = _size_and_ctime(_dir(x, op.nodeid))
+    return size == 0 and ctime != words[1]
+
+
+SIZE_AND_CTIME = {"SETATTR": (before_size, took_size), "OPEN": (before_open, took_open)}
+"""By operation: what the witness `size_and_ctime` is made by, and asked by."""
 
 
 AFTER: dict[str, Callable[[Any, Operation, Words], bool]] = {

@@ -1,6 +1,7 @@
 """The page `live`: a few counters in a mapped file that `steadfsctl status` reads while the daemon runs.
 
-It is derived from the state, never part of it: nothing is ever restored from it, and it may be removed at any time.
+It is derived from the state, never part of it, and may be removed at any time. Two things are read back by a later worker of
+the same daemon: the last numbers given to inodes and handles, and `journal_seq`: a journal that ends before it was cut off.
 Each field is one aligned little-endian u64 that a single store changes, so a reader sees each value whole, though not
 all of them of the same moment.
 """
@@ -13,6 +14,9 @@ from pathlib import Path
 from journal.errors import NoJournal
 
 NAME = "live"
+
+LOST_WHY = ("", "journal missing", "journal cut off", "journal damaged", "descriptors missing")
+"""What the numbers of `state_lost_why` stand for."""
 
 MAGIC = 0x6576696C_66647473
 """The bytes "stdflive" """
@@ -42,6 +46,8 @@ FIELDS = (
     "last_recovery_requests",
     "last_recovery_fds_closed",
     "quarantined",
+    "states_lost",
+    "state_lost_why",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from machine.cases import CaseTable
 from machine.check import Allowed, check
 from machine.rows import Flag, Limit, Message, Opcode, Primitive
 from machine.table import Effect, Table
@@ -58,6 +59,19 @@ def opcodes_page(opcodes: Iterable[Opcode], primitives: Iterable[Primitive]) -> 
         host = "yes" if step.changes_host else ""
         reads, writes = ", ".join(step.reads), ", ".join(step.writes)
         lines.append(f"| {step.name} | {reads} | {writes} | {host} | {_cell(step.doc)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cases_page(table: CaseTable) -> str:
+    """A decision table: facts, choices, and each case with its story."""
+    lines = [f"# {table.name}", "", table.doc, "", "## Facts", "", "| fact | values | means |", "| --- | --- | --- |"]
+    lines += [f"| {fact.name} | {', '.join(fact.values)} | {_cell(fact.means)} |" for fact in table.facts]
+    lines += ["", "## Decisions", "", "| decision | means |", "| --- | --- |"]
+    lines += [f"| {choice.name} | {_cell(choice.means)} |" for choice in table.choices]
+    lines += ["", "## Cases", "", "| case | when | decision | how it comes about |", "| --- | --- | --- | --- |"]
+    for case in table.cases:
+        when = "; ".join(f"{fact}: {' or '.join(values)}" for fact, values in case.when)
+        lines.append(f"| {case.label} | {when} | {case.choice} | {_cell(case.story)} |")
     return "\n".join(lines) + "\n"
 
 

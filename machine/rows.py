@@ -53,7 +53,9 @@ Lane = Literal["data", "state", "refuse", "silent"]
 """data: no effect on device state, native threads; state: effects, the executor and a commit; refuse: an errno at
 once; silent: taken without a reply."""
 
-Repeat = Literal["yes", "no", "never_asked"]
+Repeat = Literal["yes", "no", "done"]
+"""yes: a second time changes nothing more; no: its witness, or its transitions in the journal, decide; done: once its
+transitions are committed, nothing of it is left to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from specs.limits import LIMITS
 from specs.machines import MACHINES
 from specs.opcodes import OPCODES
 from specs.primitives import PRIMITIVES
+from specs.recovery import RECOVERY
 from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES
 from specs.vhost_messages import MESSAGES
 from specs.vhost_structs import VHOST_STRUCTS
@@ -18,6 +19,7 @@ CATALOG = {
     "opcodes": OPCODES,
     "primitives": PRIMITIVES,
     "protocol_features": PROTOCOL_FEATURES,
+    "recovery": RECOVERY,
     "vhost_messages": MESSAGES,
     "vhost_structs": VHOST_STRUCTS,
     "virtio_features": VIRTIO_FEATURES,

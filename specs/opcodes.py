@@ -18,7 +18,7 @@ OPCODES = (
         doc="A second run would count twice; a committed and undelivered one is compensated.",
     ),
     Opcode(
-        2, "FORGET", "state", "fuse_forget_in", plan=("forget_one",), repeat="no",
+        2, "FORGET", "state", "fuse_forget_in", plan=("forget_one",), repeat="done",
         moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
         doc="No reply. The count drops in the commit that precedes the used element.",
     ),
@@ -29,7 +29,7 @@ OPCODES = (
             "node", "handle_if_given", "set_mode", "set_owner", "set_size", "set_times", "stat_node", "reply_attr",
         ),
         witness="size_and_ctime", repeat="no",
-        doc="Mode, owner and explicit times may be repeated; a truncation or 'now' may not.",
+        doc="Mode, owner and explicit times may be repeated; 'now' is frozen in the witness, a truncation decided by it.",
     ),
     Opcode(5, "READLINK", "data", native="readlink"),
     Opcode(
@@ -77,17 +77,17 @@ OPCODES = (
     Opcode(
         14, "OPEN", "state", "fuse_open_in", out=("fuse_open_out",), moves=(("handle", "open"),), repeat="no",
         plan=("handle_room", "node", "open_node", "add_file", "reply_open"), witness="size_and_ctime",
-        doc="A truncation at open changes the host; the descriptor outlives the worker.",
+        doc="Only a truncation has a witness; the descriptor outlives the worker.",
     ),
     Opcode(15, "READ", "data", "fuse_read_in", native="read"),
     Opcode(
         16, "WRITE", "data", "fuse_write_in", out=("fuse_write_out",), native="write", witness="append_end",
-        changes_host=True, doc="At an offset it may be repeated; an append may not.",
+        changes_host=True, repeat="no", doc="At an offset it may be repeated; an append may not.",
     ),
     Opcode(17, "STATFS", "data", out=("fuse_statfs_out",), native="statfs"),
     Opcode(
         18, "RELEASE", "state", "fuse_release_in", plan=("drop_file", "reply_empty"), moves=(("handle", "release"),),
-        repeat="no",
+        repeat="done",
     ),
     Opcode(20, "FSYNC", "data", "fuse_fsync_in", native="fsync"),
     Opcode(
@@ -113,7 +113,7 @@ OPCODES = (
     ),
     Opcode(28, "READDIR", "data", "fuse_read_in", native="readdir", doc="The cookie is the host's d_off."),
     Opcode(
-        29, "RELEASEDIR", "state", "fuse_release_in", plan=("drop_directory", "reply_empty"), repeat="no",
+        29, "RELEASEDIR", "state", "fuse_release_in", plan=("drop_directory", "reply_empty"), repeat="done",
         moves=(("handle", "releasedir"),),
     ),
     Opcode(30, "FSYNCDIR", "data", "fuse_fsync_in", native="fsyncdir"),
@@ -132,7 +132,7 @@ OPCODES = (
     Opcode(36, "INTERRUPT", "silent", "fuse_interrupt_in", doc="Nothing we do waits for anyone; no reply."),
     Opcode(37, "BMAP", "refuse", "fuse_bmap_in", errno="ENOSYS", doc="block devices only"),
     Opcode(
-        38, "DESTROY", "state", plan=("end_session", "reply_empty"), moves=(("session", "DESTROY"),),
+        38, "DESTROY", "state", plan=("end_session", "reply_empty"), moves=(("session", "DESTROY"),), repeat="done",
     ),
     Opcode(
         39, "IOCTL", "state", "fuse_ioctl_in", out=("fuse_ioctl_out",), changes_host=True,
@@ -142,7 +142,7 @@ OPCODES = (
     Opcode(40, "POLL", "refuse", "fuse_poll_in", errno="ENOSYS", doc="the guest then treats files as always ready"),
     Opcode(41, "NOTIFY_REPLY", "refuse", errno="ENOSYS", doc="there is no notification queue"),
     Opcode(
-        42, "BATCH_FORGET", "state", "fuse_batch_forget_in", plan=("forget_many",), repeat="no",
+        42, "BATCH_FORGET", "state", "fuse_batch_forget_in", plan=("forget_many",), repeat="done",
         moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
         doc="No reply; the whole batch is one commit.",
     ),
@@ -172,7 +172,7 @@ OPCODES = (
             "handle_room", "dir_node", "act_as_caller", "open_tmpfile", "act_as_daemon", "found_of_file", "intern",
             "add_file", "reply_create",
         ),
-        doc="The unnamed file lives as long as its descriptor.",
+        doc="The unnamed file lives as long as its descriptor: one never committed is closed by the sweep, and so gone.",
     ),
     Opcode(52, "STATX", "data", "fuse_statx_in", out=("fuse_statx_out",), native="statx"),
     Opcode(

@@ -1,7 +1,9 @@
 """The FUSE session (one record, key 0): every opcode is an event of it, so that a total table says what is legal when."""
 
 from machine.table import Effect, Event, Refusal, Row, Table
+from specs.connection import CONNECTION
 from specs.opcodes import OPCODES
+from specs.vring import REGION, VRING
 
 _REFUSED = tuple(row.name for row in OPCODES if row.lane == "refuse")
 _ALWAYS = ("INIT", "DESTROY")
@@ -20,11 +22,24 @@ SESSION = Table(
     absent="none",
     events=(
         Event("start", "the worker begins a new life and offers the device"),
+        Event("lost", "the journal was damaged: a new one begins, with the connection as its copy tells it"),
         Event("reset", "the device was reset, or the front-end went away"),
         *(Event(row.name, f"opcode {row.code}") for row in OPCODES),
     ),
     rows=(
         Row(("none",), ("start",), "fresh", (Effect("put", "session", _NEGOTIATED),)),
+        Row(
+            ("none",),
+            ("lost",),
+            "fresh",
+            (
+                Effect("put", "session", ("state", *_NEGOTIATED)),
+                Effect("put", "connection", CONNECTION.fields),
+                Effect("put", "region", REGION.fields),
+                Effect("put", "vring", VRING.fields),
+            ),
+            "the guest's requests are refused until it mounts anew",
+        ),
         Row(
             ("fresh", "ready"),
             ("start", "reset"),
@@ -45,6 +60,7 @@ SESSION = Table(
     ),
     refusals=(
         Refusal(("none",), ("reset", "INIT", "DESTROY", *_SERVED, *_REFUSED), "EIO", "the device isn't offered yet"),
+        Refusal(("fresh", "ready"), ("lost",), "EIO", "only a new journal begins so"),
         Refusal(("fresh",), _SERVED, "EIO", "FUSE_INIT must come first"),
         Refusal(("fresh", "ready"), _REFUSED, "ENOSYS", "not implemented; the row of the opcode names the errno"),
     ),

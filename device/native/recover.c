@@ -6,6 +6,7 @@
 #include "pop.h"
 
 #include <errno.h>
+#include <string.h>
 
 static struct vring *idle_vring(struct engine *e, uint32_t queue)
 {
@@ -22,12 +23,51 @@ int engine_vring_used_idx(struct engine *e, uint32_t queue)
     return v->used_idx;
 }
 
+int engine_slot_scrubbed(struct engine *e, uint32_t queue, uint32_t head)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || head >= v->num || v->requests[head].slot == NULL)
+        return -EINVAL;
+    slot_freed(v->requests[head].slot);
+    return 0;
+}
+
 int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head)
 {
     struct vring *v = idle_vring(e, queue);
     if (v == NULL || head >= v->num || v->requests[head].slot == NULL)
         return -EINVAL;
     return slot_died_with(v->requests[head].slot);
+}
+
+int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || head >= v->num)
+        return -EINVAL;
+    struct request *r = &v->requests[head];
+    struct chain chain = {.iov = v->scratch};
+    if (request_owner_of(r) != REQUEST_FREE)
+        return -EBUSY;
+    if (chain_walk(&v->table, (uint16_t)head, &chain) != CHAIN_OK || request_begin(r, &chain) != CHAIN_OK)
+        return -EPROTO;
+    *out = r->lane.header;
+    return 0;
+}
+
+int engine_vring_ring(struct engine *e, uint32_t queue, uint16_t *avail_idx, uint16_t *avail, uint16_t *used)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || v->num == 0 || v->avail == NULL)
+        return -EINVAL;
+    *avail_idx = vring_avail_idx(v);
+    for (uint16_t at = 0; at < v->num; at++) {
+        uint32_t head;
+        avail[at] = __atomic_load_n(&v->avail[2 + at], __ATOMIC_RELAXED);
+        memcpy(&head, v->used + 4 + 8u * (size_t)at, sizeof head);
+        used[at] = head < v->num ? (uint16_t)head : UINT16_MAX;
+    }
+    return v->num;
 }
 
 int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error)

@@ -7,6 +7,7 @@ unused5 (fuse_setattr_in).
 from typing import Any
 
 from fuse.operation import Operation
+from fuse.settings import NS_PER_S
 from fuse.wire import (
     FATTR_ATIME,
     FATTR_ATIME_NOW,
@@ -51,12 +52,14 @@ def set_times(x: Any, op: Operation) -> int:
     valid = op.args[0]
     if not valid & (FATTR_ATIME | FATTR_MTIME):
         return 0
-    atime_nsec = mtime_nsec = _UTIME_OMIT
+    # A frozen "now" stands in the request's witness: should it be repeated, the time is the same.
+    now = divmod(x.now_ns, NS_PER_S) if x.now_ns else (0, _UTIME_NOW)
+    atime = mtime = (0, _UTIME_OMIT)
     if valid & FATTR_ATIME:
-        atime_nsec = _UTIME_NOW if valid & FATTR_ATIME_NOW else op.args[8]
+        atime = now if valid & FATTR_ATIME_NOW else (_signed(op.args[5]), op.args[8])
     if valid & FATTR_MTIME:
-        mtime_nsec = _UTIME_NOW if valid & FATTR_MTIME_NOW else op.args[9]
-    return -int(x.host.utimens(op.node, _signed(op.args[5]), atime_nsec, _signed(op.args[6]), mtime_nsec))
+        mtime = now if valid & FATTR_MTIME_NOW else (_signed(op.args[6]), op.args[9])
+    return -int(x.host.utimens(op.node, *atime, *mtime))
 
 
 def _signed(seconds: int) -> int:

@@ -24,6 +24,19 @@ def open_node(x: Any, op: Operation) -> int:
     return -op.file if op.file < 0 else 0
 
 
+def open_node_truncated(x: Any, op: Operation) -> int:
+    """After a crash: as open_node, of a file that the same request has truncated already."""
+    op.file = x.host.reopen(op.node, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
+    return -op.file if op.file < 0 else 0
+
+
+def open_existing_truncated(x: Any, op: Operation) -> int:
+    """After a crash: as open_existing, of a file that the same request has made or truncated already."""
+    if op.file < 0:
+        op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
+    return -op.file if op.file < 0 else 0
+
+
 def open_existing(x: Any, op: Operation) -> int:
     """CREATE met an existing name: opens that, as OPEN would. args = flags, mode, umask, open_flags."""
     if op.file >= 0:

@@ -17,7 +17,8 @@ _AROUND = {
     ),
     "journal.writer.Journal": ("commit",),
     "fuse.host.Host": ("settle",),
-    "device.worker.Worker": ("_answer", "_go_on", "_attach", "_end_session"),
+    "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
+    "device.taking_up.TakingUp": ("attach",),
     "journal.trim.Trim": ("step",),
     "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }

@@ -1,0 +1,109 @@
+"""Composition: how a worker gets its journal, and what it does when the one that it should go on with can't be believed."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+
+from device.draft import NO_FD
+from device.options import Options
+from journal import Hold, Journal
+from journal.damaged import set_aside_damaged
+from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull
+from journal.live import INDEX, LOST_WHY, LivePage
+from machine.canonical import canonical, digest
+from machine.fold import EffectItem, Record, Records, Transition
+from specs.catalog import CATALOG
+from specs.machines import JOURNALED
+from specs.vhost_features import PROTOCOL_FEATURES
+
+logger = logging.getLogger("steadfs.worker")
+
+Source = Callable[[str, int], Record | None]
+_ROOM_RETRY_S = 0.05
+_ROOM_LOG_EVERY = 100
+_STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")
+DEVICE_NEEDS_RESET = 0x40
+"""VIRTIO 1.3, 2.1: the device has met an error from which it can't recover by itself."""
+
+
+@cache
+def prepare_specs() -> tuple[str, bytes]:
+    """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker."""
+    text = canonical(CATALOG)
+    return text, bytes.fromhex(digest(text))
+
+
+def open_journal(options: Options, hold: Hold, source: Source, generation: int, live: LivePage) -> tuple[Journal, str]:
+    """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
+
+    A first worker has no state to lose: its journal is set aside as well, with a line in the log. Raises JournalError.
+    """
+    committed = live.words[INDEX["journal_seq"]]
+    try:
+        journal = _open(options, hold, source)
+    except (JournalDamaged, JournalFailed, ForeignJournal) as error:
+        if generation == 1 and isinstance(error, ForeignJournal):
+            raise
+        why, what = "journal damaged", str(error)
+    else:
+        if generation == 1 or (journal.last_seq >= committed and journal.last_seq > 0):
+            return journal, ""
+        why = "journal cut off" if journal.last_seq else "journal missing"
+        what = f"it ends at transition {journal.last_seq}, {committed} were committed"
+        journal.close()
+    name = set_aside_damaged(hold.directory)
+    logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
+    if generation == 1:
+        return _open(options, hold, source), ""
+    live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
+    return _open(options, hold, source), why
+
+
+def _open(options: Options, hold: Hold, source: Source) -> Journal:
+    """Waits for room: a worker that ended for want of it would be followed by others until the keeper gives up."""
+    text, text_digest = prepare_specs()
+    tries = 0
+    while True:
+        try:
+            return Journal.open(
+                hold.directory,
+                tables={table.name: table for table in JOURNALED},
+                specs_json=text,
+                specs_digest=text_digest,
+                source=source,
+                on_disk=options.journal_on_disk,
+                hold=hold,
+            )
+        except JournalFull as error:
+            if tries % _ROOM_LOG_EVERY == 0:
+                logger.error("the journal can't be opened until there is room: %s", error)
+            tries += 1
+            time.sleep(_ROOM_RETRY_S)
+
+
+def lost_state(connection: Records, session: Record) -> Transition:
+    """The first transition of a journal that follows a lost one: no session, and the connection as its copy tells it."""
+    effects: list[EffectItem] = [["put", "session", 0, {**session, "state": "fresh"}]]
+    effects += [["put", table, key, record] for table, records in connection.items() for key, record in records.items()]
+    return Transition("session", 0, "lost", "none", "fresh", None, effects, None)
+
+
+def needing_reset(records: Records) -> Records:
+    """The connection's records with DEVICE_NEEDS_RESET where the front-end asks for the status."""
+    connection = records["connection"].get(0)
+    if connection is not None and connection["protocol_features"] & _STATUS:
+        connection = {**connection, "status": connection["status"] | DEVICE_NEEDS_RESET}
+        return {**records, "connection": {0: connection}}
+    return records
+
+
+def all_open(fds: set[int]) -> bool:
+    """Whether each of these descriptors is open."""
+    for fd in fds - {NO_FD}:
+        try:
+            os.fstat(fd)
+        except OSError:
+            return False
+    return True

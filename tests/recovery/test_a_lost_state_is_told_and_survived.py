@@ -1,0 +1,250 @@
+"""Journal, slots or both are deleted, cut off or altered under a running daemon, and its worker dies: the guest gets errors
+instead of waiting, a new mount works, and nothing leaks.
+"""
+
+import errno
+import os
+import random
+import shutil
+import signal
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from device.exits import Exit
+from tests.device.served import Served, eventually, serving
+from tests.play.fuse_wire import Op
+from tests.play.guest import Guest
+from tests.play.wire import Disconnected, Request
+from tests.recovery.killer import kill_worker
+from tests.recovery.points import Points, crashing
+
+ROOT = 1
+NEEDS_RESET = 0x40
+HANDLES = 20
+FDS_SPARE = 8
+NODES = 100
+COMMITTED_BYTES = 400
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[tuple[Served, Points]]:
+    share = tmp_path / "share"
+    share.mkdir()
+    points = Points(tmp_path / "page")
+    with serving(share, "--xattr", "--log-level", "error", kind=crashing(points)) as served:
+        yield served, points
+
+
+def delete(journal: Path, _: random.Random) -> None:
+    (journal / "journal.db").unlink()
+    (journal / "journal.db-wal").unlink(missing_ok=True)
+
+
+def delete_wal(journal: Path, _: random.Random) -> None:
+    (journal / "journal.db-wal").unlink()
+
+
+def empty(journal: Path, _: random.Random) -> None:
+    for name in ("journal.db", "journal.db-wal"):
+        os.truncate(journal / name, 0)
+
+
+def cut_wal(journal: Path, _: random.Random) -> None:
+    """Behind its header: what was committed since the last writeback is gone, and what follows stands behind a hole."""
+    os.truncate(journal / "journal.db-wal", 32)
+
+
+def overwrite_header(journal: Path, chance: random.Random) -> None:
+    with (journal / "journal.db").open("r+b") as file:
+        file.write(chance.randbytes(100))
+
+
+def flip_in_rows(journal: Path, chance: random.Random) -> None:
+    """One bit of the text of committed transitions, in each place where it stands."""
+    for name in ("journal.db", "journal.db-wal"):
+        content = bytearray((journal / name).read_bytes())
+        at = content.find(b'["inode",')
+        while at >= 0:
+            content[at + chance.randrange(9)] ^= 1 << chance.randrange(3)
+            at = content.find(b'["inode",', at + COMMITTED_BYTES)
+        (journal / name).write_bytes(content)
+
+
+def rubbish(journal: Path, chance: random.Random) -> None:
+    for name in ("journal.db", "journal.db-wal"):
+        path = journal / name
+        path.write_bytes(chance.randbytes(path.stat().st_size))
+
+
+DAMAGE = [delete, delete_wal, empty, cut_wal, overwrite_header, flip_in_rows, rubbish]
+
+
+def busy(guest: Guest) -> int:
+    """Inodes and handles; a nodeid of them."""
+    made = [guest.create(ROOT, b"f%d" % number)[0].nodeid for number in range(HANDLES)]
+    for number in range(NODES):
+        guest.mkdir(ROOT, b"d%d" % number)
+    return made[-1]
+
+
+def is_refused(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except OSError as error:
+        return error.errno in (errno.EIO, errno.ESTALE, errno.ENOENT)
+    return False
+
+
+def in_flight_at_death(served: Served, points: Points, guest: Guest, nodeid: int) -> list[object]:
+    """A worker dies with requests in its hands; what the guest got, in their order: an errno, or how long the reply was."""
+    points.arm(3)
+    pending = [
+        guest.begin(Op.MKDIR, ROOT, struct.pack("<II", 0o755, 0) + b"late\0", room=128),
+        guest.begin(Op.GETATTR, nodeid, bytes(16), room=104),
+        guest.begin(Op.LOOKUP, ROOT, b"f1\0", room=128),
+    ]
+    found: list[object] = []
+    for one in pending:
+        try:
+            found.append(len(guest.finish(one, 10)))
+        except OSError as error:
+            found.append(error.errno)
+    deaths, where = points.disarm()
+    assert deaths == 1, where
+    return found
+
+
+def goes_on_after_a_new_mount(served: Served, guest: Guest, nodeid: int, fds: int) -> None:
+    assert is_refused(lambda: guest.getattr(nodeid))
+    assert is_refused(lambda: guest.lookup(ROOT, b"f1"))
+    guest.forget(nodeid)
+    guest.destroy()
+    guest.init()
+    entry = guest.lookup(ROOT, b"f1")
+    assert guest.getattr(entry.nodeid).size == 0
+    for number in range(HANDLES):
+        entry, opened = guest.create(ROOT, b"n%d" % number)
+        guest.write(entry.nodeid, opened.fh, 0, b"after")
+        guest.release(entry.nodeid, opened.fh)
+    assert kill_worker(served.journal)  # the new journal carries a recovery of its own
+    again = guest.lookup(ROOT, b"n1").nodeid
+    assert guest.read(again, guest.open(again).fh, 0, 99) == b"after"
+    guest.init()
+    eventually(lambda: len(served.fds()) <= fds + FDS_SPARE)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_journal_ends_in_errors_and_a_new_mount(stage: tuple[Served, Points], damage: Callable[..., None]) -> None:
+    served, points = stage
+    with served.guest() as guest:
+        fds = len(served.fds())
+        nodeid = busy(guest)
+        damage(served.journal, random.Random(11))
+        told = in_flight_at_death(served, points, guest, nodeid)
+        assert set(told) <= {errno.EIO, errno.ESTALE}
+        assert served.told("states_lost") == 1
+        assert guest.vmm.get_status() & NEEDS_RESET
+        assert served.status()["state_lost_why"].startswith("journal")
+        assert [name for name in os.listdir(served.journal) if "damaged" in name] or damage is delete
+        assert "a new one begins" in served.log()
+        goes_on_after_a_new_mount(served, guest, nodeid, fds)
+        assert served.told("states_lost") == 1
+
+
+def test_random_flips_never_hang_nor_end_the_daemon(stage: tuple[Served, Points]) -> None:
+    """Wherever a bit flips: either it doesn't matter, or the state is lost and a new mount works."""
+    served, _ = stage
+    chance = random.Random(5)
+    with served.guest() as guest:
+        for number in range(12):
+            nodeid = guest.mkdir(ROOT, b"flip%d" % number).nodeid
+            lost = served.told("states_lost")
+            for name in ("journal.db", "journal.db-wal"):
+                content = bytearray((served.journal / name).read_bytes())
+                for _ in range(20 if content else 0):
+                    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+                (served.journal / name).write_bytes(content)
+            generation = served.told("worker_generation")
+            assert kill_worker(served.journal)
+            eventually(lambda generation=generation: served.told("worker_generation") > generation, 20)  # type: ignore[misc]
+            refused = is_refused(lambda nodeid=nodeid: guest.getattr(nodeid))  # type: ignore[misc]
+            assert refused == (served.told("states_lost") > lost)
+            guest.init()
+        assert guest.lookup(ROOT, b"flip0").nodeid
+
+
+@pytest.mark.parametrize("kind", ["scribbled", "deleted", "cut off"])
+def test_damaged_slots_cost_an_error_and_nothing_else(stage: tuple[Served, Points], kind: str) -> None:
+    """The journal is whole: what it kept is delivered, what is in doubt gets EIO, and the mount goes on."""
+    served, points = stage
+    with served.guest() as guest:
+        nodeid = busy(guest)
+        path = served.journal / "slots"
+        points.arm(3)
+        os.kill(served.told("worker_pid"), signal.SIGSTOP)
+        pending = [guest.begin(Op.GETATTR, nodeid, bytes(16), room=104) for _ in range(5)]
+        if kind == "scribbled":
+            path.write_bytes(path.read_bytes()[:128] + random.Random(3).randbytes(path.stat().st_size - 128))
+        elif kind == "deleted":
+            path.unlink()
+        else:
+            os.truncate(path, 64)
+        points.disarm()
+        os.kill(served.told("worker_pid"), signal.SIGKILL)
+        for one in pending:
+            try:
+                assert len(guest.finish(one, 10)) == 104
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017 - either may come
+        assert guest.getattr(nodeid).size == 0
+        assert served.told("states_lost") == 0
+        guest.unlink(ROOT, b"f3")
+
+
+def test_a_committed_reply_is_delivered_though_its_slot_is_damaged(stage: tuple[Served, Points]) -> None:
+    """While the keeper stands still a worker dies behind the commit of a MKDIR, and all slots are scribbled over."""
+    served, points = stage
+    with served.guest() as guest:
+        guest.mkdir(ROOT, b"first")
+        points.trace()
+        guest.mkdir(ROOT, b"traced")
+        guest.vmm.ask(Request.GET_FEATURES)
+        behind_commit = points.traced().index("after commit") + 1
+        worker = served.told("worker_pid")
+        os.kill(served.pid, signal.SIGSTOP)
+        points.arm(behind_commit)
+        pending = guest.begin(Op.MKDIR, ROOT, struct.pack("<II", 0o755, 0) + b"kept\0", room=128)
+        eventually(lambda: Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z")
+        assert points.disarm() == (1, "after commit")
+        path = served.journal / "slots"
+        path.write_bytes(path.read_bytes()[:128] + random.Random(3).randbytes(path.stat().st_size - 128))
+        os.kill(served.pid, signal.SIGCONT)
+        nodeid = struct.unpack_from("<Q", guest.finish(pending, 10))[0]
+        assert guest.getattr(nodeid).mode & 0o777 == 0o755
+        guest.rmdir(ROOT, b"kept")
+
+
+def test_without_the_copy_of_the_connection_the_daemon_ends_and_says_so(tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    state = Path("/dev/shm") / f"steadfs-test-hopeless-{os.getpid()}"
+    state.mkdir()
+    served = Served(share, state, ("--log-level", "error"))
+    try:
+        served.wait_ready()
+        with served.guest() as guest:
+            busy(guest)
+            delete(served.journal, random.Random(1))
+            (served.journal / "connection").write_bytes(b"x" * 200)
+            kill_worker(served.journal)
+            with pytest.raises((Disconnected, TimeoutError)):
+                guest.vmm.ask(Request.GET_FEATURES)
+        assert served.daemon.wait_exit(10) == Exit.STATE_LOST
+        assert "restart it together with its guest" in served.log()
+        assert "Traceback" not in served.log()
+    finally:
+        served.daemon.stop()
+        shutil.rmtree(state, ignore_errors=True)
