@@ -97,7 +97,7 @@ def base_of(queue: int, used_idx: int, waiting: Iterable[Slot]) -> int:
 def by_unique(newest_first: Iterable[Transition], epoch: int) -> dict[int, list[Recorded]]:
     """What requests left in the journal, by their number, the oldest first. `epoch` is the present session's.
 
-    The first transition of a request carries all of it, those behind it only its number.
+    The first transition of a request carries all of it, those behind it only its number, or number and name of an entry.
     """
     found: dict[int, list[Recorded]] = {}
     behind: dict[int, list[Transition]] = {}
@@ -109,10 +109,12 @@ def by_unique(newest_first: Iterable[Transition], epoch: int) -> dict[int, list[
         if ends:
             ended = True
             epoch -= transition.event == "INIT"
-        if isinstance(request, int):
-            behind.setdefault(request, []).append(transition)
-        elif isinstance(request, dict) and "unique" in request:  # a front-end's message has none
-            unique = request["unique"]
+        unique = request.get("unique") if isinstance(request, dict) else request
+        if unique is None:  # a front-end's message, or nobody's
+            continue
+        if isinstance(request, int) or "op" not in request:
+            behind.setdefault(unique, []).append(transition)
+        else:
             group = (transition, *reversed(behind.pop(unique, [])))
             one = Recorded(epoch, request["op"], request["node"], was_ended, group)
             found.setdefault(unique, []).insert(0, one)

@@ -1,6 +1,7 @@
-"""Builds `device._native` with crash points under build/crash: `python tests/recovery/crash_build.py` prints its path.
+"""Builds `device._native` and `fuse._native` with crash points under build/crash, and prints where.
 
-Executed, never imported by our code. The same sources, flags and declarations as the installed extension's.
+Executed (`python tests/recovery/crash_build.py`), never imported by our code. The same sources, flags and declarations as the
+installed extensions'.
 """
 
 import os
@@ -14,30 +15,32 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Path(__file__).resolve().parent / "native"
 PLACE = ROOT / "build" / "crash"
-NATIVE = ROOT / "device" / "native"
 DECLARED = "int crash_points_map(const char *path); void crash_point(const char *where);"
 
 
-def build() -> Path:
-    """Compiles what is out of date; the extension's path."""
+def build(package: str) -> None:
+    """Compiles what is out of date."""
     os.chdir(ROOT)
-    installed = runpy.run_path("device/native_build.py")
-    sources = [str(NATIVE / name) for name in installed["SOURCES"]] + [str(OWN / "crash_points.c")]
+    installed = runpy.run_path(f"{package}/native_build.py")["ffibuilder"]
+    _, source, _, words = installed._assigned_source
+    native = ROOT / package / "native"
     ffi = FFI()
-    ffi.cdef((NATIVE / "native.cdef.h").read_text() + DECLARED)
+    ffi.cdef((native / "native.cdef.h").read_text() + DECLARED)
     ffi.set_source(
-        "device._native",
-        '#include "engine.h"\n#include "crash_points.h"\n',
-        sources=sources,
-        depends=[str(path) for path in (*NATIVE.glob("*.h"), *OWN.glob("*.h"))],
-        include_dirs=[str(NATIVE), str(OWN)],
-        define_macros=[("STEADFS_CRASH_POINTS", "1")],
-        libraries=["pthread"],
-        extra_compile_args=installed["FLAGS"],
+        f"{package}._native",
+        source + '#include "crash_points.h"\n',
+        sources=[*(str(ROOT / name) for name in words["sources"]), str(OWN / "crash_points.c")],
+        depends=[*(str(ROOT / name) for name in words["depends"]), *(str(path) for path in OWN.glob("*.h"))],
+        include_dirs=[*(str(ROOT / name) for name in words["include_dirs"]), str(OWN)],
+        define_macros=[*words.get("define_macros", []), ("STEADFS_CRASH_POINTS", "1")],
+        libraries=words["libraries"],
+        extra_compile_args=words["extra_compile_args"],
     )
     with redirect_stdout(sys.stderr):
-        return Path(ffi.compile(tmpdir=str(PLACE)))
+        ffi.compile(tmpdir=str(PLACE))
 
 
 if __name__ == "__main__":
-    print(build())
+    build("device")
+    build("fuse")
+    print(PLACE)

@@ -1,6 +1,6 @@
 """steadfsd as installed, but with crash points: in the native layer (built in), and round every step in Python.
 
-`python -m tests.recovery.crashing_daemon PAGE EXTENSION [small-journal] -- OPTIONS`. The points lie around the code; nothing
+`python -m tests.recovery.crashing_daemon PAGE EXTENSIONS [small-journal] -- OPTIONS`. The points lie around the code; nothing
 of it knows of them.
 """
 
@@ -8,11 +8,13 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 _AROUND = {
+    "fuse.native_executor.NativeExecutor": ("run_at",),
     "device.engine.Engine": (
-        *("take", "begin", "answer", "committed", "publish"),
+        *("take", "begin", "answer", "committed", "publish", "turn"),
         *("vring_setup", "vring_start", "resubmit", "settle"),
     ),
     "journal.writer.Journal": ("commit",),
@@ -28,22 +30,26 @@ _WORDS_OF_SQL = 4
 def main(words: list[str]) -> int:
     """As steadfsd's."""
     at = words.index("--")
-    page, extension, *own = words[:at]
-    point = _load(page, extension)
+    page, extensions, *own = words[:at]
+    for package in ("fuse", "device"):
+        point = _load(page, package, Path(extensions))
     _install(point)
     if "small-journal" in own:
         _shrink_the_journal()
-    from device.cli import main as steadfsd  # noqa: PLC0415 - after the extension was put in its place
+    from device.cli import main as steadfsd  # noqa: PLC0415 - after the extensions were put in their places
 
     return steadfsd(words[at + 1 :])
 
 
-def _load(page: str, extension: str) -> Callable[[bytes], None]:
-    spec = importlib.util.spec_from_file_location("device._native", extension)
+def _load(page: str, package: str, extensions: Path) -> Callable[[bytes], None]:
+    """Each extension has crash points of its own, on the same page."""
+    name = f"{package}._native"
+    [extension] = (extensions / package).glob("_native.*so")
+    spec = importlib.util.spec_from_file_location(name, extension)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["device._native"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     lib: Any = module.lib
     if lib.crash_points_map(page.encode()) != 0:

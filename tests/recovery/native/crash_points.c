@@ -2,7 +2,9 @@
  * The page that test and daemon share: how many crash points to pass before the process kills itself, and the names of
  * those passed. tests/recovery/points.py is the other side.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "crash_points.h"
 
 #include <fcntl.h>
