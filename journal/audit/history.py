@@ -96,6 +96,7 @@ class History:
     def entries(self, to_seq: int | None = None, to_time_ns: int | None = None) -> Iterator[Entry]:
         """Everything in order; up to transition `to_seq`, up to a moment, both inclusive."""
         for row in self.source.rows(self.source.start.commit_seq):
+            self._expect_sound(row)
             seq, first, last, time_ns, body, _ = row
             if (to_time_ns is not None and time_ns > to_time_ns) or (to_seq is not None and first > to_seq):
                 return
@@ -112,6 +113,11 @@ class History:
         for life in self._lives:
             yield self._life(life, None)
         self._lives = []
+
+    def _expect_sound(self, row: CommitRow) -> None:
+        kinds = (int, int, int, int, str, bytes)
+        if not all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)):
+            raise JournalDamaged(self.source.place, f"commit {row[0]} has a value of the wrong kind: see verify")
 
     def _commit(self, row: CommitRow, items: list[Any]) -> Iterator[Entry]:
         group: list[tuple[int, list[Any]]] = []
@@ -158,8 +164,8 @@ class History:
         request = first[5] if isinstance(first[5], dict) else self._request
         self._request = request
         entry = Entry("operation", str(request.get("op", "?")), row[0], seq, row[3])
-        entry.uid, entry.gid, entry.pid = request.get("uid"), request.get("gid"), request.get("pid")
-        entry.unique, entry.node = request.get("unique"), request.get("node") or None
+        entry.uid, entry.gid, entry.pid = (_number(request.get(name)) for name in ("uid", "gid", "pid"))
+        entry.unique, entry.node = _number(request.get("unique")), _number(request.get("node")) or None
         entry.args = self.rules.arguments(request)
         moves = [_move(number, item) for number, item in group]
         entry.moves = moves
@@ -242,7 +248,7 @@ class History:
             if effect[0] == "put":
                 record = effect[3]
             elif effect[0] == "delete" and len(effect) > 3:
-                entry.detail.update((name, effect[3][name]) for name in TRAFFIC if name in effect[3])
+                entry.detail.update((name, _number(effect[3][name])) for name in TRAFFIC if name in effect[3])
         if record is not None and "nodeid" in record:
             entry.nodes.add(record["nodeid"])
 
@@ -274,6 +280,14 @@ class History:
         return (record.get("dev"), record["ino"], record.get("handle"))
 
 
+def _number(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise TypeError(f"{value!r} for a number")
+    return value
+
+
 def _move(seq: int, item: list[Any]) -> Move:
     machine, key, event, source, dest, _, effects, _ = item
+    if not all(isinstance(name, str) for name in (machine, event, source, dest)) or _number(key) is None:
+        raise TypeError("a transition's names and key")
     return Move(seq, machine, key, event, source, dest, effects)

@@ -48,12 +48,12 @@ def find(source: Source, seq: int) -> dict[str, Any]:
     history = run_to(source, Point(seq=seq - 1))
     behind = source.rows(max(history.commit - 1, source.start.commit_seq))
     place = next(row for row in behind if row[1] <= seq <= row[2])
+    whole = _entry_of(source, seq)
     machine, key, event, origin, dest, request, effects, reply = json.loads(place[4])[seq - place[1]]
     table = history.known.tables[machine]
     before = dict(table.records[key]) if key in table.records else None
     history.known.apply(machine, key, origin, dest, effects, lambda what, key: None)
     after = dict(table.records[key]) if key in table.records else None
-    whole = _entry_of(source, seq)
     return {
         "commit": {"seq": place[0], "first": place[1], "last": place[2], "time_ns": place[3], "digest": place[5].hex()},
         "seq": seq,

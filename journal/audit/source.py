@@ -59,20 +59,35 @@ class Source:
             self.lives = tuple(Life(*row) for row in lives)
             counts = connection.execute("SELECT machine, event, op, n FROM counts ORDER BY 1, 2, 3")
             self.counts: tuple[tuple[str, str, str, int], ...] = tuple(counts)
+            self._check_kinds()
             self.last_commit = int(connection.execute("SELECT coalesce(max(seq), 0) FROM commits").fetchone()[0])
+
+    def _check_kinds(self) -> None:
+        """SQLite lets any column hold anything; raises TypeError for what nobody could make sense of."""
+        anchor = self.trimmed
+        numbers: list[object] = [anchor.commit_seq, anchor.last, self.horizon, *self.floors.values()]
+        numbers += [n for life in self.lives for n in (life.life, life.pid, life.started_ns, life.first_commit)]
+        texts: list[object] = [*self.floors, *self.specs.values(), *(text for row in self.counts for text in row[:3])]
+        blobs: list[object] = [anchor.digest, *self.specs, *(life.specs_digest for life in self.lives)]
+        for values, kind in ((numbers, int), (texts, str), (blobs, bytes)):
+            wrong = [value for value in values if not isinstance(value, kind)]
+            if wrong:
+                raise TypeError(f"a value of the wrong kind: {str(wrong[0])[:40]!r}")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Turns what SQLite, or a value of the wrong kind, raises into JournalDamaged."""
         try:
             yield
-        except (sqlite3.Error, TypeError, ValueError) as error:
+        except (sqlite3.Error, TypeError, ValueError, OverflowError) as error:
             raise JournalDamaged(self.place, f"{error}") from error
 
     def rows(self, after_commit: int = 0) -> Iterator[CommitRow]:
         """The commits behind number `after_commit`, oldest first."""
         with self.reading():
-            yield from self.connection.execute(_ROWS, (after_commit,))
+            # No `yield from`: when a reader stops early it would close the cursor, maybe after the database was closed.
+            for row in self.connection.execute(_ROWS, (after_commit,)):  # noqa: UP028
+                yield row
 
     def stored(self) -> Iterator[Stored]:
         """All rows of the checkpoint, in the order of the transitions that they stand at."""

@@ -9,6 +9,7 @@ import time
 
 from tests.guest import trees
 from tests.guest.daemon import KINDS, REPOSITORY, STEADFS, Daemon
+from tests.guest.demo_audit import audit
 from tests.guest.image import ImageError, build_image
 from tests.guest.kernel import KernelMissing, boot_image, load_kernel
 from tests.guest.qemu import FsDevice, Guest
@@ -121,6 +122,7 @@ def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
     if kind is STEADFS:
         print()
         right.append(print_journal_summary(daemon.journal))
+        right.append(audit(daemon.journal, cache / "demo"))
     return all(right)
 
 
