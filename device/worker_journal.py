@@ -1,4 +1,4 @@
-"""Composition: how a worker gets its journal and its slots, and what it does when what it should go on with can't be believed."""
+"""Composition: how a worker gets its journal and slots, and what it does when what it should go on with can't be believed."""
 
 import logging
 import os
