@@ -57,7 +57,8 @@ def create(path: Path, *, queues: int, slots_per_queue: int = lib.VRING_NUM_MAX,
     """Makes a new file of free slots and returns its fd (read, write), the caller's. FileExistsError if it exists."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
-        os.ftruncate(fd, lib.slots_bytes(queues, slots_per_queue))
+        # Room is taken now: a store into a hole of a full tmpfs would be a SIGBUS.
+        os.posix_fallocate(fd, 0, lib.slots_bytes(queues, slots_per_queue))
         with mmap.mmap(fd, 0) as view, ffi.from_buffer(view) as buffer:
             lib.slots_format(buffer, queues, slots_per_queue, generation)
     except BaseException:

@@ -34,7 +34,7 @@ class StateLane:
     many; `execute` is for what it stops at. `witness` is stored in a request's slot before it is executed: by it a later
     worker finds out whether it was. `unwritable` are the exceptions by which `commit` says that the journal has no room or
     can't be written: the batch is then held, unanswered, until it can; unless `give_up` says that the daemon has been told
-    to end.
+    to end. `while_held` is called now and then while it waits, and `held` tells how many do.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class StateLane:
         give_up: Callable[[], bool],
         witness: Callable[[bytes], tuple[int, ...]],
         run_native: Callable[[int, int], int],
+        while_held: Callable[[], object],
     ) -> None:
         self._engine = engine
         self._execute = execute
@@ -56,6 +57,7 @@ class StateLane:
         self._give_up = give_up
         self._witness = witness
         self._run_native = run_native
+        self._while_held = while_held
         self.left: dict[tuple[int, int], Callable[[bytes, int], tuple[int, bytes]]] = {}
         """How to answer what an earlier worker left, by queue and head; set before those are resubmitted."""
         self.held = 0
@@ -123,6 +125,7 @@ class StateLane:
                 if now - logged >= _HOLD_LOG_EVERY_S:
                     logger.error("journal can't be written, %d requests held until there is room: %s", self.held, error)
                     logged = now
+                self._while_held()
                 time.sleep(_HOLD_RETRY_S)
             else:
                 if self.held:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from device import connection_copy, recovery, slots
+from device import connection_copy, recovery
 from device.actions import StartVring
 from device.control import Control
 from device.control import Host as ControlHost
@@ -20,13 +20,13 @@ from device.engine import Engine
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.keeper import Birth, frame_of
-from device.messages import Offer
+from device.messages import BY_CODE, Offer
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
 from device.share import open_share
 from device.state_lane import StateLane
 from device.taking_up import Journaled, TakingUp
-from device.worker_journal import all_open, lost_state, needing_reset, open_journal
+from device.worker_journal import all_open, lost_state, needing_reset, open_journal, open_slots
 from fuse.executor import Executor
 from fuse.host import Host
 from fuse.native_executor import NativeExecutor
@@ -60,6 +60,7 @@ class Worker:
         self._relay = birth.relay
         self._relay.setblocking(False)
         self._ending = False
+        self._put_off: Note | None = None
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
         self._fds_found = recovery.close_of_directory(birth.found, str(hold.directory), birth.keep)
@@ -77,7 +78,7 @@ class Worker:
             pool_threads=options.thread_pool_size or _LIMIT["pool_threads_default"],
             poll_ns_max=options.poll_ns_max,
         )
-        self._slots_fd, self._slots_lost = _slots(hold, 1 + options.request_queues, birth)
+        self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
         self.lane = StateLane(
             self.engine,
@@ -88,6 +89,7 @@ class Worker:
             lambda: self._ending,
             self.files.witness,
             NativeExecutor(self.executor, self.journal, self.engine.requests_address).run,
+            self._while_held,
         )
         self.control = Control(
             Offer(options.request_queues, options.tag),
@@ -124,8 +126,11 @@ class Worker:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""
         busy = True
         while not self._ending:
-            for fd, _ in self._poll.poll(0 if busy else _LOOK_EVERY_S):
+            for fd, _ in self._poll.poll(0 if busy or self._put_off else _LOOK_EVERY_S):
                 self._ready(fd)
+            if self._put_off is not None:
+                note, self._put_off = self._put_off, None
+                self._reply(note)
             more = self.lane.serve()
             busy = self._tidy() or more
             now = time.monotonic()
@@ -163,9 +168,21 @@ class Worker:
             if note.kind is Kind.END:
                 self._ending = True
                 return
-            answer = self._answer(note)
-            self._update_live()
-            self._relay.send(answer.encode())
+            if self.lane.held and not _only_asks(note):
+                self._put_off = note
+                return
+            self._reply(note)
+
+    def _reply(self, note: Note) -> None:
+        answer = self._answer(note)
+        self._update_live()
+        self._relay.send(answer.encode())
+
+    def _while_held(self) -> None:
+        """The journal has no room: questions are answered, whatever would have to be recorded waits."""
+        self.live.set(held_requests=self.lane.held)
+        if self._put_off is None:
+            self._hear()
 
     def _answer(self, note: Note) -> Note:
         """Everything that the note asks for is done, and committed, before it is answered."""
@@ -334,6 +351,14 @@ class Worker:
         )
 
 
+def _only_asks(note: Note) -> bool:
+    """Whether it is a message that changes nothing, so that nothing is recorded of it."""
+    if note.kind is not Kind.MESSAGE:
+        return False
+    row = BY_CODE.get(frame_of(note).code)
+    return row is not None and row.name.startswith("GET_") and row.reply in ("u64", "config")
+
+
 def _settings(options: Options) -> Settings:
     return Settings(
         cache=options.cache,
@@ -357,23 +382,3 @@ def _tell_birth(page: LivePage, birth: Birth) -> None:
     if birth.generation == 1:
         page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0, journal_seq=0)
         page.set(states_lost=0, state_lost_why=0)
-
-
-def _slots(hold: Hold, queues: int, birth: Birth) -> tuple[int, bool]:
-    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. The second
-    is whether they should have been there and aren't."""
-    path = hold.directory / "slots"
-    if birth.generation > 1:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
-            logger.error("the slots can't be opened: %s", error)
-        else:
-            try:
-                if slots.validate(fd).queues == queues:
-                    return fd, False
-            except slots.SlotsError as error:
-                logger.error("%s", error)
-            os.close(fd)
-    path.unlink(missing_ok=True)
-    return slots.create(path, queues=queues), birth.generation > 1

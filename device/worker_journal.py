@@ -1,12 +1,16 @@
-"""Composition: how a worker gets its journal, and what it does when the one that it should go on with can't be believed."""
+"""Composition: how a worker gets its journal and slots, and what it does when what it should go on with can't be believed."""
 
 import logging
 import os
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
+from device import slots
 from device.draft import NO_FD
+from device.errors import OperatorError
+from device.exits import Exit
 from device.options import Options
 from journal import Hold, Journal
 from journal.damaged import set_aside_damaged
@@ -107,3 +111,27 @@ def all_open(fds: set[int]) -> bool:
         except OSError:
             return False
     return True
+
+
+def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool]:
+    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. The second
+    is whether they should have been there and aren't. Raises OperatorError without room."""
+    path = directory / "slots"
+    if generation > 1:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            logger.error("the slots can't be opened: %s", error)
+        else:
+            try:
+                if slots.validate(fd).queues == queues:
+                    return fd, False
+            except slots.SlotsError as error:
+                logger.error("%s", error)
+            os.close(fd)
+    path.unlink(missing_ok=True)
+    try:
+        return slots.create(path, queues=queues), generation > 1
+    except OSError as error:
+        problem = f"{path}: {error.strerror}; free or enlarge the file system that holds it"
+        raise OperatorError("--journal-dir", problem, Exit.JOURNAL_DIR) from error
