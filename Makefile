@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: setup demo test lint bench matrix
+.PHONY: setup demo test lint bench matrix torture
 .DEFAULT_GOAL := test
 
 setup:
@@ -21,6 +21,10 @@ lint: setup
 # Death at every crash point, each also with a second death: some ten minutes. `make test` has each kind of point once.
 matrix: setup
 	STEADFS_WHOLE_MATRIX=1 $(PYTHON) -m pytest -q --timeout 900 tests/recovery -k "every_crash_point"
+
+# Half a million requests at depth 16 while a thousand workers are killed; SEED=n repeats each actor's history.
+torture: setup
+	$(PYTHON) -m tests.recovery.torture.run $(SEED)
 
 bench: setup
 	$(PYTHON) -m tests.bench

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -13,12 +14,18 @@ from journal.live import read_live
 
 
 class Killer:
-    """While entered: SIGKILL to the worker every `least_s` to `most_s` seconds. `kills` counts those that hit one."""
+    """While entered: SIGKILL to the worker every `least_s` to `most_s` seconds. `kills` counts those that hit one.
 
-    def __init__(self, journal: Path, least_s: float, most_s: float, seed: int = 0) -> None:
+    `kill` may kill somebody else: it gets the journal's directory and returns whose pid it was, 0 for nobody's.
+    """
+
+    def __init__(
+        self, journal: Path, least_s: float, most_s: float, seed: int = 0, kill: Callable[[Path], int] | None = None
+    ) -> None:
         self.kills = 0
         self._last = 0
         self._journal = journal
+        self._kill = kill or kill_worker
         self._span = (least_s, most_s)
         self._random = random.Random(seed)
         self._ending = threading.Event()
@@ -34,7 +41,7 @@ class Killer:
 
     def _run(self) -> None:
         while not self._ending.wait(self._random.uniform(*self._span)):
-            pid = kill_worker(self._journal)
+            pid = self._kill(self._journal)
             self.kills += pid not in (0, self._last)
             self._last = pid
 

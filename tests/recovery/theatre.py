@@ -17,7 +17,7 @@ from tests.recovery.points import Points, crashing
 WHOLE = bool(os.environ.get("STEADFS_WHOLE_MATRIX"))
 SECOND_DEATHS = (1, 4, 9, 16)
 """After how many points the next worker dies as well: early in its recovery, and later."""
-SECONDS_SAMPLED = 6
+SECONDS_SAMPLED = 2
 
 StageT = TypeVar("StageT")
 
