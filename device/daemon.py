@@ -10,6 +10,7 @@ from device.exits import Exit
 from device.keeper import SIGNALS, Birth, Keeper
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
+from device.sandbox import Sandbox, enter
 from device.worker import Worker
 from device.worker_journal import prepare_specs
 from journal import Hold, default_directory
@@ -28,13 +29,18 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         listener = _listen(options)
         prepare_specs()
         try:
+            sandbox = enter(options.sandbox, options.shared_dir, directory, listener.outside())
             keeper = Keeper(
                 listener,
-                lambda birth: guarded(lambda: _work(options, hold, birth)),
+                lambda birth: guarded(lambda: _work(options, hold, sandbox, birth)),
                 (hold.fd,),
+                sandbox,
                 keep_listening=options.keep_listening,
             )
-            return keeper.run()
+            try:
+                return keeper.run()
+            finally:
+                sandbox.close()
         finally:
             listener.close()
     finally:
@@ -43,9 +49,10 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
 
 
-def _work(options: Options, hold: Hold, birth: Birth) -> int:
+def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth) -> int:
     """A worker's life, in its own process."""
-    worker = Worker(options, hold, birth)
+    place = sandbox.settle()
+    worker = Worker(options, Hold(place.journal, hold.fd), birth, place)
     try:
         worker.start()
         return worker.serve()

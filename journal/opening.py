@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from journal import schema
+from journal import relative, schema
 from journal.chain import Anchor
 from journal.errors import ForeignJournal
 from journal.limits import Limits
@@ -69,7 +70,7 @@ def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     _refuse_other_files(path)
     old = os.umask(0o077)
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = _connect(path)
         try:
             prepare_writer(connection, limits)
         except BaseException:
@@ -78,6 +79,12 @@ def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     finally:
         os.umask(old)
     return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if path.is_absolute():
+        return sqlite3.connect(path, isolation_level=None)
+    return sqlite3.connect(f"file:{quote(str(path))}{relative.uri_suffix()}", uri=True, isolation_level=None)
 
 
 def _refuse_other_files(path: Path) -> None:
