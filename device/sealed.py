@@ -1,4 +1,4 @@
-"""A Python that loads nothing any more: once the share is the root, every path of the interpreter's leads into the guest's files."""
+"""A Python that loads nothing any more: with the share as root, the interpreter's paths lead into the guest's files."""
 
 import contextlib
 import ctypes
@@ -38,12 +38,12 @@ def load_everything() -> None:
 
 
 def refuse_imports() -> None:
-    """From here on an import fails, and a traceback shows no lines of source: it would read a guest's file, or wait for a FIFO."""
+    """From here on an import fails, and no traceback reads source lines: they would be a guest's, or a FIFO to wait for."""
     sys.meta_path[:] = [_Refusal()]
     sys.path.clear()
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
-    linecache.cache.clear()  # type: ignore[attr-defined]
+    linecache.cache.clear()
     linecache.updatecache = _no_source
     sys.excepthook = _one_line
     sys.unraisablehook = _one_line_of

@@ -35,7 +35,6 @@ class _Vfs(ctypes.Structure):
 _VERSION = 3
 
 
-@_FullPathname
 def _as_it_is(_vfs: int, name: bytes, room: int, target: int) -> int:
     if len(name) >= room:
         return _CANTOPEN
@@ -58,7 +57,7 @@ def uri_suffix() -> str:
     own = _Vfs.from_buffer_copy(unix.contents)
     own.name = NAME
     own.next = None
-    own.full_pathname = _as_it_is
+    own.full_pathname = _FullPathname(_as_it_is)
     _KEPT.append(own)
     if register(ctypes.byref(own), 0) != _OK:
         raise OSError(0, "SQLite refuses another VFS")

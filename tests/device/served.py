@@ -84,9 +84,30 @@ class Served:
         return found
 
     def share_fds(self) -> list[str]:
-        """Those of its descriptors that lead into the share, but for the share itself."""
+        """Those of its descriptors that lead into the share, but for the share itself. In a mount namespace of its own a
+        path tells nothing, but the mount does: nothing else is in it."""
+        found = self.fds()
+        if self.in_namespace():
+            mounts = self.mounts()
+            return sorted(target for fd, target in found.items() if target != "/" and self.mount_of(fd) in mounts)
         prefix = f"{self.share}/"
-        return sorted(target for target in self.fds().values() if target.startswith(prefix))
+        return sorted(target for target in found.values() if target.startswith(prefix))
+
+    def in_namespace(self) -> bool:
+        return Path(f"/proc/{self.pid}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
+
+    def mounts(self) -> set[int]:
+        """Ids of all mounts that it sees."""
+        lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
+        return {int(line.split()[0]) for line in lines}
+
+    def mount_of(self, fd: int) -> int:
+        """Id of the mount that a descriptor of its leads to; 0: closed meanwhile."""
+        try:
+            lines = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text().splitlines()
+        except FileNotFoundError:
+            return 0
+        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
 
     def threads(self) -> int:
         return len(thread_ids([self.pid]))
@@ -147,6 +168,7 @@ def serving(share: Path, *options: str, kind: Kind | None = None) -> Iterator[Se
             status = served.end()
             assert status == 0, f"exit status {status}: {served.log()}"
             assert "Traceback" not in served.log(), served.log()
+            assert "import of" not in served.log(), served.log()
             assert not served.socket_path.exists()
             examine_journal(served.journal)
         finally:
