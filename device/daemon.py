@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from device.errors import CallerError
+from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.keeper import SIGNALS, Birth, Keeper
 from device.listener import Listener, adopt, listen_at
@@ -14,6 +14,7 @@ from device.sandbox import Sandbox, enter
 from device.worker import Worker
 from device.worker_journal import prepare_specs
 from journal import Hold, default_directory
+from journal.errors import JournalError
 
 
 def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
@@ -50,14 +51,19 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
 
 
 def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth) -> int:
-    """A worker's life, in its own process."""
+    """A worker's life, in its own process. It may know the journal's directory by a descriptor only; an operator wants a path."""
     place = sandbox.settle()
-    worker = Worker(options, Hold(place.journal, hold.fd), birth, place)
     try:
-        worker.start()
-        return worker.serve()
-    finally:
-        worker.close()
+        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place)
+        try:
+            worker.start()
+            return worker.serve()
+        finally:
+            worker.close()
+    except JournalError as error:
+        if place.journal.is_absolute():
+            raise
+        raise OperatorError("--journal-dir", f"{hold.directory.absolute()}: {error}", Exit.JOURNAL_DIR) from error
 
 
 def _end_early(number: int, _frame: Any) -> None:

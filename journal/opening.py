@@ -38,7 +38,7 @@ class Opened:
     bytes_present: int
 
 
-def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits) -> Opened:
+def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits, pid: int) -> Opened:
     """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
@@ -56,7 +56,7 @@ def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str,
         if known:
             absent = {name: table.absent for name, table in tables.items()}
             fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)))
-        _begin_life(connection, specs_json, specs_digest, end, limits)
+        _begin_life(connection, specs_json, specs_digest, end, limits, pid)
         size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM commits").fetchone()[0]
         start = anchor(connection)
         return Opened(connection, start, end, checkpoint_seq(connection), tuple(tables), fold, touched, size)
@@ -132,11 +132,11 @@ def numbered(directory: Path) -> list[int]:
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _begin_life(connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits) -> None:
+def _begin_life(connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits, pid: int) -> None:
     with transaction(connection):
         connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
         connection.execute(
             "INSERT INTO lives (specs_digest, pid, started_ns, first_commit) VALUES (?, ?, ?, ?)",
-            (specs_digest, os.getpid(), time.time_ns(), end.commit_seq + 1),
+            (specs_digest, pid, time.time_ns(), end.commit_seq + 1),
         )
         connection.execute("DELETE FROM lives WHERE life <= (SELECT max(life) FROM lives) - ?", (limits.lives_max,))

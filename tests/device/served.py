@@ -14,7 +14,7 @@ from typing import Any
 from journal.read import load_fold, verify_chain
 from specs.machines import JOURNALED
 from tests.play.daemons import ROOT as REPOSITORY
-from tests.play.daemons import Daemon, Kind, memory_bytes, steadfs, thread_ids
+from tests.play.daemons import Daemon, Kind, memory_bytes, open_in_share, steadfs, thread_ids
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 
@@ -84,30 +84,8 @@ class Served:
         return found
 
     def share_fds(self) -> list[str]:
-        """Those of its descriptors that lead into the share, but for the share itself. In a mount namespace of its own a
-        path tells nothing, but the mount does: nothing else is in it."""
-        found = self.fds()
-        if self.in_namespace():
-            mounts = self.mounts()
-            return sorted(target for fd, target in found.items() if target != "/" and self.mount_of(fd) in mounts)
-        prefix = f"{self.share}/"
-        return sorted(target for target in found.values() if target.startswith(prefix))
-
-    def in_namespace(self) -> bool:
-        return Path(f"/proc/{self.pid}/ns/mnt").readlink() != Path("/proc/self/ns/mnt").readlink()
-
-    def mounts(self) -> set[int]:
-        """Ids of all mounts that it sees."""
-        lines = Path(f"/proc/{self.pid}/mountinfo").read_text().splitlines()
-        return {int(line.split()[0]) for line in lines}
-
-    def mount_of(self, fd: int) -> int:
-        """Id of the mount that a descriptor of its leads to; 0: closed meanwhile."""
-        try:
-            lines = Path(f"/proc/{self.pid}/fdinfo/{fd}").read_text().splitlines()
-        except FileNotFoundError:
-            return 0
-        return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+        """Those of its descriptors that lead into the share, but for the share itself."""
+        return open_in_share(self.pid, self.share)
 
     def threads(self) -> int:
         return len(thread_ids([self.pid]))
