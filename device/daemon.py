@@ -51,7 +51,7 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
 
 
 def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth) -> int:
-    """A worker's life, in its own process. It may know the journal's directory by a descriptor only; an operator wants a path."""
+    """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
     place = sandbox.settle()
     try:
         worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place)

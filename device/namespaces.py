@@ -25,7 +25,7 @@ _MOUNT_ATTR_OF_PROC = 0x2 | 0x4 | 0x8  # nosuid, nodev, noexec
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 
-# Since Linux 5.1 new calls have the same number everywhere (asm-generic/unistd.h); pidfd_open, which the keeper needs, is newer.
+# Linux 5.2, with one number everywhere (asm-generic/unistd.h); pidfd_open, which the keeper needs, is newer.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = range(428, 433)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 

@@ -215,7 +215,8 @@ def case_of(left: Left) -> Case:
 
 
 def open_fds(directory: str) -> list[int]:
-    """`directory` is /proc/self/fd, wherever that is. Every descriptor of the table. Those that the looking itself opens are closed by now, and not among them."""
+    """Every descriptor of the table; `directory` is /proc/self/fd. Those that the looking itself opens are closed by now, and
+    not among them."""
     return sorted(fd for fd in map(int, os.listdir(directory)) if _is_open(fd))
 
 

@@ -96,7 +96,7 @@ _OR_USER_NAMESPACES = {"namespace": " or user namespaces for everybody", "chroot
 
 
 def _namespace(share: Path, journal: Path, outside: Sequence[tuple[int, Path]]) -> Sandbox:
-    """Every mount is taken inside of the new namespace: names can't be linked or renamed across two mounts, were they the same."""
+    """Every mount is taken inside of the new namespace: the kernel lets none of another be cloned (open_tree(2): EINVAL)."""
     share = share.absolute()
     _new_namespaces()
     namespaces.receive_mounts_only()

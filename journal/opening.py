@@ -38,7 +38,9 @@ class Opened:
     bytes_present: int
 
 
-def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits, pid: int) -> Opened:
+def open_database(
+    directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits, pid: int
+) -> Opened:
     """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
@@ -132,7 +134,9 @@ def numbered(directory: Path) -> list[int]:
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _begin_life(connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits, pid: int) -> None:
+def _begin_life(
+    connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits, pid: int
+) -> None:
     with transaction(connection):
         connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
         connection.execute(

@@ -12,6 +12,7 @@ from journal.directory import Hold
 from journal.errors import JournalError, JournalFailed, JournalFull
 from journal.limits import Limits
 from journal.opening import Opened, open_database
+from journal.schema import DATABASE_NAME
 from journal.transaction import transaction
 from journal.trim import UNTOLD, Trim
 from machine.fold import Fold, Transition
