@@ -109,7 +109,7 @@ def test_a_worker_sees_the_share_and_nothing_else(share: Path) -> None:
 
 def test_its_procfs_knows_no_other_process(share: Path) -> None:
     with serving(share) as served:
-        worker = served.told("worker_pid")
+        worker = eventually(lambda: served.told("worker_pid"))
         (own,) = [entry for entry in Path(f"/proc/{worker}/fd").iterdir() if os.readlink(entry) == "/1/fd"]
         fd = os.open(own, os.O_PATH)
         numbers = [name for name in os.listdir(f"/proc/self/fd/{fd}/../..") if name.isdigit()]
