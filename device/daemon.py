@@ -5,14 +5,16 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from device.errors import CallerError
+from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.keeper import SIGNALS, Birth, Keeper
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
+from device.sandbox import Sandbox, enter
 from device.worker import Worker
 from device.worker_journal import prepare_specs
 from journal import Hold, default_directory
+from journal.errors import JournalError
 
 
 def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
@@ -28,13 +30,18 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         listener = _listen(options)
         prepare_specs()
         try:
+            sandbox = enter(options.sandbox, options.shared_dir, directory, listener.outside())
             keeper = Keeper(
                 listener,
-                lambda birth: guarded(lambda: _work(options, hold, birth)),
+                lambda birth: guarded(lambda: _work(options, hold, sandbox, birth)),
                 (hold.fd,),
+                sandbox,
                 keep_listening=options.keep_listening,
             )
-            return keeper.run()
+            try:
+                return keeper.run()
+            finally:
+                sandbox.close()
         finally:
             listener.close()
     finally:
@@ -43,14 +50,20 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
 
 
-def _work(options: Options, hold: Hold, birth: Birth) -> int:
-    """A worker's life, in its own process."""
-    worker = Worker(options, hold, birth)
+def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth) -> int:
+    """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
+    place = sandbox.settle()
     try:
-        worker.start()
-        return worker.serve()
-    finally:
-        worker.close()
+        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place)
+        try:
+            worker.start()
+            return worker.serve()
+        finally:
+            worker.close()
+    except JournalError as error:
+        if place.journal.is_absolute():
+            raise
+        raise OperatorError("--journal-dir", f"{hold.directory.absolute()}: {error}", Exit.JOURNAL_DIR) from error
 
 
 def _end_early(number: int, _frame: Any) -> None:

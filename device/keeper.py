@@ -20,6 +20,7 @@ from device.exits import Exit
 from device.listener import Listener
 from device.recovery import open_fds
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, make_pair
+from device.sandbox import Sandbox
 from device.spawn import clone_sharing_files, die_with
 from device.wire import HEADER_BYTES, Frame, StreamError, decode_header, encode_request
 from specs.limits import LIMITS
@@ -39,6 +40,7 @@ class Birth:
     """What a worker is told when it begins: a copy of the keeper's memory, not sent."""
 
     keeper_pid: int
+    keeper_pidfd: int
     generation: int
     relay: socket.socket
     keep: frozenset[int]
@@ -54,10 +56,14 @@ WorkerMain = Callable[[Birth], int]
 class Keeper:
     """Owns listener, channel and relay; `held` are further descriptors that no worker may close."""
 
-    def __init__(self, listener: Listener, main: WorkerMain, held: Sequence[int], *, keep_listening: bool) -> None:
+    def __init__(
+        self, listener: Listener, main: WorkerMain, held: Sequence[int], sandbox: Sandbox, *, keep_listening: bool
+    ) -> None:
         self._listener = listener
         self._main = main
-        self._held = held
+        self._self_pidfd = os.pidfd_open(os.getpid())
+        self._held = (*held, *sandbox.held, self._self_pidfd)
+        self._sandbox = sandbox
         self._keep_listening = keep_listening
         self._channel: Channel | None = None
         self._pending: Note | None = None
@@ -92,6 +98,7 @@ class Keeper:
                 self._channel.close()
             for end in (self._relay, self._workers_end, self._wakeup, self._wakeup_write):
                 end.close()
+            os.close(self._self_pidfd)
         return self._code
 
     # --- events
@@ -209,8 +216,10 @@ class Keeper:
         self._generation += 1
         self._ready = False
         self._drain_relay()
-        birth = Birth(os.getpid(), self._generation, self._workers_end, self._kept(), self._found())
-        pid = clone_sharing_files()
+        birth = Birth(
+            os.getpid(), self._self_pidfd, self._generation, self._workers_end, self._kept(), self._found()
+        )
+        pid = clone_sharing_files(self._sandbox.clone_flags)
         if pid == 0:
             self._become(birth)
         self._pid = pid
@@ -224,7 +233,7 @@ class Keeper:
         """In the child: never returns."""
         code = int(Exit.INTERNAL)
         try:
-            die_with(birth.keeper_pid)
+            die_with(birth.keeper_pidfd)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             for number in (signal.SIGINT, signal.SIGHUP):  # meant for the keeper, which passes them on
@@ -246,7 +255,7 @@ class Keeper:
 
     def _found(self) -> tuple[int, ...]:
         """Looked up before the clone: afterwards both open new ones."""
-        return tuple(open_fds()) if self._generation > 1 else ()
+        return tuple(open_fds(self._sandbox.fds_directory)) if self._generation > 1 else ()
 
     def _drain_relay(self) -> None:
         """What the dead one had not read is said again; what it said was heard."""

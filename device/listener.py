@@ -23,11 +23,12 @@ UMASK_WITH_GROUP = 0o007
 class Listener:
     """A listening socket; owns it, its lock file and its path."""
 
-    def __init__(self, listening: socket.socket, path: Path | None = None, lock_fd: int | None = None) -> None:
+    def __init__(self, listening: socket.socket, path: Path | None = None, lock_fd: int = -1, directory_fd: int = -1) -> None:
         listening.setblocking(False)
         self._socket = listening
         self._path = path
         self._lock_fd = lock_fd
+        self._directory_fd = directory_fd
 
     def fileno(self) -> int:
         """For epoll: readable when `accept` has something to do."""
@@ -35,7 +36,11 @@ class Listener:
 
     def filenos(self) -> tuple[int, ...]:
         """All its descriptors."""
-        return (self._socket.fileno(),) if self._lock_fd is None else (self._socket.fileno(), self._lock_fd)
+        return self._socket.fileno(), *(fd for fd in (self._lock_fd, self._directory_fd) if fd >= 0)
+
+    def outside(self) -> tuple[tuple[int, Path], ...]:
+        """The descriptor of the directory where its path is, and the directory's path: the last that it needs of outside."""
+        return () if self._path is None else ((self._directory_fd, self._path.absolute().parent),)
 
     def accept(self) -> Channel | None:
         """The next front-end, or None when none is waiting (or it has gone again)."""
@@ -50,10 +55,12 @@ class Listener:
         self._socket.close()
         if self._path is not None:
             with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+                os.unlink(self._path.name, dir_fd=self._directory_fd)
+        for fd in (self._lock_fd, self._directory_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._lock_fd = self._directory_fd = -1
+        self._path = None
 
 
 def listen_at(path: Path, *, group: str | None = None) -> Listener:
@@ -65,15 +72,16 @@ def listen_at(path: Path, *, group: str | None = None) -> Listener:
         raise _unusable(f"{path}: longer than {PATH_BYTES_MAX} bytes; choose a shorter path")
     gid = None if group is None else _gid(group)
     try:
-        lock_fd = _lock(path)
-        try:
+        with contextlib.ExitStack() as undo:
+            lock_fd = _lock(path)
+            undo.callback(os.close, lock_fd)
+            directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            undo.callback(os.close, directory_fd)
             listening = _bind(path, gid)
-        except BaseException:
-            os.close(lock_fd)
-            raise
+            undo.pop_all()
     except OSError as error:
         raise _unusable(f"{path}: {error.strerror}; check the directory and its permissions") from error
-    return Listener(listening, path, lock_fd)
+    return Listener(listening, path, lock_fd, directory_fd)
 
 
 def adopt(fd: int) -> Listener:

@@ -78,7 +78,11 @@ ROWS = (
         "--rlimit-nofile", "rlimit_nofile", "number", "1000000 or the most allowed",
         "limit of open descriptors; 0 leaves it as it is", "N", span=(0, NOFILE_LIMIT),
     ),
-    OptionRow("--sandbox", "sandbox", "choice", "none", "isolation; only `none` for now", "MODE", ("none",)),
+    OptionRow(
+        "--sandbox", "sandbox", "choice", "namespace", "what the daemon still sees: `namespace` nothing but the share, no "
+        "network, no process, in namespaces of its own (without root's rights in a user namespace); `chroot` no file but "
+        "the share's; `none` all", "MODE", ("namespace", "chroot", "none"),
+    ),
     OptionRow(
         "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
         ("error", "warn", "info", "debug", "trace", "off"),

@@ -25,6 +25,7 @@ from device.option_table import (
 
 Cache = Literal["never", "metadata", "auto", "always"]
 FileHandles = Literal["never", "prefer", "mandatory"]
+SandboxMode = Literal["namespace", "chroot", "none"]
 LogLevel = Literal["error", "warn", "info", "debug", "trace", "off"]
 
 _BY_NAME = {row.name: row for row in ROWS}
@@ -53,7 +54,7 @@ class Options:
     announce_submounts: bool = True
     inode_file_handles: FileHandles = "prefer"
     rlimit_nofile: int | None = None
-    sandbox: Literal["none"] = "none"
+    sandbox: SandboxMode = "namespace"
     log_level: LogLevel = "info"
     syslog: bool = False
     journal_dir: Path | None = None

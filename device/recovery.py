@@ -9,6 +9,7 @@ import struct
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from device.slots import Slot
@@ -215,9 +216,10 @@ def case_of(left: Left) -> Case:
     return decide(facts_of(left))
 
 
-def open_fds() -> list[int]:
-    """Every descriptor of the table. Those that the looking itself opens are closed by now, and not among them."""
-    return sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if _is_open(fd))
+def open_fds(directory: str) -> list[int]:
+    """Every descriptor of the table; `directory` is /proc/self/fd. Those that the looking itself opens are closed by now, and
+    not among them."""
+    return sorted(fd for fd in map(int, os.listdir(directory)) if _is_open(fd))
 
 
 def _is_open(fd: int) -> bool:
@@ -228,13 +230,14 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def close_of_directory(fds: Iterable[int], directory: str, keep: frozenset[int]) -> list[int]:
+def close_of_directory(fds: Iterable[int], directory: Path, keep: frozenset[int]) -> list[int]:
     """Closes an earlier worker's descriptors of the journal's files. Before the database is opened: to close one later
     would drop the locks of the new one, which belong to the shared table. Returns the others."""
-    prefix = directory.rstrip("/") + "/"
+    with os.scandir(directory) as entries:
+        files = {_identity(entry.stat(follow_symlinks=False)) for entry in entries}
     others: list[int] = []
     for fd in fds:
-        if fd not in keep and _target(fd).startswith(prefix):
+        if fd not in keep and _of(fd) in files:
             os.close(fd)
         else:
             others.append(fd)
@@ -254,8 +257,13 @@ def sweep(fds: Iterable[int], named: Callable[[int], bool]) -> int:
     return closed
 
 
-def _target(fd: int) -> str:
+def _of(fd: int) -> tuple[int, int] | None:
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")
+        return _identity(os.fstat(fd))
     except OSError:
-        return ""
+        return None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    """Not the path: that of a directory outside of the root may look like one inside."""
+    return found.st_dev, found.st_ino

@@ -14,7 +14,7 @@ def open_share(path: Path) -> int:
     except OSError as error:
         problem = f"{path}: {os.strerror(error.errno or 0)}; name a directory that exists and can be entered"
         raise OperatorError("--shared-dir", problem, Exit.SHARED_DIR) from error
-    if not os.access(f"/proc/self/fd/{fd}", os.R_OK | os.X_OK):
+    if not os.access(".", os.R_OK | os.X_OK, dir_fd=fd):
         os.close(fd)
         problem = f"{path}: permission denied; let this user read and enter it"
         raise OperatorError("--shared-dir", problem, Exit.SHARED_DIR)

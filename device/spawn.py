@@ -6,6 +6,7 @@ Only for a process of one thread: the child is a copy of it, locks of other thre
 import ctypes
 import os
 import platform
+import select
 import signal
 
 _CLONE_FILES = 0x400
@@ -19,11 +20,11 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 """PyDLL keeps the interpreter's lock, so that the child has it as well."""
 
 
-def clone_sharing_files() -> int:
-    """The child's pid, or 0 in the child. Raises OSError."""
+def clone_sharing_files(flags: int = 0) -> int:
+    """The child's pid, or 0 in the child; `flags`: new namespaces for it. Raises OSError."""
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
-    pid = _clone()
+    pid = _clone(flags)
     if pid == 0:
         api.PyOS_AfterFork_Child()
         return 0
@@ -34,10 +35,10 @@ def clone_sharing_files() -> int:
     return pid
 
 
-def _clone() -> int:
+def _clone(namespaces: int) -> int:
     """As fork does it, the C library's own note of the thread's id is renewed in the child."""
     tid_address = ctypes.c_void_p(0)
-    flags = _CLONE_FILES | signal.SIGCHLD
+    flags = _CLONE_FILES | namespaces | signal.SIGCHLD
     if _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid_address), 0, 0, 0) == 0 and tid_address.value:
         flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
     zero = ctypes.c_void_p(0)
@@ -48,7 +49,12 @@ def _clone() -> int:
 
 
 def die_with(parent: int) -> None:
-    """In the child: killed when `parent` dies; ends at once if it has died already."""
+    """In the child: killed when its parent dies; ends at once if it has died already.
+
+    `parent`: a pidfd. In a pid namespace of its own the child can't name its parent otherwise.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
+    poll = select.poll()
+    poll.register(parent, select.POLLIN)
+    if poll.poll(0):
         os._exit(0)

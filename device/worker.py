@@ -23,6 +23,7 @@ from device.keeper import Birth, frame_of
 from device.messages import BY_CODE, Offer
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
+from device.sandbox import Place
 from device.share import open_share
 from device.state_lane import StateLane
 from device.taking_up import Journaled, TakingUp
@@ -55,7 +56,7 @@ _COMMITS_UNDELIVERED_MAX = 16
 class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
-    def __init__(self, options: Options, hold: Hold, birth: Birth) -> None:
+    def __init__(self, options: Options, hold: Hold, birth: Birth, place: Place) -> None:
         self._birth = birth
         self._relay = birth.relay
         self._relay.setblocking(False)
@@ -63,13 +64,13 @@ class Worker:
         self._put_off: Note | None = None
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
-        self._fds_found = recovery.close_of_directory(birth.found, str(hold.directory), birth.keep)
-        share_fd = open_share(options.shared_dir)
+        self._fds_found = recovery.close_of_directory(birth.found, hold.directory, birth.keep)
+        share_fd = open_share(place.share)
         settings = _settings(options)
-        self.host = Host(share_fd, settings)
+        self.host = Host(share_fd, settings, place.proc_fd)
         self.live = LivePage(hold.directory)
         self.journal, self._lost = open_journal(options, hold, self.record_of, birth.generation, self.live)
-        _tell_birth(self.live, birth)
+        _tell_birth(self.live, birth, place.pid)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
         self.files = Recovery(self.executor)
         self.engine = Engine(
@@ -372,10 +373,10 @@ def _settings(options: Options) -> Settings:
     )
 
 
-def _tell_birth(page: LivePage, birth: Birth) -> None:
+def _tell_birth(page: LivePage, birth: Birth, pid: int) -> None:
     page.set(
         keeper_pid=birth.keeper_pid,
-        worker_pid=os.getpid(),
+        worker_pid=pid,
         worker_generation=page.words[INDEX["worker_generation"]] + 1,
         held_requests=0,
     )

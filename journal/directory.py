@@ -81,9 +81,11 @@ class Hold:
     may take it once and hand it to one writer after the other.
     """
 
-    def __init__(self, directory: Path, fd: int) -> None:
+    def __init__(self, directory: Path, fd: int, pid: int | None = None) -> None:
+        """`pid`: what the journal calls the writing process, where that is in a pid namespace of its own."""
         self.directory = directory
         self.fd = fd
+        self.pid = os.getpid() if pid is None else pid
 
     @classmethod
     def take(cls, directory: Path, on_disk: bool = False) -> "Hold":

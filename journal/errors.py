@@ -64,12 +64,12 @@ class JournalBusy(JournalError):
 class JournalFull(JournalError):
     """No room: nothing of the pending transitions is written, all are kept; `tidy` and room on the tmpfs help."""
 
-    def __init__(self, directory: Path, why: str) -> None:
-        super().__init__(f"{directory} has no room ({why}): free or enlarge the file system that holds --journal-dir")
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} has no room ({why}): free or enlarge the file system that holds --journal-dir")
 
 
 class JournalFailed(JournalError):
     """SQLite reports another failure; the pending transitions are kept unwritten."""
 
-    def __init__(self, directory: Path, why: str) -> None:
-        super().__init__(f"{directory} can't be written ({why}): see the kernel's log, or use another --journal-dir")
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} can't be written ({why}): see the kernel's log, or use another --journal-dir")

@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from journal import schema
+from journal import relative, schema
 from journal.chain import Anchor
 from journal.errors import ForeignJournal
 from journal.limits import Limits
@@ -37,7 +38,9 @@ class Opened:
     bytes_present: int
 
 
-def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits) -> Opened:
+def open_database(
+    directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits, pid: int
+) -> Opened:
     """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
@@ -55,7 +58,7 @@ def open_database(directory: Path, tables: Mapping[str, Table], specs_json: str,
         if known:
             absent = {name: table.absent for name, table in tables.items()}
             fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)))
-        _begin_life(connection, specs_json, specs_digest, end, limits)
+        _begin_life(connection, specs_json, specs_digest, end, limits, pid)
         size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM commits").fetchone()[0]
         start = anchor(connection)
         return Opened(connection, start, end, checkpoint_seq(connection), tuple(tables), fold, touched, size)
@@ -69,7 +72,7 @@ def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     _refuse_other_files(path)
     old = os.umask(0o077)
     try:
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = _connect(path)
         try:
             prepare_writer(connection, limits)
         except BaseException:
@@ -78,6 +81,12 @@ def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     finally:
         os.umask(old)
     return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if path.is_absolute():
+        return sqlite3.connect(path, isolation_level=None)
+    return sqlite3.connect(f"file:{quote(str(path))}{relative.uri_suffix()}", uri=True, isolation_level=None)
 
 
 def _refuse_other_files(path: Path) -> None:
@@ -125,11 +134,13 @@ def numbered(directory: Path) -> list[int]:
     return [int(text) for text in texts if text.isdigit()]
 
 
-def _begin_life(connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits) -> None:
+def _begin_life(
+    connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits, pid: int
+) -> None:
     with transaction(connection):
         connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
         connection.execute(
             "INSERT INTO lives (specs_digest, pid, started_ns, first_commit) VALUES (?, ?, ?, ?)",
-            (specs_digest, os.getpid(), time.time_ns(), end.commit_seq + 1),
+            (specs_digest, pid, time.time_ns(), end.commit_seq + 1),
         )
         connection.execute("DELETE FROM lives WHERE life <= (SELECT max(life) FROM lives) - ?", (limits.lives_max,))

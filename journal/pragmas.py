@@ -57,8 +57,14 @@ def do_not_overwrite_deleted(connection: Connection) -> None:
     connection.execute("PRAGMA secure_delete=OFF")
 
 
+def keep_temporary_in_memory(connection: Connection) -> None:
+    """Temporary files would go to /tmp, which in a sandbox is the guest's."""
+    connection.execute("PRAGMA temp_store=MEMORY")
+
+
 def prepare_writer(connection: Connection, limits: Limits) -> None:
     """All settings of the one writer, in the order that they need."""
+    keep_temporary_in_memory(connection)
     lock_exclusively(connection)
     set_page_size(connection)
     set_incremental_vacuum(connection)

@@ -12,6 +12,7 @@ from journal.directory import Hold
 from journal.errors import JournalError, JournalFailed, JournalFull
 from journal.limits import Limits
 from journal.opening import Opened, open_database
+from journal.schema import DATABASE_NAME
 from journal.transaction import transaction
 from journal.trim import UNTOLD, Trim
 from machine.fold import Fold, Transition
@@ -74,7 +75,7 @@ class Journal:
         limits = limits or Limits()
         held = hold or Hold.take(directory, on_disk)
         try:
-            opened = open_database(held.directory, tables, specs_json, specs_digest, limits)
+            opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid)
         except sqlite3.Error as error:
             if hold is None:
                 held.release()
@@ -276,5 +277,5 @@ class Journal:
 def _blame(directory: Path, error: sqlite3.Error) -> JournalError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL,):
-        return JournalFull(directory, str(error))
-    return JournalFailed(directory, str(error))
+        return JournalFull(directory / DATABASE_NAME, str(error))
+    return JournalFailed(directory / DATABASE_NAME, str(error))

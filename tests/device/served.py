@@ -14,7 +14,7 @@ from typing import Any
 from journal.read import load_fold, verify_chain
 from specs.machines import JOURNALED
 from tests.play.daemons import ROOT as REPOSITORY
-from tests.play.daemons import Daemon, Kind, memory_bytes, steadfs, thread_ids
+from tests.play.daemons import Daemon, Kind, memory_bytes, open_in_share, steadfs, thread_ids
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 
@@ -85,8 +85,7 @@ class Served:
 
     def share_fds(self) -> list[str]:
         """Those of its descriptors that lead into the share, but for the share itself."""
-        prefix = f"{self.share}/"
-        return sorted(target for target in self.fds().values() if target.startswith(prefix))
+        return open_in_share(self.pid, self.share)
 
     def threads(self) -> int:
         return len(thread_ids([self.pid]))
@@ -147,6 +146,7 @@ def serving(share: Path, *options: str, kind: Kind | None = None) -> Iterator[Se
             status = served.end()
             assert status == 0, f"exit status {status}: {served.log()}"
             assert "Traceback" not in served.log(), served.log()
+            assert "import of" not in served.log(), served.log()
             assert not served.socket_path.exists()
             examine_journal(served.journal)
         finally:

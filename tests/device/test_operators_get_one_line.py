@@ -82,7 +82,7 @@ def expect_refusal(done: subprocess.CompletedProcess[str], code: Exit, *mentione
         (["--tag=" + "t" * 37], ["--tag", "36"]),
         (["--fd=-1"], ["--fd", "-1"]),
         (["--fd=99999999999999999999"], ["--fd"]),
-        (["--sandbox=chroot"], ["--sandbox", "none"]),
+        (["--sandbox=jail"], ["--sandbox", "namespace or chroot or none"]),
     ],
 )
 def test_a_wrong_option_is_named(words: list[str], mentioned: list[str], capsys: pytest.CaptureFixture[str]) -> None:

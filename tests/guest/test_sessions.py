@@ -9,6 +9,7 @@ from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import Daemon, DaemonKind
 from tests.guest.kernel import Kernel
 from tests.guest.qemu import FsDevice, Guest
+from tests.play.daemons import open_in_share
 
 EXIT_TIMEOUT_S = 20
 MULTI_QUEUE_SINCE = (6, 11)  # Linux: virtiofs spreads requests over several queues
@@ -112,16 +113,7 @@ def test_a_reset_in_mid_work_gives_a_clean_new_session(attempt: int, rebooting: 
 
 def held_open(mounted: GuestAndShare, share: pathlib.Path) -> list[str]:
     """Paths below the share, other than itself, that the daemon's processes have open."""
-    found = set()
-    for pid in mounted.daemon.pids():
-        for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                target = str(fd.readlink())
-            except OSError:
-                continue  # closed while we looked
-            if target.startswith(f"{share}/"):
-                found.add(target)
-    return sorted(found)
+    return sorted({path for pid in mounted.daemon.pids() for path in open_in_share(pid, share)})
 
 
 def test_the_daemon_ends_when_the_vmm_does(rebooting: GuestAndShare) -> None:

@@ -196,3 +196,26 @@ def cpu_ticks_ns(pids: Sequence[int]) -> int:
         fields = stat[stat.rindex(b")") + 2 :].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def open_in_share(pid: int, share: Path) -> list[str]:
+    """What the process's descriptors lead to in the share, but for the share itself. In a mount namespace of its own a path
+    tells nothing, but the mount does: all that the process sees is the share."""
+    own = Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+    mounts = {line.split()[0] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()}
+    found: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+            mount = mount_of(pid, int(entry.name))
+        except FileNotFoundError:
+            continue  # closed while we looked
+        if target.startswith(f"{share}/") if own else mount in mounts and target != "/":
+            found.append(target)
+    return sorted(found)
+
+
+def mount_of(pid: int, fd: int) -> str:
+    """Id of the mount that a descriptor leads to, as in mountinfo. Raises FileNotFoundError."""
+    lines = Path(f"/proc/{pid}/fdinfo/{fd}").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("mnt_id:"))

@@ -8,6 +8,7 @@ from typing import Any
 from device.keeper import Birth
 from device.options import Options
 from device.relay import make_pair
+from device.sandbox import Place
 from device.session import Reply
 from device.wire import Frame, encode_body
 from device.worker import Worker
@@ -48,13 +49,15 @@ class WorkerLife:
             poll_ns_max=0,
             **options,
         )
-        birth = Birth(os.getpid(), 1, self.relay[1], frozenset(), ())
-        self.worker = Worker(chosen, self.hold, birth)
+        self.pidfd = os.pidfd_open(os.getpid())
+        birth = Birth(os.getpid(), self.pidfd, 1, self.relay[1], frozenset(), ())
+        self.worker = Worker(chosen, self.hold, birth, Place(share, directory, -1, os.getpid()))
         self.worker.start()
 
     def end(self) -> None:
         """Lets go of everything; what was not committed is lost."""
         self.worker.close()
+        os.close(self.pidfd)
         for end in self.relay:
             end.close()
         self.hold.release()

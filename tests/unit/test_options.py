@@ -59,6 +59,7 @@ def test_defaults_are_those_of_virtiofsd() -> None:
         ("--inode-file-handles=mandatory", "inode_file_handles", "mandatory"),
         ("--rlimit-nofile=0", "rlimit_nofile", 0),
         ("--sandbox=none", "sandbox", "none"),
+        ("--sandbox=chroot", "sandbox", "chroot"),
         ("--socket-group=kvm", "socket_group", "kvm"),
         ("--log-level=trace", "log_level", "trace"),
         ("--syslog", "syslog", True),
@@ -82,8 +83,11 @@ def test_every_field_can_be_set() -> None:
 
 
 def test_libvirts_command_line_is_understood() -> None:
-    options = parse(["--fd=21", "-o", "source=/srv,cache=always,xattr,no_flock,no_posix_lock", "--thread-pool-size=4", "-d"])
-    assert options == Options(shared_dir=Path("/srv"), fd=21, cache="always", xattr=True, thread_pool_size=4, log_level="debug")
+    words = "source=/srv,cache=always,sandbox=chroot,xattr,no_flock,no_posix_lock"
+    options = parse(["--fd=21", "-o", words, "--thread-pool-size=4", "-d"])
+    assert options == Options(
+        shared_dir=Path("/srv"), fd=21, cache="always", sandbox="chroot", xattr=True, thread_pool_size=4, log_level="debug"
+    )
 
 
 def test_the_c_daemons_words_are_understood() -> None:
@@ -113,8 +117,8 @@ def test_every_compat_word_is_taken(word: str) -> None:
         ((*LEAST, "--cache"), "--cache: lacks its value"),
         ((*LEAST, "--cache="), "--cache: its value is empty"),
         ((*LEAST, "--cache=sometimes"), "--cache: 'sometimes' is not supported"),
-        ((*LEAST, "--sandbox=namespace"), "--sandbox: 'namespace' is not supported; say none"),
-        ((*LEAST, "--sandbox=chroot"), "--sandbox: 'chroot' is not supported; say none"),
+        ((*LEAST, "--sandbox=jail"), "--sandbox: 'jail' is not supported; say namespace or chroot or none"),
+        ((*LEAST, "-o", "sandbox=jail"), "--sandbox: 'jail' is not supported; say namespace or chroot or none"),
         ((*LEAST, "--request-queues=0"), "--request-queues: '0' is no number"),
         ((*LEAST, "--request-queues=17"), "--request-queues: '17' is no number"),
         ((*LEAST, "--request-queues=many"), "--request-queues: 'many' is no number"),
