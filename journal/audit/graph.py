@@ -41,7 +41,7 @@ def draw(table: Table, verdicts: Mapping[tuple[str, str], Verdict], counts: Coun
     ways = _ways(table, verdicts, counts)
     places = _places(table, ways)
     width = MARGIN * 2 + max(x for x, _ in places.values()) + BOX_WIDTH
-    height = MARGIN * 2 + max(y for _, y in places.values()) + BOX_HEIGHT + 30
+    height = MARGIN + max(y for _, y in places.values()) + BOX_HEIGHT + 20
     parts = [
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="machine {escape(table.name)}">'

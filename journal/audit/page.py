@@ -39,6 +39,8 @@ svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .label{fill:#3c4854;
 .way.never path{stroke:#dfe5e9;stroke-width:1}.way.never polygon{fill:#dfe5e9}
 """
 
+_BEGAN = {"recovery": "a worker had died", "earlier": "before the first row"}
+
 _CSP = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -115,7 +117,7 @@ def lives(found: list[dict[str, Any]]) -> str:
     rows = [
         (
             life["life"],
-            "a worker had died" if life["kind"] == "recovery" else "start",
+            _BEGAN.get(life["kind"], life["kind"]),
             at(life["time_ns"]),
             life["pid"],
             _ms(life.get("since_last_commit_ns")),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from journal import load, read
 from journal.chain import Anchor, CommitRow
@@ -37,21 +38,32 @@ class Stored:
     record: str | None
 
 
+class Earlier(Protocol):
+    """Rows that the journal itself doesn't have any more, from an archive. `start`: the end of what came before the first."""
+
+    start: Anchor
+
+    def rows(self, after_commit: int) -> Iterator[CommitRow]: ...
+
+
 class Source:
-    """An open journal. Whatever SQLite can't read raises JournalDamaged.
+    """An open journal, with earlier rows in front of its own if there are any. What can't be read raises JournalDamaged.
 
     `start`: the end of what came before the first row. `horizon`, `floors`: see docs/journal-format.md.
     """
 
-    def __init__(self, place: Path, connection: sqlite3.Connection, live_seq: int | None) -> None:
+    def __init__(
+        self, place: Path, connection: sqlite3.Connection, live_seq: int | None, earlier: Earlier | None = None
+    ) -> None:
         connection.text_factory = _text
         self.place = place
         self.connection = connection
+        self._earlier = earlier
         self.live_seq = live_seq
         """What the page `live` said before the copy was taken: the last transition then; None without that page."""
         with self.reading():
             self.trimmed = load.anchor(connection)
-            self.start = self.trimmed
+            self.start = self.trimmed if earlier is None else earlier.start
             self.horizon = load.checkpoint_seq(connection)
             self.floors = checkpoint_tables(connection)
             self.specs: dict[bytes, str] = dict(connection.execute("SELECT digest, json FROM specs"))
@@ -83,10 +95,14 @@ class Source:
             raise JournalDamaged(self.place, f"{error}") from error
 
     def rows(self, after_commit: int = 0) -> Iterator[CommitRow]:
-        """The commits behind number `after_commit`, oldest first."""
+        """The commits behind number `after_commit`, oldest first. What an archive and the journal both have comes once."""
+        if self._earlier is not None and after_commit < self.trimmed.commit_seq:
+            for row in self._earlier.rows(after_commit):
+                yield row
+                after_commit = row[0]
         with self.reading():
             # No `yield from`: when a reader stops early it would close the cursor, maybe after the database was closed.
-            for row in self.connection.execute(_ROWS, (after_commit,)):  # noqa: UP028
+            for row in self.connection.execute(_ROWS, (after_commit,)):
                 yield row
 
     def stored(self) -> Iterator[Stored]:

@@ -114,10 +114,19 @@ def document(stats: Stats, source: Source) -> dict[str, Any]:
         ],
         "top_files": [{"path": path, "operations": n} for path, n in stats.by_path.most_common(TOP)],
         "top_bytes": [{"path": path, "bytes": n} for path, n in stats.bytes_by_path.most_common(TOP)],
-        "lives": stats.lives,
+        "lives": [*_earlier(source), *stats.lives],
         "pauses": stats.longest_pauses(),
         "deleted": [{"machine": m, "event": e, "op": op, "n": n} for m, e, op, n in source.counts],
     }
+
+
+def _earlier(source: Source) -> list[dict[str, Any]]:
+    """Lives that began in history which is not here: how, can't be told any more."""
+    lives = [life for life in source.lives if life.first_commit <= source.start.commit_seq]
+    return [
+        {"kind": "earlier", "time_ns": life.started_ns, "first_commit": life.first_commit, "life": life.life, "pid": life.pid}
+        for life in lives
+    ]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

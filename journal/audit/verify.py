@@ -1,6 +1,7 @@
 """`verify`: is the record complete, untouched, and made of legal steps only?"""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -55,13 +56,13 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
     rules = _check_specs(source, findings)
     known = Known(rules.absent if rules else {}, source.start.last == 0)
     checkpoints = Checkpoints(source, known, findings)
-    examiner = _Examiner(rules, known, checkpoints, findings)
+    examiner = _Examiner(rules, known, checkpoints, findings, source.trimmed.last)
     end, missing = _walk(source, examiner, findings, set(pins), told)
     for pin in sorted(missing):
         findings.add("pin", f"no commit has the digest {pin.hex()}: rows were cut off, or the chain was computed anew")
     checkpoints.end(end.last, examiner.cleared)
     _check_lives(source, end, findings)
-    _check_counts(source, rules, findings)
+    _check_counts(source, rules, findings, examiner.deleted if source.start.last == 0 else None)
     return Verdict(
         first_commit=source.start.commit_seq + 1,
         last_commit=end.commit_seq,
@@ -112,7 +113,10 @@ def _resume(anchor: Anchor, row: CommitRow) -> Anchor:
 class _Examiner:
     """What stands in a commit's body: each transition legal, its effects declared, all of them fit to what is known."""
 
-    def __init__(self, rules: Rules | None, known: Known, checkpoints: Checkpoints, findings: Findings) -> None:
+    def __init__(
+        self, rules: Rules | None, known: Known, checkpoints: Checkpoints, findings: Findings, deleted_last: int
+    ) -> None:
+        self._deleted_last = deleted_last
         self._rules = rules
         self._known = known
         self._checkpoints = checkpoints
@@ -122,6 +126,8 @@ class _Examiner:
         self._table = ""
         self.cleared: dict[str, int] = {}
         """By table: the last transition that cleared it."""
+        self.deleted: Counter[tuple[str, str]] = Counter()
+        """(machine, event) of the transitions that the journal has deleted and an archive still has."""
 
     def lose_track(self) -> None:
         """Rows are missing: what is known of the records is not true any more."""
@@ -156,6 +162,8 @@ class _Examiner:
         self._table = machine
         if type(key) is not int or not 0 <= key < 1 << 64:
             raise ValueError(f"key {key!r}")
+        if seq <= self._deleted_last:
+            self.deleted[machine, event] += 1
         step = self._rules.steps.get((machine, source, event)) if self._rules else None
         if step is None:
             self._illegal(machine, key, event, source)
@@ -250,13 +258,16 @@ def _check_lives(source: Source, end: Anchor, findings: Findings) -> None:
         findings.add("lives", "no life of the device is noted")
 
 
-def _check_counts(source: Source, rules: Rules | None, findings: Findings) -> None:
+def _check_counts(source: Source, rules: Rules | None, findings: Findings, deleted: Counter[tuple[str, str]] | None) -> None:
+    """`deleted`: what was deleted, where an archive has all of it."""
     total = 0
+    counted: Counter[tuple[str, str]] = Counter()
     for machine, event, op, n in source.counts:
         if not isinstance(n, int) or n < 1:
             findings.add("counts", f"{n!r} transitions of {machine}: {event} {op}", table=machine)
             continue
         total += n
+        counted[machine, event] += n
         if rules is None:
             continue
         table = rules.tables.get(machine)
@@ -264,6 +275,10 @@ def _check_counts(source: Source, rules: Rules | None, findings: Findings) -> No
             findings.add("counts", f"counts an event {event!r} that the specs don't know", table=machine)
         elif op and rules.operations and op not in rules.operations:
             findings.add("counts", f"counts an operation {op!r} that the specs don't know", table=machine)
+    for machine, event in () if deleted is None else sorted(deleted.keys() | counted.keys()):
+        if deleted is not None and deleted[machine, event] != counted[machine, event]:
+            what = f"{counted[machine, event]} deleted {event} are counted, and the archive has {deleted[machine, event]}"
+            findings.add("counts", what, table=machine)
     if total != source.trimmed.last:
         findings.add("counts", f"{total} deleted transitions are counted, and {source.trimmed.last} were deleted")
 
