@@ -180,10 +180,10 @@ class Worker:
         self._relay.send(answer.encode())
 
     def _while_held(self) -> None:
-        """The journal has no room: questions are answered, whatever would have to be recorded waits."""
+        """The journal has no room: questions are answered, whatever would have to be recorded waits; behind that can only
+        come word that the daemon shall end."""
         self.live.set(held_requests=self.lane.held)
-        if self._put_off is None:
-            self._hear()
+        self._hear()
 
     def _answer(self, note: Note) -> Note:
         """Everything that the note asks for is done, and committed, before it is answered."""

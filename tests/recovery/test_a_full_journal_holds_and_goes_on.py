@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from device.exits import Exit
 from tests.device.served import Served, eventually
 from tests.play.channel import Pending
 from tests.play.daemons import ROOT as REPOSITORY
@@ -24,7 +25,7 @@ TMPFS_BYTES = 6 << 20
 ROOT = 1
 MKDIRS_MAX = 5000
 QUIET_S = 0.4
-SAID = "held, killed, freed: {held} answered once\n"
+SAID = "held, killed, freed: {held} answered once; ended while held\n"
 
 
 def test_a_full_tmpfs_holds_requests_and_nothing_else(tmp_path: Path) -> None:
@@ -102,7 +103,12 @@ def _inside(place: Path) -> None:
             answered(guest, pending)
             assert sorted(os.listdir(share)) == sorted(["file", *(f"d{i}" for i in range(number + 1))])
             assert served.told("states_lost") == 0
-        assert served.end() == 0, served.log()
+            fill(mount)
+            ask_until_held(guest, number + 1)
+            guest.vmm.tell(Request.SET_STATUS, struct.pack("<Q", 15))  # waits; the word to end behind it doesn't
+            eventually(lambda: served.told("held_requests") >= 1)
+            assert served.end(8) == Exit.JOURNAL_DIR, served.log()
+        assert "free or enlarge the file system" in served.log()
         assert "Traceback" not in served.log()
     finally:
         served.daemon.stop()
