@@ -110,14 +110,15 @@ def by_unique(newest_first: Iterable[Transition], epoch: int) -> dict[int, list[
         if ends:
             ended = True
             epoch -= transition.event == "INIT"
-        unique = request.get("unique") if isinstance(request, dict) else request
+        asked = request if isinstance(request, dict) else {"unique": request}
+        unique = asked.get("unique")
         if unique is None:  # a front-end's message, or nobody's
             continue
-        if isinstance(request, int) or "op" not in request:
+        if "op" not in asked:
             behind.setdefault(unique, []).append(transition)
         else:
             group = (transition, *reversed(behind.pop(unique, [])))
-            one = Recorded(epoch, request["op"], request["node"], was_ended, group)
+            one = Recorded(epoch, asked["op"], asked["node"], was_ended, group)
             found.setdefault(unique, []).insert(0, one)
     return found
 

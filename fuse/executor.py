@@ -125,7 +125,8 @@ class Executor:
         """The request's JSON for one entry of a listing, with that entry's name: an auditor can't ask the directory again."""
         if op.records:
             return f'{{"name":{name_text(name)},"unique":{op.unique}}}'
-        return op.ready.request_text(op).replace(',"node":', f',"name":{name_text(name)},"node":', 1)
+        text: str = op.ready.request_text(op)
+        return text.replace(',"node":', f',"name":{name_text(name)},"node":', 1)
 
     def intern(self, op: Operation, found: Found, listed: bytes | None = None) -> tuple[int, int]:
         """One lookup count for an inode just met, whose descriptor is taken over: (0, nodeid) or (errno, 0).
