@@ -10,7 +10,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from device.slots import Slot
 from machine.cases import Case, compile_cases
@@ -110,7 +110,7 @@ def by_unique(newest_first: Iterable[Transition], epoch: int) -> dict[int, list[
         if ends:
             ended = True
             epoch -= transition.event == "INIT"
-        asked = request if isinstance(request, dict) else {"unique": request}
+        asked: dict[str, Any] = request if isinstance(request, dict) else {"unique": request}
         unique = asked.get("unique")
         if unique is None:  # a front-end's message, or nobody's
             continue
