@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -38,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+        command.add_argument(
+            "--archive", type=Path, metavar="DIR", help="the rows that the journal deleted (--journal-archive)"
+        )
         module.arguments(command)
     return top
 

@@ -40,7 +40,10 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
         raise UsageError(f"--out {options.out}: it exists already; name a new file")
     if options.format == "sqlite" and options.out is None:
         raise UsageError("--format sqlite: name the new database with --out FILE")
-    with open_source(options.journal) as source, progress("export", source.start.commit_seq + 1, source.last_commit) as shows:
+    with (
+        open_source(options.journal, options.archive) as source,
+        progress("export", source.start.commit_seq + 1, source.last_commit) as shows,
+    ):
         if options.format == "sqlite":
             write_sqlite(source, options.out, shows.told)
         else:

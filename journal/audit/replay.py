@@ -29,7 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Replays and shows the state."""
     target = point(options.to)
-    with open_source(options.journal) as source, progress("replay", source.start.commit_seq + 1, source.last_commit) as shows:
+    with (
+        open_source(options.journal, options.archive) as source,
+        progress("replay", source.start.commit_seq + 1, source.last_commit) as shows,
+    ):
         history = History(source)
         entries = _told(walk_to(history, target), shows.told)
         if out.as_json and options.step:

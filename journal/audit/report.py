@@ -26,7 +26,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies, counts, writes."""
     if options.html.is_dir():
         raise UsageError(f"--html {options.html}: is a directory; name a file")
-    with open_source(options.journal) as source:
+    with open_source(options.journal, options.archive) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("report: verify", first, last) as shows:
             found = verify(source, (), shows.told)

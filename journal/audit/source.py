@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from journal import load, read
+from journal.audit.archives import ArchivedRows
 from journal.chain import Anchor, CommitRow
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
@@ -42,6 +43,8 @@ class Earlier(Protocol):
     """Rows that the journal itself doesn't have any more, from an archive. `start`: the end of what came before the first."""
 
     start: Anchor
+    problems: list[str]
+    """What is wrong with the files that they come from; complete when all were read."""
 
     def rows(self, after_commit: int) -> Iterator[CommitRow]: ...
 
@@ -98,6 +101,8 @@ class Source:
         """The commits behind number `after_commit`, oldest first. What an archive and the journal both have comes once."""
         if self._earlier is not None and after_commit < self.trimmed.commit_seq:
             for row in self._earlier.rows(after_commit):
+                if row[0] > self.trimmed.commit_seq:
+                    break
                 yield row
                 after_commit = row[0]
         with self.reading():
@@ -149,6 +154,10 @@ class Source:
             last = first if row is None else int(row[0])
         return first, last
 
+    def problems(self) -> list[str]:
+        """What is wrong with the archive's files; ask when all rows were read."""
+        return [] if self._earlier is None else self._earlier.problems
+
     @property
     def specs_text(self) -> str | None:
         """The JSON of the specs that wrote this journal; None when it doesn't carry them."""
@@ -161,14 +170,24 @@ def _text(value: bytes) -> str:
 
 
 @contextmanager
-def open_source(place: Path) -> Iterator[Source]:
-    """A journal directory, live or not, or a database file of such a directory.
+def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
+    """A journal directory, live or not, or a database file of such a directory; the rows that it deleted from `archive`.
 
-    Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged.
+    Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it.
     """
     database = place if place.is_file() else place / DATABASE_NAME
+    live_seq = _live_seq(place)
     with read.copied_database(database) as connection:
-        yield Source(place, connection, _live_seq(place))
+        yield Source(place, connection, live_seq, None if archive is None else _archived(connection, archive, place))
+
+
+def _archived(connection: sqlite3.Connection, archive: Path, place: Path) -> ArchivedRows:
+    try:
+        (created,) = connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
+        specs = connection.execute("SELECT specs_digest FROM lives ORDER BY life DESC LIMIT 1").fetchone()
+        return ArchivedRows(archive, int(created), None if specs is None else specs[0])
+    except (sqlite3.Error, TypeError, ValueError) as error:
+        raise JournalDamaged(place, f"it doesn't tell its identity ({error})") from error
 
 
 def _live_seq(place: Path) -> int | None:

@@ -136,7 +136,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Counts and tells."""
-    with open_source(options.journal) as source, progress("stats", source.start.commit_seq + 1, source.last_commit) as shows:
+    with (
+        open_source(options.journal, options.archive) as source,
+        progress("stats", source.start.commit_seq + 1, source.last_commit) as shows,
+    ):
         found = document(count(source, shows.told), source)
     if out.as_json:
         out.document("stats", options.journal, found)

@@ -29,7 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Writes the entries that pass."""
-    with open_source(options.journal) as source, progress("timeline", source.start.commit_seq + 1, source.last_commit) as shows:
+    with (
+        open_source(options.journal, options.archive) as source,
+        progress("timeline", source.start.commit_seq + 1, source.last_commit) as shows,
+    ):
         passing = (entry for entry in _entries(source, shows.told, options) if _passes(entry, options))
         if out.as_json:
             out.stream_document("timeline", options.journal, "entries", map(entry_text.document, passing))

@@ -60,6 +60,8 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
     end, missing = _walk(source, examiner, findings, set(pins), told)
     for pin in sorted(missing):
         findings.add("pin", f"no commit has the digest {pin.hex()}: rows were cut off, or the chain was computed anew")
+    for problem in source.problems():
+        findings.add("archive", problem)
     checkpoints.end(end.last, examiner.cleared)
     _check_lives(source, end, findings)
     _check_counts(source, rules, findings, examiner.deleted if source.start.last == 0 else None)

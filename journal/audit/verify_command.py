@@ -30,7 +30,10 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies and tells."""
     pins = tuple(map(_pin, options.head))
     begun = time.perf_counter()
-    with open_source(options.journal) as source, progress("verify", source.start.commit_seq + 1, source.last_commit) as shows:
+    with (
+        open_source(options.journal, options.archive) as source,
+        progress("verify", source.start.commit_seq + 1, source.last_commit) as shows,
+    ):
         found = verify(source, pins, shows.told)
     seconds = time.perf_counter() - begun
     if out.as_json:

@@ -1,13 +1,18 @@
 """With the rows that the journal has deleted in front of its own, everything is proved, and told from the beginning."""
 
+import gzip
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from journal.audit.cli import main
+from journal.audit.exits import Exit
 from journal.audit.history import History
 from journal.audit.source import Source
 from journal.audit.verify import Verdict, verify
@@ -24,6 +29,7 @@ class Kept:
     def __init__(self) -> None:
         self.all: dict[int, CommitRow] = {}
         self.start = Anchor(0, 0, GENESIS)
+        self.problems: list[str] = []
 
     def rows(self, after_commit: int) -> Iterator[CommitRow]:
         return (row for seq, row in sorted(self.all.items()) if seq > after_commit)
@@ -111,3 +117,72 @@ def test_history_is_told_from_the_beginning(life: tuple[Path, Kept]) -> None:
         seqs = [move.seq for entry in history.entries() for move in entry.moves]
         assert seqs == list(range(1, history.seq + 1))
         assert history.contradictions == 0
+
+
+# --- from archive files
+
+
+def written(directory: Path, place: Path, kept: Kept, per_file: int = 40) -> list[Path]:
+    """The rows as `--journal-archive` writes them, one gzip member a row; the last file is not complete yet."""
+    with opened(place, None) as source:
+        (created,) = source.connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
+        rows = [row for row in kept.rows(0) if row[0] <= source.trimmed.commit_seq + 3]
+    directory.mkdir()
+    files, previous = [], {"commit": 0, "last": 0, "digest": GENESIS.hex()}
+    for at in range(0, len(rows), per_file):
+        part = rows[at : at + per_file]
+        complete = at + per_file < len(rows)
+        about = {"format": 1, "journal": int(created), "previous": previous, "specs_digest": digest(TOY_SPECS), "created_ns": 5}
+        lines = [f"archive {json.dumps(about)}", f"specs {TOY_SPECS}"]
+        lines += [f"{seq} {first} {last} {ns} {sum_.hex()} {body}" for seq, first, last, ns, body, sum_ in part]
+        previous = {"commit": part[-1][0], "last": part[-1][2], "digest": part[-1][5].hex()}
+        lines += [f"end {json.dumps({**previous, 'time_ns': 5})}"] if complete else []
+        name = f"journal-{int(created):019d}-{part[0][0]:012d}-{f'{part[-1][0]:012d}' if complete else 'part'}.gz"
+        files.append(directory / name)
+        files[-1].write_bytes(b"".join(gzip.compress(f"{line}\n".encode()) for line in lines))
+    return files
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object, expect: Exit = Exit.WHOLE) -> Any:
+    assert main([*map(str, arguments), "--json"]) == expect
+    return json.loads(capsys.readouterr().out)
+
+
+def test_an_archive_and_the_journal_are_one_chain(
+    life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, kept = life
+    files = written(tmp_path / "archive", place, kept)
+    assert len(files) > 2
+    found = told(capsys, "verify", place, "--archive", tmp_path / "archive")
+    assert (found["whole"], found["transitions"]["first"], found["checkpoint"]["assumed"]) == (True, 1, 0)
+    assert told(capsys, "replay", place, "--archive", tmp_path / "archive", "--to", 1)["seq"] == 1
+    assert told(capsys, "timeline", place, "--archive", tmp_path / "archive")["entries"][1]["seq"] == 1
+    files[0].unlink()
+    assert told(capsys, "verify", place, "--archive", tmp_path / "archive")["transitions"]["first"] > 1
+
+
+@pytest.mark.parametrize("harm", ["missing", "cut", "flipped", "foreign", "gap"])
+def test_a_harmed_archive_is_found(
+    life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    place, kept = life
+    file = written(tmp_path / "archive", place, kept)[1]
+    data = file.read_bytes()
+    if harm == "missing":
+        file.unlink()
+    elif harm == "cut":
+        file.write_bytes(data[: len(data) // 2])
+    elif harm == "flipped":
+        file.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :])
+    elif harm == "foreign":
+        file.write_bytes(data + gzip.compress(b"specs {}\n"))
+    else:
+        file.write_bytes(data + gzip.compress(b'gap {"before": {}, "after": {}, "time_ns": 1}\n'))
+    found = told(capsys, "verify", place, "--archive", tmp_path / "archive", expect=Exit.FINDINGS)
+    assert {finding["check"] for finding in found["findings"]} & {"chain", "archive"}
+
+
+def test_an_archive_of_another_journal_is_refused(life: tuple[Path, Kept], tmp_path: Path) -> None:
+    assert main(["verify", str(life[0]), "--archive", str(tmp_path)]) == Exit.USAGE
+    assert main(["verify", str(life[0]), "--archive", str(tmp_path / "nothing")]) == Exit.UNREADABLE
