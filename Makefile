@@ -14,6 +14,11 @@ demo: setup
 test: setup
 	$(PYTHON) -m pytest -q tests
 
+# A real guest under kills of worker and keeper, for over a minute.
+.PHONY: torture-guest
+torture-guest: setup
+	@$(PYTHON) -m tests.guest.torture
+
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools
