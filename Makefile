@@ -19,6 +19,11 @@ test: setup
 torture-guest: setup
 	@$(PYTHON) -m tests.guest.torture
 
+# What a guest sees when its daemon dies: the peers' daemons and ours.
+.PHONY: side-by-side
+side-by-side: setup
+	@$(PYTHON) -m tests.guest.side_by_side
+
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools

@@ -19,7 +19,9 @@ TROUBLE = re.compile("fuse|virtio|i/o error|hung|blocked for|bug:|warning:|call 
 EVERY_BOOT = re.compile("fuse: init|no cache capability", re.IGNORECASE)  # what a driver says when all is well
 LOGGERS = 3
 PULSE_INTERVAL_MS = 200
-FIO_JOB = "--name=verified --size=2M --rw=randwrite --bs=1k-32k --ioengine=psync --end_fsync=1 --verify=crc32c --thread --randseed=7"
+FIO_JOB = (
+    "--name=verified --size=2M --rw=randwrite --bs=1k-32k --ioengine=psync --end_fsync=1 --verify=crc32c --thread --randseed=7"
+)
 
 TREE = f"""n=0
 while :; do
@@ -101,14 +103,17 @@ class Workload:
     def _wrong_log(self) -> list[str]:
         found = collections.Counter((self._share / "log").read_text().splitlines())
         expected = collections.Counter(
-            f"logger {number} line {line}" for number in range(LOGGERS) for line in range(1, self.rounds[f"logger {number}"] + 1)
+            f"logger {number} line {line}"
+            for number in range(LOGGERS)
+            for line in range(1, self.rounds[f"logger {number}"] + 1)
         )
         lost, surplus = expected - found, found - expected
         return [f"log: {len(lost)} lines lost, {len(surplus)} too many: {[*lost, *surplus][:3]}"] if lost or surplus else []
 
     def _wrong_pulse(self) -> list[str]:
         lines = (self._share / "pulse.d" / "beats").read_text().splitlines()
-        return [] if lines == [str(n) for n in range(1, self.rounds["pulse"] + 1)] else [f"pulse: {len(lines)} lines, not one a beat"]
+        expected = [str(number) for number in range(1, self.rounds["pulse"] + 1)]
+        return [] if lines == expected else [f"pulse: {len(lines)} lines, expected {len(expected)}, or not in order"]
 
     def _wrong_fio(self) -> list[str]:
         command = ["fio", f"--directory={self._share / 'fio.d'}", *FIO_JOB.split(), "--verify_only", "--aux-path=/tmp"]
