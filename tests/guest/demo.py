@@ -1,5 +1,5 @@
-"""`make demo`: a Debian guest works in a host directory through steadfsd, whose worker is killed again and again meanwhile; then
-the journal tells what it did.
+"""`make demo`: a Debian guest works in a host directory through steadfsd, whose worker is killed again and again meanwhile;
+then the journal tells what it did.
 """
 
 import argparse
@@ -51,12 +51,13 @@ def work_under_kills(guest: Guest, daemon: Daemon, share: pathlib.Path, progress
     lines = sum(count for name, count in workload.rounds.items() if name.startswith("logger"))
     if show.recoveries_ms:
         middle = sorted(show.recoveries_ms)[len(show.recoveries_ms) // 2]
-        progress.say(
-            f"{show.kills} kills, {show.keeper_kills} of them of the keeper; a worker was back after {middle:.1f} ms (median)"
-        )
+        of_keeper = f", {show.keeper_kills} of them of the keeper" if show.keeper_kills else ""
+        progress.say(f"{show.kills} kills{of_keeper}; the next worker had taken over after {middle:.1f} ms (median)")
     if not wrong:
-        done = f"{workload.rounds['tree']} trees and {lines} lines are as they should be, fio verified {workload.rounds['fio']} times"
-        progress.say(f"verdict: the guest noticed nothing; {done}, its kernel's log is silent")
+        done = (
+            f"{workload.rounds['tree']} trees and {lines} lines are right, fio verified {workload.rounds['fio']} times"
+        )
+        progress.say(f"verdict: the guest noticed nothing: {done}, no call failed, its kernel's log is silent")
     for line in wrong:
         print(f"    WRONG: {line}")
     return not wrong

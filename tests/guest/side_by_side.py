@@ -1,7 +1,7 @@
 """`make side-by-side`: what becomes of a guest when its virtio-fs daemon dies, the peers' and ours, under the same QEMU.
 
-A guest writes with O_SYNC and lists a directory. Then a process of the daemon gets SIGKILL. When that was the end of the daemon, a
-new one is started on the same socket path at once, as a supervisor would. Prints a table (Markdown) of what was seen.
+A guest writes with O_SYNC and lists a directory. Then a process of the daemon gets SIGKILL. When that was the end of the
+daemon, a new one is started on the same socket path at once, as a supervisor would. Prints a table (Markdown) of what was seen.
 """
 
 import argparse
@@ -24,15 +24,7 @@ from tests.guest.qemu import Command, FsDevice, Guest, GuestDied
 BEFORE_S = 3
 PATIENCE_S = 10  # for umount and poweroff, which take well below a second when they work
 PULSE_INTERVAL_MS = 100
-HEAD = (
-    "killed",
-    "I/O of the guest",
-    "error in an application",
-    "tasks in D state",
-    "after `kill -9`",
-    "`umount`",
-    "`poweroff -f`",
-)
+HEAD = ("killed", "I/O", "error in an application", "tasks in D state", "after `kill -9`", "`umount`", "`poweroff -f`")
 
 
 @dataclasses.dataclass(frozen=True)

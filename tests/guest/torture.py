@@ -1,4 +1,4 @@
-"""`make torture-guest`: a real guest boots, works, mounts and reboots while worker and keeper are killed, and must not notice."""
+"""`make torture-guest`: a guest boots, works, mounts and reboots while worker and keeper are killed, and must not notice."""
 
 import argparse
 import pathlib
@@ -97,9 +97,7 @@ def torture(directory: pathlib.Path, seconds: float, seed: int) -> list[str]:
 def main() -> int:
     """Returns 0 when the guest has noticed nothing, 1 otherwise."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--seconds", type=float, default=75, help="how long the guest works (default: 75), beside boots and mounts"
-    )
+    parser.add_argument("--seconds", type=float, default=75, help="how long the guest works (default: 75)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     arguments = parser.parse_args()
     shm = pathlib.Path("/dev/shm")

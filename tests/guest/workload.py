@@ -36,14 +36,15 @@ echo $n"""
 LOGGER = f"n=0; until [ -e {STOP} ]; do n=$((n+1)); echo logger {{}} line $n >> /mnt/log || exit 1; done; echo $n"
 FIO = f"""n=0
 until [ $n -gt 0 -a -e {STOP} ]; do
-    {{}} --directory=/mnt/fio.d {FIO_JOB} --do_verify=1 --verify_fatal=1 > /tmp/fio.out 2>&1 || {{{{ cat /tmp/fio.out >&2; exit 1; }}}}
+    {{}} --directory=/mnt/fio.d {FIO_JOB} --do_verify=1 --verify_fatal=1 > /tmp/fio.out 2>&1 ||
+        {{{{ cat /tmp/fio.out >&2; exit 1; }}}}
     n=$((n+1))
 done
 echo $n"""
 
 
 class Workload:
-    """A tree unpacked and summed, lines appended by several, fio with verification, and a pulse. `start`, `finish`, once each."""
+    """A tree unpacked and summed, lines appended by several, fio with verification, and a pulse. `start` once, then `finish`."""
 
     def __init__(self, guest: Guest, share: pathlib.Path, tree_files: int, *, with_fio: bool = True) -> None:
         """Lays out on the host's side what the guest works with; the share must hold none of it."""
