@@ -44,7 +44,7 @@ echo $n"""
 
 
 class Workload:
-    """A tree unpacked and summed, lines appended by several, fio with verification, and a pulse. `start` once, then `finish`."""
+    """A tree unpacked and summed, lines appended by several, fio with verification, a pulse. `start` once, then `finish`."""
 
     def __init__(self, guest: Guest, share: pathlib.Path, tree_files: int, *, with_fio: bool = True) -> None:
         """Lays out on the host's side what the guest works with; the share must hold none of it."""
