@@ -54,9 +54,7 @@ def work_under_kills(guest: Guest, daemon: Daemon, share: pathlib.Path, progress
         of_keeper = f", {show.keeper_kills} of them of the keeper" if show.keeper_kills else ""
         progress.say(f"{show.kills} kills{of_keeper}; the next worker had taken over after {middle:.1f} ms (median)")
     if not wrong:
-        done = (
-            f"{workload.rounds['tree']} trees and {lines} lines are right, fio verified {workload.rounds['fio']} times"
-        )
+        done = f"{workload.rounds['tree']} trees and {lines} lines are right, fio verified {workload.rounds['fio']} times"
         progress.say(f"verdict: the guest noticed nothing: {done}, no call failed, its kernel's log is silent")
     for line in wrong:
         print(f"    WRONG: {line}")

@@ -14,7 +14,7 @@ from tests.guest.daemon import STEADFS, Daemon
 from tests.guest.qemu import FsDevice, Guest
 from tests.guest.torture import KEEPER_EVERY, LEAST_S, MOST_S, mount_rounds, reboots, work
 from tests.guest.workload import kernel_complaints
-from tests.recovery.killer import Killer
+from tests.recovery.killer import KeeperToo, Killer
 
 WORK_S = 8
 MOUNTS = 40  # some 60 ms each
@@ -30,7 +30,7 @@ def crashing(
     run = new_run_directory()
     with (
         Daemon(STEADFS, share, run) as daemon,
-        Killer(daemon.journal, LEAST_S, MOST_S, seed=3, keeper_every=KEEPER_EVERY, launched=daemon.pid) as killer,
+        Killer(daemon.journal, LEAST_S, MOST_S, seed=3, kill=KeeperToo(daemon.pid, KEEPER_EVERY)) as killer,
         Guest(*images, run, [FsDevice(daemon.socket)], smp=1, may_reboot=True, watch=daemon.check_alive) as guest,
     ):
         assert killer.kills > 3

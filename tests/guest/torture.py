@@ -13,7 +13,7 @@ from tests.guest.image import build_image
 from tests.guest.kernel import boot_image, load_kernel
 from tests.guest.qemu import FsDevice, Guest
 from tests.guest.workload import Workload, kernel_complaints
-from tests.recovery.killer import Killer
+from tests.recovery.killer import KeeperToo, Killer
 
 LEAST_S, MOST_S = 0.1, 0.5
 KEEPER_EVERY = 20
@@ -75,7 +75,7 @@ def torture(directory: pathlib.Path, seconds: float, seed: int) -> list[str]:
     images = boot_image(kernel), build_image(REPOSITORY / ".cache", kernel)
     with (
         Daemon(STEADFS, share, directory) as daemon,
-        Killer(daemon.journal, LEAST_S, MOST_S, seed, keeper_every=KEEPER_EVERY, launched=daemon.pid) as killer,
+        Killer(daemon.journal, LEAST_S, MOST_S, seed, kill=(kills := KeeperToo(daemon.pid, KEEPER_EVERY))) as killer,
         Guest(*images, directory, [FsDevice(daemon.socket)], smp=1, may_reboot=True, watch=daemon.check_alive) as guest,
     ):
         say(f"booted under {killer.kills} kills")
@@ -86,7 +86,7 @@ def torture(directory: pathlib.Path, seconds: float, seed: int) -> list[str]:
         say("rebooted twice in mid work")
         wrong += kernel_complaints(guest)
         status = read_live(daemon.journal)
-        say(f"worker killed {killer.kills} times, keeper {killer.keeper_kills} times; generation {status['worker_generation']}")
+        say(f"{killer.kills} kills, {kills.keeper_kills} of them of the keeper; generation {status['worker_generation']}")
         if status["quarantined"]:
             wrong.append(f"{status['quarantined']} requests were quarantined")
         if "Traceback" in daemon.log.read_text(errors="replace"):
