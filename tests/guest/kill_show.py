@@ -51,8 +51,8 @@ class KillShow:
                 self.wrong.append(str(error))
                 return
             self._ending.wait(PAUSE_S / 2)
-            worst = max((pulse[1] for pulse in self._pulses()[seen:]), default=0.0)
-            print(f"    {line}; longest call in the guest {worst:.0f} ms", flush=True)
+            told = [pulse[1] for pulse in self._pulses()[seen:]]  # none once the application has ended
+            print(f"    {line}" + (f"; longest call in the guest {max(told):.0f} ms" if told else ""), flush=True)
 
     def _kill_one(self) -> str:
         if (self.kills + 1) % KEEPER_EVERY == 0 and (pid := kill_keeper(self._journal, self._launched)):
