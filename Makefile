@@ -14,6 +14,16 @@ demo: setup
 test: setup
 	$(PYTHON) -m pytest -q tests
 
+# A real guest under kills of worker and keeper, for over a minute.
+.PHONY: torture-guest
+torture-guest: setup
+	@$(PYTHON) -m tests.guest.torture
+
+# What a guest sees when its daemon dies: the peers' daemons and ours.
+.PHONY: side-by-side
+side-by-side: setup
+	@$(PYTHON) -m tests.guest.side_by_side
+
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools

@@ -34,6 +34,16 @@ class TakingUp:
         self._journaled: Mapping[int, Sequence[Recorded]] | None = {}
         self.counts: Counter[str] = Counter()
 
+    def told(self) -> dict[str, int]:
+        """The choices as the status page tells them. `resolved`: its slot decided what was still to be done."""
+        counts = self.counts
+        return {
+            "last_recovery_resolved": counts["repeat"] + counts["finish"] + counts["error"],
+            "last_recovery_resent": counts["deliver"] + counts["acknowledge"],
+            "last_recovery_compensated": counts["anew"],
+            "last_recovery_run": counts["run"],
+        }
+
     def attach(self, starts: Mapping[int, StartVring], slots_fd: int, slots_lost: bool, journaled: Journaled) -> int:
         """Sets the rings up and has each request that was left in them answered, or handed to the lanes; returns how many.
         `slots_lost`: the file is a new one.

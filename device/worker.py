@@ -309,7 +309,7 @@ class Worker:
             self.engine.settle(queue)
             self.engine.vring_start(queue)
             self.engine.vring_signal(queue)
-        self.live.set(last_recovery_requests=left)
+        self.live.set(last_recovery_requests=left, **taking_up.told())
         logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
         return taking_up.counts["quarantine"]
 

@@ -48,6 +48,10 @@ FIELDS = (
     "quarantined",
     "states_lost",
     "state_lost_why",
+    "last_recovery_resolved",
+    "last_recovery_resent",
+    "last_recovery_compensated",
+    "last_recovery_run",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
 

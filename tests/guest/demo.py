@@ -1,20 +1,25 @@
-"""`make demo`: a Debian guest mounts a host directory through steadfsd and works in it; then the journal tells what it did."""
+"""`make demo`: a Debian guest works in a host directory through steadfsd, whose worker is killed again and again meanwhile;
+then the journal tells what it did.
+"""
 
 import argparse
+import contextlib
 import importlib
 import pathlib
 import sys
 import tempfile
 import time
 
-from tests.guest import trees
 from tests.guest.daemon import KINDS, REPOSITORY, STEADFS, Daemon
 from tests.guest.demo_audit import audit
 from tests.guest.image import ImageError, build_image
 from tests.guest.kernel import KernelMissing, boot_image, load_kernel
+from tests.guest.kill_show import KillShow
 from tests.guest.qemu import FsDevice, Guest
+from tests.guest.workload import Workload
 
-TREE_FILES = 600
+TREE_FILES = 200
+WORK_S = 25
 FIND_FILES = 20_000
 STEP_TIMEOUT_S = 120
 
@@ -32,20 +37,28 @@ class Progress:
         self._last = now
 
 
-def unpack_a_tree(guest: Guest, share: pathlib.Path, progress: Progress) -> bool:
-    """A tar unpacked by the guest, summed on both sides, removed. True if both sides agree."""
-    sums = trees.write_tar(share / "tree.tar", TREE_FILES)
-    guest.run("mkdir /mnt/work && tar -xf /mnt/tree.tar -C /mnt/work && sync", STEP_TIMEOUT_S)
-    progress.say(f"guest unpacked a tree of {TREE_FILES} files")
-    guest.run("echo 3 > /proc/sys/vm/drop_caches")
-    script = "cd /mnt/work && find . -type f -print0 | xargs -0 sha256sum"
-    inside = {line[68:]: line[:64] for line in guest.run(script, STEP_TIMEOUT_S).text.splitlines()}
-    same = inside == trees.sums_below(share / "work") == sums
-    progress.say(f"checksums of guest and host {'agree' if same else 'DIFFER'}")
-    guest.run("mv /mnt/work /mnt/moved && rm -r /mnt/moved /mnt/tree.tar", STEP_TIMEOUT_S)
-    gone = not any((share / name).exists() for name in ("work", "moved", "tree.tar"))
-    progress.say(f"guest renamed and removed the tree; on the host it is {'gone' if gone else 'STILL THERE'}")
-    return same and gone
+def work_under_kills(guest: Guest, daemon: Daemon, share: pathlib.Path, progress: Progress) -> bool:
+    """A tree unpacked and summed, appending loggers, fio and an application with a stop-watch, all at once, while worker and
+    keeper are killed (a peer is left in peace). True if the guest has not noticed."""
+    workload = Workload(guest, share, TREE_FILES)
+    show = KillShow(daemon.journal, daemon.pid, workload.pulses)
+    progress.say("guest works: a tree unpacked and summed, three loggers appending to one file, fio with verification")
+    workload.start()
+    with show if daemon.kind is STEADFS else contextlib.nullcontext():
+        end = time.monotonic() + WORK_S
+        guest.pump_until(lambda: time.monotonic() > end or workload.failed(), WORK_S + STEP_TIMEOUT_S, "the work to go on")
+        wrong = workload.finish() + show.wrong
+    lines = sum(count for name, count in workload.rounds.items() if name.startswith("logger"))
+    if show.recoveries_ms:
+        middle = sorted(show.recoveries_ms)[len(show.recoveries_ms) // 2]
+        of_keeper = f", {show.keeper_kills} of them of the keeper" if show.keeper_kills else ""
+        progress.say(f"{show.kills} kills{of_keeper}; the next worker had taken over after {middle:.1f} ms (median)")
+    if not wrong:
+        done = f"{workload.rounds['tree']} trees and {lines} lines are right, fio verified {workload.rounds['fio']} times"
+        progress.say(f"verdict: the guest noticed nothing: {done}, no call failed, its kernel's log is silent")
+    for line in wrong:
+        print(f"    WRONG: {line}")
+    return not wrong
 
 
 def run_the_checks(guest: Guest, progress: Progress) -> bool:
@@ -110,7 +123,7 @@ def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
             guest.mount()
             progress.say(f"guest with Linux {kernel.release} booted and mounted it: mount -t virtiofs share /mnt")
             right = [
-                unpack_a_tree(guest, share, progress),
+                work_under_kills(guest, daemon, share, progress),
                 run_the_checks(guest, progress),
                 write_on_two_queues(guest, share, progress),
                 find_many(guest, daemon, share, progress),

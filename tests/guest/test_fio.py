@@ -1,37 +1,18 @@
 """fio writes and verifies from inside the guest, and the host verifies the same files."""
 
-import pathlib
-import re
-import shutil
 import subprocess
 
 import pytest
 
 from tests.guest.conftest import GuestAndShare
+from tests.guest.fio import FIO_TIMEOUT_S, install_fio
 
-FIO_TIMEOUT_S = 180
 SIZE = "12M"
 JOBS = {
     "buffered": "--rw=randwrite --bs=1k-64k --ioengine=psync --end_fsync=1",
     "direct": "--rw=randwrite --bs=4k-256k --blockalign=4k --ioengine=psync --direct=1",
     "mapped": "--rw=randwrite --bs=4k --ioengine=mmap --end_fsync=1",
 }
-
-
-def install_fio(directory: pathlib.Path) -> str:
-    """Put the host's fio with its libraries into the share; returns the guest's command, which loads all of it from there."""
-    fio = shutil.which("fio")
-    assert fio is not None, "no fio on this host; run: make setup"
-    directory.mkdir()
-    shutil.copy(fio, directory / "fio")
-    listed = subprocess.run(["ldd", fio], capture_output=True, text=True, check=True, timeout=30).stdout
-    loader = ""
-    for path in re.findall(r"(/\S+) \(0x", listed):
-        shutil.copy(path, directory / pathlib.Path(path).name)
-        if "/ld-linux" in path:
-            loader = pathlib.Path(path).name
-    where = f"/mnt/{directory.name}"
-    return f"{where}/{loader} --library-path {where} {where}/fio"
 
 
 @pytest.fixture(scope="module")

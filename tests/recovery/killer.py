@@ -46,10 +46,38 @@ class Killer:
             self._last = pid
 
 
+class KeeperToo:
+    """For a `Killer`: every so many-th kill is the keeper's, which is spared while it is the process `launched`, whose death is
+    the daemon's end. `keeper_kills` counts them."""
+
+    def __init__(self, launched: int, every: int) -> None:
+        self.keeper_kills = 0
+        self._launched = launched
+        self._every = every
+        self._turn = 0
+
+    def __call__(self, journal: Path) -> int:
+        self._turn += 1
+        if self._turn % self._every == 0 and (pid := kill_keeper(journal, self._launched)):
+            self.keeper_kills += 1
+            return pid
+        return kill_worker(journal)
+
+
 def kill_worker(journal: Path) -> int:
     """SIGKILL to the worker that the status page names; its pid, 0 when there is none (yet)."""
+    return _kill(journal, "worker_pid", 0)
+
+
+def kill_keeper(journal: Path, launched: int) -> int:
+    """As `kill_worker`, to the keeper, which is never the process `launched`: 0 then."""
+    return _kill(journal, "keeper_pid", launched)
+
+
+def _kill(journal: Path, field: str, spared: int) -> int:
     with contextlib.suppress(NoJournal, ProcessLookupError):
-        pid = read_live(journal)["worker_pid"]
-        os.kill(pid, signal.SIGKILL)
-        return pid
+        pid = read_live(journal)[field]
+        if pid not in (0, spared):
+            os.kill(pid, signal.SIGKILL)
+            return pid
     return 0
