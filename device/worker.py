@@ -45,7 +45,8 @@ logger = logging.getLogger("steadfs.worker")
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
-_LAST_NODEID, _LAST_FH, _JOURNAL_SEQ = INDEX["last_nodeid"], INDEX["last_fh"], INDEX["journal_seq"]
+_LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
+_JOURNAL_SEQ, _CHECKPOINT_SEQ = INDEX["journal_seq"], INDEX["checkpoint_seq"]
 _HOPELESS = (
     "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
 )
@@ -252,6 +253,7 @@ class Worker:
         words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
         self._check_loaded()
         words[_JOURNAL_SEQ] = self.journal.commit()
+        words[_CHECKPOINT_SEQ] = self.journal.checkpoint_seq
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
