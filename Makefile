@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: setup demo test lint bench matrix torture
+.PHONY: setup demo test lint bench bench-recovery matrix torture
 .DEFAULT_GOAL := test
 
 setup:

@@ -16,7 +16,6 @@ from device import serving
 from device.draft import NO_FD
 from device.engine import Region
 from device.errors import CallerError, PeerError
-from device.messages import Offer
 from device.session import Reply, Session, Steps
 from device.wire import Frame
 from machine.fold import Records, Transition
@@ -69,8 +68,8 @@ class Host:
 class Control:
     """Messages in, replies out; everything between is done when a method returns."""
 
-    def __init__(self, offer: Offer, engine: Engine, host: Host) -> None:
-        self.session = Session(offer)
+    def __init__(self, session: Session, engine: Engine, host: Host) -> None:
+        self.session = session
         self._engine = engine
         self._host = host
 

@@ -1,5 +1,6 @@
 """From options to a running keeper: takes the journal's directory, listens, and has workers serve."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from device.keeper import SIGNALS, Birth, Keeper
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
 from device.sandbox import Sandbox, enter
+from device.session import Session
 from device.worker import Worker
-from device.worker_journal import prepare_specs
+from device.worker_parts import prepare
 from journal import Hold, default_directory
 from journal.errors import JournalError
 
@@ -28,12 +30,12 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
     hold = Hold.take(directory, options.journal_on_disk)
     try:
         listener = _listen(options)
-        prepare_specs()
+        session = prepare(options)
         try:
             sandbox = enter(options.sandbox, options.shared_dir, directory, listener.outside())
             keeper = Keeper(
                 listener,
-                lambda birth: guarded(lambda: _work(options, hold, sandbox, birth)),
+                lambda birth: guarded(lambda: _work(options, hold, sandbox, birth, session)),
                 (hold.fd,),
                 sandbox,
                 keep_listening=options.keep_listening,
@@ -50,13 +52,15 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
 
 
-def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth) -> int:
+def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth, session: Session) -> int:
     """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
+    gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = sandbox.settle()
     try:
-        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place)
+        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place, session)
         try:
             worker.start()
+            gc.enable()
             return worker.serve()
         finally:
             worker.close()

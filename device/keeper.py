@@ -47,6 +47,8 @@ class Birth:
     """Descriptors of the keeper's and of the pending event: not the worker's to close."""
     found: tuple[int, ...]
     """Every descriptor there was before this worker: its predecessor's among them."""
+    noticed_ns: int = 0
+    """When the keeper noticed the death of the one before (CLOCK_MONOTONIC); 0 for the first."""
 
 
 WorkerMain = Callable[[Birth], int]
@@ -212,12 +214,12 @@ class Keeper:
 
     # --- the worker's life
 
-    def _spawn(self) -> None:
+    def _spawn(self, noticed_ns: int = 0) -> None:
         self._generation += 1
         self._ready = False
         self._drain_relay()
         birth = Birth(
-            os.getpid(), self._self_pidfd, self._generation, self._workers_end, self._kept(), self._found()
+            os.getpid(), self._self_pidfd, self._generation, self._workers_end, self._kept(), self._found(), noticed_ns
         )
         pid = clone_sharing_files(self._sandbox.clone_flags)
         if pid == 0:
@@ -267,6 +269,7 @@ class Keeper:
             pass
 
     def _bury(self) -> None:
+        noticed_ns = time.monotonic_ns()
         _, status = os.waitpid(self._pid, 0)
         os.close(self._pidfd)
         self._pidfd = -1
@@ -282,7 +285,7 @@ class Keeper:
                 self._code = int(Exit.INTERNAL)
                 return
             time.sleep(min(BACK_OFF_FIRST_S * 2 ** (self._deaths - 1), BACK_OFF_MAX_S))
-        self._spawn()
+        self._spawn(noticed_ns)
 
     def _stop_worker(self) -> None:
         if self._pidfd >= 0:

@@ -18,7 +18,8 @@ _HOLD_RETRY_S = 0.05
 _HOLD_LOG_EVERY_S = 5.0
 _LIMIT = {row.name: row.value for row in LIMITS}
 SPIN_NS = _LIMIT["state_lane_spin_ns"]
-BATCHES_PER_CALL_MAX = 64
+BATCHES_PER_CALL_MAX = 4
+"""Between two calls the journal is tidied: a tail that grows for longer is time that the guest waits after a crash."""
 
 
 class Executes(Protocol):

@@ -20,19 +20,19 @@ from device.engine import Engine
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.keeper import Birth, frame_of
-from device.messages import BY_CODE, Offer
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
 from device.sandbox import Place
+from device.session import Session
 from device.share import open_share
 from device.state_lane import StateLane
 from device.taking_up import Journaled, TakingUp
 from device.worker_journal import all_open, lost_state, needing_reset, open_journal, open_slots
+from device.worker_parts import file_settings, only_asks
 from fuse.executor import Executor
 from fuse.host import Host
 from fuse.native_executor import NativeExecutor
 from fuse.recovery import Recovery
-from fuse.settings import Settings
 from journal import Hold, encode
 from journal.damaged import set_aside_damaged
 from journal.errors import JournalFailed, JournalFull
@@ -45,7 +45,8 @@ logger = logging.getLogger("steadfs.worker")
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
-_LAST_NODEID, _LAST_FH, _JOURNAL_SEQ = INDEX["last_nodeid"], INDEX["last_fh"], INDEX["journal_seq"]
+_LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
+_JOURNAL_SEQ, _CHECKPOINT_SEQ = INDEX["journal_seq"], INDEX["checkpoint_seq"]
 _HOPELESS = (
     "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
 )
@@ -56,7 +57,8 @@ _COMMITS_UNDELIVERED_MAX = 16
 class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
-    def __init__(self, options: Options, hold: Hold, birth: Birth, place: Place) -> None:
+    def __init__(self, options: Options, hold: Hold, birth: Birth, place: Place, session: Session) -> None:
+        begun_ns = time.monotonic_ns()
         self._birth = birth
         self._relay = birth.relay
         self._relay.setblocking(False)
@@ -66,10 +68,12 @@ class Worker:
         self._breaks: dict[int, int] = {}
         self._fds_found = recovery.close_of_directory(birth.found, hold.directory, birth.keep)
         share_fd = open_share(place.share)
-        settings = _settings(options)
+        settings = file_settings(options)
         self.host = Host(share_fd, settings, place.proc_fd)
         self.live = LivePage(hold.directory)
+        self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(options, hold, self.record_of, birth.generation, self.live)
+        self.live.set(recovery_opened_ns=time.monotonic_ns())
         _tell_birth(self.live, birth, place.pid)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
         self.files = Recovery(self.executor)
@@ -93,7 +97,7 @@ class Worker:
             self._while_held,
         )
         self.control = Control(
-            Offer(options.request_queues, options.tag),
+            session,
             self.engine,
             ControlHost(self._record_control, self._drain, self._end_session),
         )
@@ -133,7 +137,8 @@ class Worker:
                 note, self._put_off = self._put_off, None
                 self._reply(note)
             more = self.lane.serve()
-            busy = self._tidy() or more
+            loads = self._load()
+            busy = self._tidy() or loads or more
             now = time.monotonic()
             if now >= self._look_at:
                 self._look_at = now + _LOOK_EVERY_S
@@ -144,6 +149,8 @@ class Worker:
 
     def close(self) -> None:
         """Ends in order: vrings first, so that no thread is left that uses what follows."""
+        if self.files.loading is not None:
+            self.files.loading.end()  # pool threads may wait for it
         self.engine.close()
         self.host.close()
         os.close(self._slots_fd)
@@ -169,7 +176,7 @@ class Worker:
             if note.kind is Kind.END:
                 self._ending = True
                 return
-            if self.lane.held and not _only_asks(note):
+            if self.lane.held and not only_asks(note):
                 self._put_off = note
                 return
             self._reply(note)
@@ -187,6 +194,8 @@ class Worker:
 
     def _answer(self, note: Note) -> Note:
         """Everything that the note asks for is done, and committed, before it is answered."""
+        if self.files.loading is not None:
+            self.files.loading.rest()  # a vring that is to be stopped may have requests that wait for it
         connected = 0 in self.control.session.records["connection"]
         if note.kind is Kind.MESSAGE:
             reply = self.control.handle(frame_of(note), note.fds, note.number)
@@ -242,7 +251,9 @@ class Worker:
         """Numbers of inodes and handles that the guest will learn of are noted first: they are never given twice."""
         state, words = self.executor.state, self.live.words
         words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
+        self._check_loaded()
         words[_JOURNAL_SEQ] = self.journal.commit()
+        words[_CHECKPOINT_SEQ] = self.journal.checkpoint_seq
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
@@ -259,16 +270,18 @@ class Worker:
         """Where the earlier worker died: its tables, its rings, its requests."""
         words = self.live.words
         try:
-            self.files.adopt(records, words[_LAST_NODEID], words[_LAST_FH])
+            named = self.files.adopt(records, self.journal.left, words[_LAST_NODEID], words[_LAST_FH])
         except ValueError as error:
             self._disbelieve(str(error))
         self.engine.set_epoch(self.executor.state.record["epoch"])
+        self.live.set(recovery_loaded_ns=time.monotonic_ns())
         starts = self.control.restore(records)
-        named = self.files.named_fds(records) | fds_of(self.control.session.records) | self._birth.keep
-        missing = self.files.named_fds(records) - set(self._fds_found)
+        missing = named - set(self._fds_found)
         if missing:
             self._disbelieve(f"descriptors that the journal names are not open: {sorted(missing)}")
+        named |= fds_of(self.control.session.records) | self._birth.keep
         closed = recovery.sweep(self._fds_found, named.__contains__)
+        self.live.set(recovery_swept_ns=time.monotonic_ns())
         quarantined = self._resume(starts, self._journaled)
         self.live.set(last_recovery_fds_closed=closed, quarantined=words[INDEX["quarantined"]] + quarantined)
 
@@ -309,7 +322,7 @@ class Worker:
             self.engine.settle(queue)
             self.engine.vring_start(queue)
             self.engine.vring_signal(queue)
-        self.live.set(last_recovery_requests=left, **taking_up.told())
+        self.live.set(recovery_started_ns=time.monotonic_ns(), last_recovery_requests=left, **taking_up.told())
         logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
         return taking_up.counts["quarantine"]
 
@@ -335,6 +348,25 @@ class Worker:
             return self.control.session.records[table].get(key)
         return self.executor.record_of(table, key)
 
+    def _load(self) -> bool:
+        """A little of what this worker has not loaded yet; whether there is more."""
+        loading = self.files.loading
+        if loading is None or not loading.on:
+            return False
+        try:
+            loading.some()
+        except ValueError as error:
+            self._disbelieve(str(error))
+        return loading.on
+
+    def _check_loaded(self) -> None:
+        """Before a commit: what a request found missing because it could not be loaded is no answer."""
+        if self.files.loading is not None:
+            try:
+                self.files.loading.check()
+            except ValueError as error:
+                self._disbelieve(str(error))
+
     def _tidy(self) -> bool:
         try:
             return self.journal.tidy()
@@ -350,27 +382,6 @@ class Worker:
             handles=self.host.handles_count(),
             held_requests=self.lane.held,
         )
-
-
-def _only_asks(note: Note) -> bool:
-    """Whether it is a message that changes nothing, so that nothing is recorded of it."""
-    if note.kind is not Kind.MESSAGE:
-        return False
-    row = BY_CODE.get(frame_of(note).code)
-    return row is not None and row.name.startswith("GET_") and row.reply in ("u64", "config")
-
-
-def _settings(options: Options) -> Settings:
-    return Settings(
-        cache=options.cache,
-        writeback=options.writeback,
-        xattr=options.xattr,
-        readonly=options.readonly,
-        allow_direct_io=options.allow_direct_io,
-        readdirplus=options.readdirplus,
-        announce_submounts=options.announce_submounts,
-        handles=options.inode_file_handles,
-    )
 
 
 def _tell_birth(page: LivePage, birth: Birth, pid: int) -> None:

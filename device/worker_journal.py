@@ -25,6 +25,8 @@ from specs.vhost_features import PROTOCOL_FEATURES
 logger = logging.getLogger("steadfs.worker")
 
 Source = Callable[[str, int], Record | None]
+_LOADED_LATER = {"inode": ("ino", "fd"), "handle": ()}
+"""Tables with too many records to load them all while the guest waits, and by what a record is asked for (fuse.loading)."""
 _ROOM_RETRY_S = 0.05
 _ROOM_LOG_EVERY = 100
 _STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")
@@ -79,6 +81,7 @@ def _open(options: Options, hold: Hold, source: Source) -> Journal:
                 source=source,
                 on_disk=options.journal_on_disk,
                 hold=hold,
+                left=_LOADED_LATER,
             )
         except JournalFull as error:
             if tries % _ROOM_LOG_EVERY == 0:

@@ -12,7 +12,7 @@ import os
 import resource
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from fuse._native import ffi, lib
 from fuse.found import Found, ScanEntry
@@ -38,6 +38,12 @@ def _cache_max_fds() -> int:
     if soft == resource.RLIM_INFINITY:
         return LIMIT["inode_fd_cache_max_fds"]
     return max(_CACHE_MIN_FDS, min(LIMIT["inode_fd_cache_max_fds"], (soft - LIMIT["fds_reserved"]) // 4))
+
+
+class Ends(Protocol):
+    """Something that goes on in the background (see `fuse.loading`)."""
+
+    def end(self) -> None: ...
 
 
 class Host(HostTables):
@@ -69,6 +75,8 @@ class Host(HostTables):
         self.found = Found(self._found)
         self._open_path: Callable[..., int] = partial(lib.host_open_path, native)
         self._let_go: Callable[..., None] = partial(lib.host_let_go, native)
+        self.loading: Ends | None = None
+        """What a new worker has not loaded yet; it ends with the session."""
         self.keep_dac = True
         """Whether requests without a supplementary group keep CAP_DAC_OVERRIDE: true unless CREATE_SUPP_GROUP is
         negotiated, for then the guest sends the group that its permission check may have needed."""
@@ -98,6 +106,8 @@ class Host(HostTables):
     def end_session(self) -> None:
         """Empties the tables but for the root and its mount; until `begin_session` the lane refuses all but INIT."""
         lib.lane_set_ready(self._lane, False)
+        if self.loading is not None:
+            self.loading.end()
         lib.table_clear(self._h, ROOT_NODEID, self.root.mnt_id)
 
     def begin_session(self, writeback: bool | None = None) -> None:

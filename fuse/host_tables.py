@@ -61,6 +61,7 @@ class HostTables:
         """nodeid -> 0 or -ENOENT; see `settle`."""
         self._inode = ffi.new("struct inode_info *")
         self._handle = ffi.new("struct handle_info *")
+        self._loaded = ffi.new("struct table_loaded *")
 
     def settle(self) -> None:
         """After each commit: descriptors of deleted inodes and handles are closed."""
@@ -114,6 +115,35 @@ class HostTables:
         info.handle_type, info.handle_len = record.handle_type, len(record.handle)
         ffi.memmove(info.handle, record.handle, len(record.handle))
         return int(lib.table_inode_add(self._h, info))
+
+    def load_text(self, table: str, text: bytes) -> tuple[int, list[int]]:
+        """Records of table "inode" or "handle" from a journal's text (see fuse/native/load.c).
+
+        Returns the highest key and the descriptors that they name, which the table takes over. Raises ValueError when a
+        record is refused.
+        """
+        loaded = self._loaded
+        what = lib.LOAD_INODES if table == "inode" else lib.LOAD_HANDLES
+        error = int(lib.table_load(self._h, what, text, len(text), loaded))
+        if error < 0:
+            raise ValueError(f"{table} {loaded.last_key} can't be loaded: {errno.errorcode.get(-error, error)}")
+        return int(loaded.last_key), ffi.unpack(loaded.fds, loaded.fds_n)
+
+    def missing_begin(self, fetch: Any, context: Any) -> None:
+        """From now on inodes may be missing, and are asked for by `fetch` (see fuse/native/missing.h)."""
+        lib.table_missing_begin(self._h, fetch, context)
+
+    def missing_end(self) -> None:
+        """What is missing now doesn't exist; all who wait go on."""
+        lib.table_missing_end(self._h)
+
+    def missing_questions(self, nodeids: Any) -> int:
+        """Fills an array of MISSING_QUESTIONS with the nodeids that threads wait for; returns how many."""
+        return int(lib.table_missing_questions(self._h, nodeids))
+
+    def missing_answered(self, count: int) -> None:
+        """The first so many questions were answered."""
+        lib.table_missing_answered(self._h, count)
 
     def inode_record(self, nodeid: int) -> InodeRecord | None:
         """The live record."""

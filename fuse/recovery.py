@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fuse.executor import Executor
 from fuse.host import DIRECTORY, FILE, HandleRecord, InodeRecord
+from fuse.loading import RECORDS_AT_ONCE, Left, Loading
 from fuse.operation import Operation
+from fuse.settings import LIMIT
 from fuse.steps import STEPS
 from fuse.steps.forget import forget
 from fuse.steps.handles import drop, open_existing_truncated, open_node_truncated
@@ -48,6 +50,7 @@ class Recovery:
 
     def __init__(self, executor: Executor) -> None:
         self._x = executor
+        self.loading: Loading | None = None
         self._op = Operation()
         self._op.file = -1  # nothing is opened here
         self._before: dict[int, Callable[[Any, Operation], Words]] = {}
@@ -144,16 +147,29 @@ class Recovery:
         fds = {record["fd"] for table in ("inode", "handle", "mount") for record in records[table].values()}
         return fds - {None}
 
-    def adopt(self, records: Mapping[str, Mapping[int, Record]], last_nodeid: int, last_fh: int) -> None:
-        """Loads what the journal tells. Raises ValueError when the tables refuse it: then the journal is damaged."""
+    def adopt(
+        self,
+        records: Mapping[str, Mapping[int, Record]],
+        left: Callable[[str], Left],
+        last_nodeid: int,
+        last_fh: int,
+    ) -> set[int]:
+        """Loads what the journal tells and returns every descriptor that it names.
+
+        `records`: what the journal's tail touched, and the small tables whole; `left(table)`: the other inodes and
+        handles, of which inodes without a descriptor are loaded later (see `loading`). Raises ValueError when the tables
+        refuse a record: then the journal is damaged.
+        """
         x = self._x
         session = records["session"].get(0)
         if session is not None:
             x.state.adopt(session)
-        x.state.last_nodeid = max(FUSE_ROOT_ID, last_nodeid, *records["inode"].keys(), 0)
-        x.state.last_fh = max(0, last_fh, *records["handle"].keys(), 0)
+        inodes, handles = left("inode"), left("handle")
+        x.state.last_nodeid = max(FUSE_ROOT_ID, last_nodeid, inodes.highest, *records["inode"].keys())
+        x.state.last_fh = max(last_fh, handles.highest, *records["handle"].keys(), 0)
+        named = self.named_fds(records)
         if x.state.session != "ready":
-            return
+            return named
         x.host.root_gives_way()
         for mnt_id, record in records["mount"].items():
             _loaded(x.host.mount_load(mnt_id, record["fd"]), "mount", mnt_id)
@@ -161,8 +177,14 @@ class Recovery:
             _loaded(x.host.inode_load(_inode(nodeid, record)), "inode", nodeid)
         for fh, record in records["handle"].items():
             _loaded(x.host.handle_load(_handle(fh, record)), "handle", fh)
+        while text := handles.take_some(RECORDS_AT_ONCE):
+            named.update(x.host.load_text("handle", text)[1])
+        loading = self.loading = x.host.loading = Loading(x.host, inodes)
+        if inodes.highest > LIMIT["inodes_max"] // 2:
+            loading.rest()  # so many that new ones could take the places of what is not loaded yet
         x.host.keep_dac = not x.state.has("CREATE_SUPP_GROUP")
         x.host.resume_session(x.state.record["writeback"])
+        return named | loading.fds
 
 
 def _outstanding(transitions: Sequence[Transition]) -> tuple[dict[int, int], dict[int, int]]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from journal.encode import encode_record, key_to_column
-from journal.schema import checkpoint_table
+from journal.schema import checkpoint_table, found_column, found_fields, found_value
 from journal.transaction import transaction
 from machine.fold import Record
 
@@ -35,7 +35,8 @@ class Checkpoint:
         self._source = source
         self._connection = connection
         self._execute = connection.cursor().execute
-        self._sql = {table: _Statements(checkpoint_table(table)) for table in self.dirty}
+        self._found = {table: found_fields(connection, table) for table in self.dirty}
+        self._sql = {table: _Statements(checkpoint_table(table), self._found[table]) for table in self.dirty}
         self._tombstones = self._find_tombstones()
         self._highest = {table: self._find_highest(table) for table in self.dirty}
         """Per table: no row has a higher key (as stored). Most keys only grow, so most short-lived records never had one."""
@@ -92,7 +93,7 @@ class Checkpoint:
         record = self._source(table, key)
         column = key_to_column(key)
         if record is not None:
-            self._put(table, column, last, encode_record(record))
+            self._put(table, column, last, record)
             return False
         if key in self.dirty[table]:
             self._put(table, column, last, None)
@@ -103,10 +104,11 @@ class Checkpoint:
         # then only a row of an earlier round must be overruled, and most short-lived records have none.
         return self._execute(self._sql[table].bury, (last, column)).rowcount > 0
 
-    def _put(self, table: str, column: int, last: int, text: str | None) -> None:
+    def _put(self, table: str, column: int, last: int, record: Record | None) -> None:
         # Noted even if the transaction is rolled back: too high a mark only costs a look.
         self._highest[table] = max(self._highest[table], column)
-        self._execute(self._sql[table].put, (column, last, text))
+        found = [None if record is None else found_value(record, field) for field in self._found[table]]
+        self._execute(self._sql[table].put, (column, last, encode_record(record), *found))
 
     def _find_highest(self, table: str) -> int:
         (highest,) = self._execute(self._sql[table].highest).fetchone()
@@ -161,9 +163,12 @@ class Checkpoint:
 class _Statements:
     """The statements on one checkpoint table; the same text each time, so that sqlite3 keeps them prepared."""
 
-    def __init__(self, name: str) -> None:
-        self.put = f'INSERT OR REPLACE INTO "{name}" (key, seq, record) VALUES (?, ?, ?)'
-        self.bury = f'UPDATE "{name}" SET seq = ?, record = NULL WHERE key = ?'
+    def __init__(self, name: str, found: Iterable[str]) -> None:
+        columns = [found_column(field) for field in found]
+        places = ", ".join("?" for _ in ("key", "seq", "record", *columns))
+        nothing = "".join(f", {column} = NULL" for column in columns)
+        self.put = f'INSERT OR REPLACE INTO "{name}" ({", ".join(("key", "seq", "record", *columns))}) VALUES ({places})'
+        self.bury = f'UPDATE "{name}" SET seq = ?, record = NULL{nothing} WHERE key = ?'
         self.drop_tombstone = f'DELETE FROM "{name}" WHERE key = ? AND record IS NULL AND seq <= ?'
         self.find_tombstones = f'SELECT seq, key FROM "{name}" WHERE record IS NULL'
         self.highest = f'SELECT max(key) FROM "{name}"'

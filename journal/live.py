@@ -52,8 +52,18 @@ FIELDS = (
     "last_recovery_resent",
     "last_recovery_compensated",
     "last_recovery_run",
+    "recovery_noticed_ns",
+    "recovery_begun_ns",
+    "recovery_opened_ns",
+    "recovery_loaded_ns",
+    "recovery_swept_ns",
+    "recovery_started_ns",
 )
-"""In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
+"""In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
+
+The `recovery_*_ns` tell when the last recovery passed each of its steps, by CLOCK_MONOTONIC: the keeper noticed the death,
+the new worker began, had the journal open, had its tables, had closed what nobody named, had its rings going.
+"""
 
 PAGE_BYTES = 4096
 

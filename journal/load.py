@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from journal.chain import Anchor, CommitRow, verify
-from journal.encode import key_from_column
+from journal.encode import key_from_column, key_to_column
 from journal.errors import JournalDamaged
 from journal.schema import checkpoint_table, checkpoint_tables
 from machine.errors import FoldError
@@ -26,9 +26,10 @@ def anchor(connection: sqlite3.Connection) -> Anchor:
     return Anchor(*connection.execute("SELECT commit_seq, last, digest FROM horizon").fetchone())
 
 
-def commit_rows(connection: sqlite3.Connection) -> Iterator[CommitRow]:
-    """All present rows of `commits`, oldest first."""
-    return connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq")
+def commit_rows(connection: sqlite3.Connection, beyond: int = 0) -> Iterator[CommitRow]:
+    """The present rows of `commits` that have transitions beyond that number, oldest first."""
+    rows = connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq")
+    return (row for row in rows if row[2] > beyond)
 
 
 def verify_present(connection: sqlite3.Connection, path: Path) -> Anchor:
@@ -51,41 +52,61 @@ def transitions(row: CommitRow) -> Iterator[tuple[int, Transition]]:
         yield seq, Transition._make(item)
 
 
-def load(connection: sqlite3.Connection, absent: Mapping[str, str], path: Path, touch: Touch | None = None) -> Fold:
+def load(
+    connection: sqlite3.Connection,
+    absent: Mapping[str, str],
+    path: Path,
+    touch: Touch | None = None,
+    left: Collection[str] = (),
+) -> Fold:
     """Folds checkpoint and journal; `absent` gives each machine table's state without a record.
 
-    Raises JournalDamaged when they don't fit together. Verify the chain first: this doesn't.
+    Of the tables in `left` the fold has only the records that transitions after the horizon touch, as they came to be:
+    the others are as the checkpoint has them, see `journal.left`. Raises JournalDamaged when they don't fit together. Verify
+    the chain first: this doesn't.
     """
     try:
-        return _load(connection, absent, touch)
+        return _load(connection, absent, touch, left)
     except (FoldError, ValueError, TypeError, KeyError, LookupError, sqlite3.DatabaseError) as error:
         raise JournalDamaged(path, f"{type(error).__name__}: {error}") from error
 
 
-def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touch | None) -> Fold:
+def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touch | None, left: Collection[str]) -> Fold:
     horizon = checkpoint_seq(connection)
     fold = Fold(absent)
     for table, floor in checkpoint_tables(connection).items():
         if table not in absent:
             raise FoldError(f"a checkpoint of an unknown table {table!r}")
         fold.floors[table] = max(floor, horizon)
-        for column, seq, text in connection.execute(f'SELECT key, seq, record FROM "{checkpoint_table(table)}"'):
-            record = None if text is None else json.loads(text)
-            fold.load(table, key_from_column(column), max(seq, horizon), record)
-    for row in commit_rows(connection):
-        if row[2] <= horizon:
-            continue
-        for seq, transition in transitions(row):
-            if seq <= horizon:
-                continue
-            fold.apply(seq, transition)
-            if touch is not None:
-                _report(touch, seq, transition)
+        if table not in left:
+            for row in connection.execute(f'SELECT key, seq, record FROM "{checkpoint_table(table)}"'):
+                _take(fold, table, horizon, *row)
+    tail = [numbered for row in commit_rows(connection, horizon) for numbered in transitions(row) if numbered[0] > horizon]
+    touched = [mark for seq, transition in tail for mark in _marks(seq, transition, fold)]
+    for table in left:
+        sql = f'SELECT key, seq, record FROM "{checkpoint_table(table)}" WHERE key = ?'
+        for key in {key for name, key, _ in touched if name == table}:
+            for row in connection.execute(sql, (key_to_column(key),)):
+                _take(fold, table, horizon, *row)
+    for seq, transition in tail:
+        fold.apply(seq, transition)
+    if touch is not None:
+        for mark in touched:
+            touch(*mark)
     return fold
 
 
-def _report(touch: Touch, seq: int, transition: Transition) -> None:
-    touch(transition.machine, transition.key, seq)
+def _take(fold: Fold, table: str, horizon: int, column: int, seq: int, text: str | None) -> None:
+    record = None if text is None else json.loads(text)
+    fold.load(table, key_from_column(column), max(seq, horizon), record)
+
+
+def _marks(seq: int, transition: Transition, fold: Fold) -> Iterator[tuple[str, int, int]]:
+    """(table, key, number) of each record that a transition touches."""
+    yield transition.machine, transition.key, seq
     for effect in transition.effects:
         if effect[0] != "clear":
-            touch(effect[1], effect[2], seq)
+            yield effect[1], effect[2], seq
+        elif seq > fold.floors[effect[1]]:
+            # Its commit empties the checkpoint table and moves the floor.
+            raise FoldError(f"transition {seq} clears {effect[1]}, which the checkpoint still has")

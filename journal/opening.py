@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -39,9 +39,18 @@ class Opened:
 
 
 def open_database(
-    directory: Path, tables: Mapping[str, Table], specs_json: str, specs_digest: bytes, limits: Limits, pid: int
+    directory: Path,
+    tables: Mapping[str, Table],
+    specs_json: str,
+    specs_digest: bytes,
+    limits: Limits,
+    pid: int,
+    left: Mapping[str, Iterable[str]],
 ) -> Opened:
-    """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error."""
+    """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error.
+
+    `left`: see `Journal.open`.
+    """
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
     try:
@@ -52,12 +61,13 @@ def open_database(
             connection = connect(path, limits)
             known = False
         schema.migrate(connection, tables)
+        schema.find_by(connection, left)
         end = verify_present(connection, path)
         touched: list[tuple[str, int, int]] = []
         fold = None
         if known:
             absent = {name: table.absent for name, table in tables.items()}
-            fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)))
+            fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)), left.keys())
         _begin_life(connection, specs_json, specs_digest, end, limits, pid)
         size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM commits").fetchone()[0]
         start = anchor(connection)

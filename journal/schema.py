@@ -1,8 +1,9 @@
 """The database's tables, made and migrated with sqlite-utils, and how a file is recognised as ours."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,8 +12,11 @@ from sqlite_utils.db import Table
 from sqlite_utils.migrations import Migrations
 
 from journal.chain import GENESIS
+from journal.encode import key_to_column
 from journal.errors import ForeignJournal
+from journal.transaction import transaction
 from journal.views import VIEWS
+from machine.fold import Record
 
 APPLICATION_ID = 0x5354664A
 """PRAGMA application_id of every journal: "STfJ"."""
@@ -40,6 +44,8 @@ FROM commits, json_each(commits.body) AS item
 don't trust the schema of a file that they are given."""
 
 migrations = Migrations("journal")
+_MIGRATIONS = 2
+"""How many there are: a journal that has had all of them needs nothing."""
 
 
 @migrations()
@@ -82,6 +88,47 @@ def checkpoint_table(table: str) -> str:
     return f"checkpoint_{table}"
 
 
+_FOUND = "found_"
+
+
+def found_column(field: str) -> str:
+    """The column that repeats a field of the record beside it, so that an index can find it (SQLite: 64 bits, signed)."""
+    return _FOUND + field
+
+
+def found_fields(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+    """The fields by which the records of a checkpoint table can be found."""
+    rows = connection.execute("SELECT name FROM pragma_table_info(?)", (checkpoint_table(table),))
+    return tuple(name.removeprefix(_FOUND) for (name,) in rows if name.startswith(_FOUND))
+
+
+def find_by(connection: sqlite3.Connection, found_by: Mapping[str, Iterable[str]]) -> None:
+    """Columns and indexes for what a new worker asks a checkpoint while the guest waits: records by a field (an integer or
+    null), and tombstones. They cost when a checkpoint is written, not when a transition is.
+    """
+    for table in checkpoint_tables(connection):
+        name = checkpoint_table(table)
+        connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}_gone" ON "{name}" (seq) WHERE record IS NULL')
+        present = found_fields(connection, table)
+        missing = [field for field in found_by.get(table, ()) if field not in present]
+        for field in missing:
+            if not field.isidentifier():
+                raise ValueError(f"not a field's name: {field!r}")
+            column = found_column(field)
+            with transaction(connection):
+                connection.execute(f'ALTER TABLE "{name}" ADD COLUMN {column} INTEGER')
+                rows = connection.execute(f'SELECT key, record FROM "{name}" WHERE record IS NOT NULL').fetchall()
+                values = [(found_value(json.loads(record), field), key) for key, record in rows]
+                connection.executemany(f'UPDATE "{name}" SET {column} = ? WHERE key = ?', values)
+                connection.execute(f'CREATE INDEX "{name}_{field}" ON "{name}" ({column}) WHERE {column} IS NOT NULL')
+
+
+def found_value(record: Record, field: str) -> int | None:
+    """What stands in a field's column."""
+    value = record[field]
+    return None if value is None else key_to_column(value)
+
+
 def checkpoint_tables(connection: sqlite3.Connection) -> dict[str, int]:
     """The machine tables that the checkpoint knows, with their floors."""
     return dict(connection.execute('SELECT "table", floor FROM checkpoint ORDER BY "table"'))
@@ -89,6 +136,8 @@ def checkpoint_tables(connection: sqlite3.Connection) -> dict[str, int]:
 
 def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
     """Brings an empty or older journal to this format, with a checkpoint table for each of `tables`."""
+    if is_complete(connection) and _is_current(connection, tables):
+        return  # the common case, while a guest waits: the library would look at everything
     db = Database(connection, execute_plugins=False)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     migrations.apply(db)
@@ -100,6 +149,11 @@ def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
             with db.atomic():
                 _table(db, checkpoint_table(name)).create({"key": int, "seq": int, "record": str}, pk="key", not_null={"seq"})
                 _table(db, "checkpoint").insert({"table": name, "floor": 0})
+
+
+def _is_current(connection: sqlite3.Connection, tables: Iterable[str]) -> bool:
+    applied = connection.execute("SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'journal'").fetchone()[0]
+    return applied == _MIGRATIONS and set(tables) <= checkpoint_tables(connection).keys()
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

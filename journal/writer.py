@@ -10,6 +10,7 @@ from journal.chain import link
 from journal.checkpoint import Checkpoint, Source, Spared
 from journal.directory import Hold
 from journal.errors import JournalError, JournalFailed, JournalFull
+from journal.left import Left
 from journal.limits import Limits
 from journal.opening import Opened, open_database
 from journal.schema import DATABASE_NAME
@@ -64,18 +65,21 @@ class Journal:
         on_disk: bool = False,
         limits: Limits | None = None,
         hold: Hold | None = None,
+        left: Mapping[str, Iterable[str]] | None = None,
     ) -> "Journal":
         """Opens the directory's journal, or begins one; a new life is noted in it.
 
         `specs_json` is the canonical JSON of the specs and `specs_digest` its digest; a journal that other specs wrote
         is set aside as journal-<n>.db. `hold` is a hold taken before (and kept by the caller); else one is taken.
+        Of the tables in `left`, `take_recovered` has only what the journal's tail touched, `left` the rest, which can be
+        found by the fields named there.
 
         Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed.
         """
         limits = limits or Limits()
         held = hold or Hold.take(directory, on_disk)
         try:
-            opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid)
+            opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid, left or {})
         except sqlite3.Error as error:
             if hold is None:
                 held.release()
@@ -90,6 +94,10 @@ class Journal:
         """What checkpoint and journal said when it was opened, given away once; None for a new journal."""
         fold, self._recovered = self._recovered, None
         return fold
+
+    def left(self, table: str) -> Left:
+        """The records of a table in `left` that the fold doesn't have. Ask before the first commit."""
+        return Left(self._connection, table, self._dirty[table])
 
     @property
     def pending(self) -> int:

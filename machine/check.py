@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from machine.errors import SpecError
 from machine.table import Effect, Refusal, Row, Table
@@ -27,8 +28,9 @@ Verdict = Allowed | Denied
 Verdicts = Mapping[tuple[str, str], Verdict]
 
 
-def check(table: Table) -> dict[tuple[str, str], Verdict]:
-    """One verdict for every (state, event) of the table.
+@cache
+def check(table: Table) -> Verdicts:
+    """One verdict for every (state, event) of the table; worked out once, since a new worker asks for all while a guest waits.
 
     Raises SpecError when a pair has none or two, a name is unknown, a state can't be reached, or a name repeats.
     """

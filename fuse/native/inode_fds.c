@@ -86,6 +86,9 @@ void inode_cache_drop(struct inodes *t, uint32_t slot)
 
 int inode_pin(struct inodes *t, uint64_t nodeid, bool may_block, struct inode_pin *pin)
 {
+    int rc = missing_need(t, nodeid, may_block);
+    if (rc < 0)
+        return rc;
     struct inode_shard *shard = inode_shard(t, nodeid);
     pthread_mutex_lock(&shard->lock);
     uint32_t slot = inode_lookup(t, shard, nodeid);

@@ -28,6 +28,7 @@ int inodes_make(struct inodes *t, struct mounts *mounts, uint32_t inodes_max, ui
         pthread_mutex_init(&t->shards[i].lock, NULL);
     pthread_mutex_init(&t->slab_lock, NULL);
     pthread_mutex_init(&t->cache_lock, NULL);
+    missing_make(&t->missing);
     return 0;
 }
 
@@ -41,6 +42,7 @@ void inodes_free(struct inodes *t)
     }
     pthread_mutex_destroy(&t->slab_lock);
     pthread_mutex_destroy(&t->cache_lock);
+    missing_free(&t->missing);
     slab_free(&t->slab);
     free(t->cache);
 }
@@ -76,7 +78,7 @@ static bool same_file(const struct inode *i, const struct identity *id)
            memcmp(inode_handle(i), id->handle, id->handle_len) == 0;
 }
 
-uint64_t inode_find(struct inodes *t, const struct identity *id)
+static uint64_t find_here(struct inodes *t, const struct identity *id)
 {
     uint32_t hash = identity_hash(id->dev, id->ino, id->mnt_id);
     const struct index *ix = identity_index(t, hash);
@@ -86,6 +88,15 @@ uint64_t inode_find(struct inodes *t, const struct identity *id)
         if (same_file(inode_at(t, slot), id))
             return inode_at(t, slot)->nodeid;
     return 0;
+}
+
+uint64_t inode_find(struct inodes *t, const struct identity *id, int *error)
+{
+    *error = 0;
+    uint64_t nodeid = find_here(t, id);
+    if (nodeid == 0 && t->missing.on && (*error = missing_need_ino(&t->missing, id->ino)) == 0)
+        nodeid = find_here(t, id);
+    return nodeid;
 }
 
 /* Of the mount, or where that is not in the table (an fd inode's may not be) of the descriptor. */
@@ -192,6 +203,9 @@ void inode_bury(struct inodes *t, uint32_t slot)
 
 int inode_delete(struct inodes *t, uint64_t nodeid)
 {
+    int rc = missing_need(t, nodeid, true);
+    if (rc < 0)
+        return rc;
     struct inode_shard *shard = inode_shard(t, nodeid);
     pthread_mutex_lock(&shard->lock);
     uint32_t slot = inode_lookup(t, shard, nodeid);
@@ -231,7 +245,10 @@ void inodes_settle(struct inodes *t)
 int64_t inode_nlookup_add(struct inodes *t, uint64_t nodeid, int64_t n)
 {
     struct inode_shard *shard = inode_shard(t, nodeid);
-    int64_t count = -ENOENT;
+    int64_t count = missing_need(t, nodeid, true);
+    if (count < 0)
+        return count;
+    count = -ENOENT;
     pthread_mutex_lock(&shard->lock);
     uint32_t slot = inode_lookup(t, shard, nodeid);
     if (slot != INDEX_NONE) {
@@ -265,6 +282,9 @@ static void describe(const struct inode *i, struct inode_info *info)
 
 int inode_get(struct inodes *t, uint64_t nodeid, struct inode_info *info)
 {
+    int rc = missing_need(t, nodeid, true);
+    if (rc < 0)
+        return rc;
     struct inode_shard *shard = inode_shard(t, nodeid);
     pthread_mutex_lock(&shard->lock);
     uint32_t slot = inode_lookup(t, shard, nodeid);
@@ -276,6 +296,9 @@ int inode_get(struct inodes *t, uint64_t nodeid, struct inode_info *info)
 
 int inode_class(struct inodes *t, uint64_t nodeid)
 {
+    int rc = missing_need(t, nodeid, true);
+    if (rc < 0)
+        return rc;
     struct inode_shard *shard = inode_shard(t, nodeid);
     pthread_mutex_lock(&shard->lock);
     uint32_t slot = inode_lookup(t, shard, nodeid);

@@ -17,6 +17,7 @@
 #define STEADFS_INODES_H
 
 #include "index.h"
+#include "missing.h"
 #include "mounts.h"
 #include "slab.h"
 
@@ -76,6 +77,7 @@ struct inodes {
     uint32_t cache_max;
     uint32_t cache_hand;
     uint32_t leaving; /* deleted fd inodes whose close waits for inodes_settle, linked by their slots */
+    struct missing missing; /* what a new worker has not loaded yet */
     uint64_t cache_opens; /* open_by_handle_at calls that succeeded, for the counters */
 };
 
@@ -100,8 +102,8 @@ int inode_add(struct inodes *t, const struct inode_info *info);
 int inode_delete(struct inodes *t, uint64_t nodeid);
 /* The new count, or -ENOENT, or -ERANGE when it would pass below 0 or above INT64_MAX (nothing is changed). */
 int64_t inode_nlookup_add(struct inodes *t, uint64_t nodeid, int64_t n);
-/* nodeid of a known file, or 0. */
-uint64_t inode_find(struct inodes *t, const struct identity *id);
+/* nodeid of a known file, or 0; *error is set when it can't be told. */
+uint64_t inode_find(struct inodes *t, const struct identity *id, int *error);
 /* 0 or -ENOENT. */
 int inode_get(struct inodes *t, uint64_t nodeid, struct inode_info *info);
 /* enum fs_class of its file system, or -ENOENT. */
@@ -113,7 +115,7 @@ void inodes_settle(struct inodes *t);
 void inodes_clear(struct inodes *t, uint64_t keep);
 
 /* Pins nodeid and gives a descriptor. 0; -EBADF: no such nodeid; -EAGAIN: only when !may_block and a handle would
- * have to be opened on a file system that may wait; else the error of open_by_handle_at (ESTALE: file is gone). */
+ * have to be opened on a file system that may wait, or the record loaded; else the error of open_by_handle_at (ESTALE: file is gone). */
 int inode_pin(struct inodes *t, uint64_t nodeid, bool may_block, struct inode_pin *pin);
 void inode_unpin(struct inodes *t, struct inode_pin *pin);
 

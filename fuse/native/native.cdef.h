@@ -148,6 +148,22 @@ int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n);
 uint64_t table_inode_find(struct host *h, const struct found *f);
 int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory);
 const char *table_entered(struct host *h);
+enum table_load_what { LOAD_INODES, LOAD_HANDLES, ... };
+struct table_loaded {
+    uint64_t records;
+    uint64_t last_key;
+    uint32_t fds_n;
+    int32_t fds[...];
+    ...;
+};
+int table_load(struct host *h, int what, const char *text, size_t len, struct table_loaded *loaded);
+#define MISSING_QUESTIONS ...
+typedef int missing_fetch(void *context, uint64_t nodeid, uint64_t ino);
+extern "Python" int fetch_missing(void *context, uint64_t nodeid, uint64_t ino);
+void table_missing_begin(struct host *h, missing_fetch *fetch, void *context);
+void table_missing_end(struct host *h);
+uint32_t table_missing_questions(struct host *h, uint64_t *nodeids);
+void table_missing_answered(struct host *h, uint32_t n);
 int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info);
 uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max);
 int table_handle_add(struct host *h, const struct handle_info *info);

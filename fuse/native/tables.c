@@ -108,7 +108,7 @@ int64_t table_inode_nlookup_add(struct host *h, uint64_t nodeid, int64_t n)
     return inode_nlookup_add(&h->inodes, nodeid, n);
 }
 
-uint64_t table_inode_find(struct host *h, const struct found *f)
+static uint64_t find(struct host *h, const struct found *f, int *error)
 {
     struct identity id = {
         .dev = f->dev,
@@ -118,7 +118,33 @@ uint64_t table_inode_find(struct host *h, const struct found *f)
         .handle_len = f->handle_len,
         .handle = f->handle,
     };
-    return inode_find(&h->inodes, &id);
+    return inode_find(&h->inodes, &id, error);
+}
+
+uint64_t table_inode_find(struct host *h, const struct found *f)
+{
+    int error;
+    return find(h, f, &error);
+}
+
+void table_missing_begin(struct host *h, missing_fetch *fetch, void *context)
+{
+    missing_begin(&h->inodes.missing, fetch, context);
+}
+
+void table_missing_end(struct host *h)
+{
+    missing_end(&h->inodes.missing);
+}
+
+uint32_t table_missing_questions(struct host *h, uint64_t nodeids[static MISSING_QUESTIONS])
+{
+    return missing_questions(&h->inodes.missing, nodeids);
+}
+
+void table_missing_answered(struct host *h, uint32_t n)
+{
+    missing_answered(&h->inodes.missing, n);
 }
 
 static void write_record(char text[static INODE_TEXT_BYTES], const struct found *f, int kind)
@@ -142,7 +168,10 @@ static void write_record(char text[static INODE_TEXT_BYTES], const struct found 
 
 int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory)
 {
-    uint64_t known = table_inode_find(h, f);
+    int error;
+    uint64_t known = find(h, f, &error);
+    if (error < 0)
+        return error;
     if (known != 0) {
         int64_t count = inode_nlookup_add(&h->inodes, known, 1);
         if (count < 0)

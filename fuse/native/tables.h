@@ -7,6 +7,18 @@
 
 #include "hostcalls.h"
 
+/* As many records as one piece of a checkpoint has at most (journal/limits.py, records_per_piece). */
+#define LOAD_FDS_MAX 8192
+
+enum table_load_what { LOAD_INODES = 0, LOAD_HANDLES = 1 };
+
+struct table_loaded {
+    uint64_t records;
+    uint64_t last_key; /* after an error: the key of the record that was refused */
+    uint32_t fds_n;
+    int32_t fds[LOAD_FDS_MAX]; /* the descriptors that the records name */
+};
+
 struct host_sums {
     uint32_t inodes;
     uint32_t handles;
@@ -38,6 +50,14 @@ uint64_t table_inode_find(struct host *h, const struct found *f);
 int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory);
 /* Canonical JSON, valid until the next table_inode_enter. */
 const char *table_entered(struct host *h);
+/* Adds the records of a checkpoint's text (see load.c). 0; -EBADMSG: no such text; -E2BIG; or the error of inode_add or
+ * handle_add. After an error the tables hold what came before it. */
+int table_load(struct host *h, int what, const char *text, size_t len, struct table_loaded *loaded);
+/* See missing.h. */
+void table_missing_begin(struct host *h, missing_fetch *fetch, void *context);
+void table_missing_end(struct host *h);
+uint32_t table_missing_questions(struct host *h, uint64_t nodeids[static MISSING_QUESTIONS]);
+void table_missing_answered(struct host *h, uint32_t n);
 int table_inode_get(struct host *h, uint64_t nodeid, struct inode_info *info);
 uint32_t table_inode_list(struct host *h, uint32_t *cursor, struct inode_info *infos, uint32_t max);
 int table_handle_add(struct host *h, const struct handle_info *info);

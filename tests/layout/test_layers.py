@@ -17,7 +17,10 @@ MAY_IMPORT = {
     "fuse": {"machine", "specs", "fuse"},
     "device": {"machine", "specs", "device"},
 }
-COMPOSITION = {"device/worker.py", "device/worker_journal.py", "device/daemon.py", "device/cli.py", "device/ctl.py"}
+COMPOSITION = {
+    *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py"),
+    *("device/daemon.py", "device/cli.py", "device/ctl.py"),
+}
 OUTSIDE = {"machine": {"transitions"}, "journal": {"sqlite_utils"}, "fuse": set(), "device": set(), "specs": set()}
 """Distributions that a package may use beside the standard library."""
 BUILDS = {"setuptools", "cffi"}

@@ -12,6 +12,7 @@ from device.sandbox import Place
 from device.session import Reply
 from device.wire import Frame, encode_body
 from device.worker import Worker
+from device.worker_parts import prepare
 from fuse.record import handle_fields, inode_fields
 from journal import Hold, Limits
 from journal.load import load, transitions
@@ -51,7 +52,8 @@ class WorkerLife:
         )
         self.pidfd = os.pidfd_open(os.getpid())
         birth = Birth(os.getpid(), self.pidfd, 1, self.relay[1], frozenset(), ())
-        self.worker = Worker(chosen, self.hold, birth, Place(share, directory, -1, os.getpid()))
+        place = Place(share, directory, -1, os.getpid())
+        self.worker = Worker(chosen, self.hold, birth, place, prepare(chosen))
         self.worker.start()
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from device.channel import Channel
 from device.control import Control, Host
 from device.errors import CallerError, PeerError
 from device.messages import BY_NAME, Offer
-from device.session import Reply
+from device.session import Reply, Session
 from device.wire import Frame, decode_body, encode_body, encode_request
 from machine.fold import Transition
 from tests.unit.session_play import ALL_FEATURES, USER_ADDRESS, new_fd, open_fds
@@ -51,7 +51,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.engine = FakeEngine()
         host = Host(record=self.record, drain=self.drain, end_session=self.end_session)
-        self.control = Control(Offer(request_queues=1), self.engine, host)
+        self.control = Control(Session(Offer(request_queues=1)), self.engine, host)
         self.control.connect()
         self.engine.take()
 

@@ -1,0 +1,43 @@
+"""Composition: what of a worker depends on the options alone. The keeper makes what takes long, each worker is its copy."""
+
+from device.keeper import frame_of
+from device.messages import BY_CODE, Offer
+from device.options import Options
+from device.relay import Kind, Note
+from device.session import Session
+from device.worker_journal import prepare_specs
+from fuse.settings import Settings
+from machine.step import compile_step
+from specs.session import SESSION
+
+
+def file_settings(options: Options) -> Settings:
+    """The file side's part of the options."""
+    return Settings(
+        cache=options.cache,
+        writeback=options.writeback,
+        xattr=options.xattr,
+        readonly=options.readonly,
+        allow_direct_io=options.allow_direct_io,
+        readdirplus=options.readdirplus,
+        announce_submounts=options.announce_submounts,
+        handles=options.inode_file_handles,
+    )
+
+
+def prepare(options: Options) -> Session:
+    """What a new worker would spend milliseconds on while the guest waits; the keeper makes it, each worker is its copy.
+
+    The tables are checked, the specs are written down. The session is one that nothing has happened to.
+    """
+    prepare_specs()
+    compile_step(SESSION)
+    return Session(Offer(options.request_queues, options.tag))
+
+
+def only_asks(note: Note) -> bool:
+    """Whether it is a message that changes nothing, so that nothing is recorded of it."""
+    if note.kind is not Kind.MESSAGE:
+        return False
+    row = BY_CODE.get(frame_of(note).code)
+    return row is not None and row.name.startswith("GET_") and row.reply in ("u64", "config")
