@@ -8,6 +8,7 @@ every single point, and each time also with a second death in the recovery (STEA
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,13 @@ class Outcome:
     handles: int
 
 
+def _stage(stack: ExitStack, served: Served, points: Points) -> Stage:
+    return Stage(served, stack.enter_context(served.guest()), points)
+
+
 @pytest.fixture(scope="module")
 def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre[Stage]]:
-    with Theatre(tmp_path_factory, Stage, "--xattr") as theatre:
+    with Theatre(tmp_path_factory, _stage, "--xattr") as theatre:
         yield theatre
 
 

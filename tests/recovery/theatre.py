@@ -11,7 +11,6 @@ from typing import Generic, Self, TypeVar
 import pytest
 
 from tests.device.served import Served, serving
-from tests.play.guest import Guest
 from tests.recovery.points import Points, crashing
 
 WHOLE = bool(os.environ.get("STEADFS_WHOLE_MATRIX"))
@@ -47,7 +46,8 @@ def deaths_at(traced: Sequence[str], whole: bool = WHOLE) -> list[Death]:
 
 
 class Theatre(Generic[StageT]):
-    """Opens a stage when it is first wanted, and another after a scene that failed; `make` builds one.
+    """Opens a stage when it is first wanted, and another after a scene that failed; `make` builds one: it
+    gets the daemon, its page, and a stack for what has to be closed before them.
 
     `options` are the daemon's, `own` are words for the crashing daemon itself.
     """
@@ -55,7 +55,7 @@ class Theatre(Generic[StageT]):
     def __init__(
         self,
         places: pytest.TempPathFactory,
-        make: Callable[[Served, Guest, Points], StageT],
+        make: Callable[[ExitStack, Served, Points], StageT],
         *options: str,
         own: Sequence[str] = (),
     ) -> None:
@@ -87,8 +87,7 @@ class Theatre(Generic[StageT]):
         share = self._places.mktemp("share")
         kind = crashing(points, *self._own)
         self._served = self._stack.enter_context(serving(share, *self._options, "--log-level", "error", kind=kind))
-        guest = self._stack.enter_context(self._served.guest())
-        return self._make(self._served, guest, points)
+        return self._make(self._stack, self._served, points)
 
     def _put_away(self) -> None:
         """A spoilt one ends as it can; what is wrong with it was told by the scene that failed."""

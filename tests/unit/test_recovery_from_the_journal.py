@@ -70,3 +70,9 @@ def test_a_request_of_the_same_number_is_known_by_operation_and_node() -> None:
 def test_a_front_ends_messages_are_no_requests() -> None:
     message = Transition("connection", 0, "SET_FEATURES", "owned", "ready", {"op": "SET_FEATURES"}, [], None)
     assert by_unique([message], 0) == {}
+
+
+def test_the_entries_of_a_listing_are_behind_their_request() -> None:
+    listed = Transition("inode", 6, "entry", "absent", "live", {"name": "b", "unique": 4}, [], None)
+    [one] = found([*init(2), entry(4, "READDIRPLUS"), listed], 1, slot(4, 44, epoch=1))
+    assert one.transitions[1] is listed

@@ -33,6 +33,8 @@ STEADY_FDS_MAX = 8
 RSS_GROWTH_BYTES_MAX = 24 << 20
 JOURNAL_BYTES_MAX = 64 << 20
 SHARED_LOG = "log"
+SHARES = "/dev/shm"
+"""On tmpfs: a disk's FSYNC can outlast three kills in a row, and is then quarantined, as it should be."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,11 @@ def torture(
 
             actors, appenders, players = _cast(served.share, guest, seed, enough)
             rss = Growth(served)
-            _run(rings, players, seed, rss)
+            _run(served, rings, players, seed, rss)
         hits = sum(killer.kills for killer in running)
         seconds = time.monotonic() - began
         _compare(served.share, actors, appenders)
-        _let_go(rings, actors, appenders, seed)
+        _let_go(served, rings, actors, appenders, seed)
         eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
         eventually(lambda: len(served.fds()) <= fds + STEADY_FDS_MAX)
         assert guest.in_flight() == 0
@@ -173,7 +175,7 @@ def _getflags(path: Path) -> int:
     return 0
 
 
-def _run(rings: Rings, players: list[Player], seed: int, rss: Growth | None = None) -> None:
+def _run(served: Served, rings: Rings, players: list[Player], seed: int, rss: Growth | None = None) -> None:
     """A wrong answer is told with all that is needed to find it again."""
     try:
         rings.run(players, rss.look if rss is not None else lambda: None)
@@ -181,7 +183,7 @@ def _run(rings: Rings, players: list[Player], seed: int, rss: Growth | None = No
         told = rings.landing
         last = "\n".join(told.last) if told is not None else ""
         who = told.name if told is not None else "the rings"
-        raise AssertionError(f"seed {seed}, {who}: {error!r}; its last operations:\n{last}") from error
+        raise AssertionError(f"seed {seed}, {who}: {error!r}; its last operations:\n{last}\n{served.log()[-2000:]}") from error
 
 
 def _compare(share: Path, actors: Sequence[Actor], appenders: Sequence[Appender]) -> None:
@@ -195,10 +197,10 @@ def _compare(share: Path, actors: Sequence[Actor], appenders: Sequence[Appender]
     assert len(lines) == sum(len(appender.lines) for appender in appenders)
 
 
-def _let_go(rings: Rings, actors: Sequence[Actor], appenders: Sequence[Appender], seed: int) -> None:
+def _let_go(served: Served, rings: Rings, actors: Sequence[Actor], appenders: Sequence[Appender], seed: int) -> None:
     players = [Player(f"actor{i}", actor.farewell(), 1) for i, actor in enumerate(actors)]
     players += [Player(f"appender{a.number}", a.farewell(), 1) for a in appenders]
-    _run(rings, players, seed)
+    _run(served, rings, players, seed)
 
 
 def main(words: Sequence[str]) -> int:
@@ -206,7 +208,7 @@ def main(words: Sequence[str]) -> int:
     seed = int(words[0]) if words else int.from_bytes(os.urandom(4), "little")
     requests, kills = (int(word) for word in words[1:3]) if len(words) > 2 else (500_000, 1000)
     print(f"torture: seed {seed}, {requests} requests, {kills} kills", flush=True)
-    with tempfile.TemporaryDirectory(prefix="steadfs-torture-") as share:
+    with tempfile.TemporaryDirectory(prefix="steadfs-torture-", dir=SHARES) as share:
         os.chmod(share, 0o755)
         with serving(Path(share), "--xattr", "--log-level", "error") as served:
             verdict = torture(served, seed, requests, kills)
