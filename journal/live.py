@@ -48,6 +48,12 @@ FIELDS = (
     "quarantined",
     "states_lost",
     "state_lost_why",
+    "guardian_pid",
+    "guardian_generation",
+    "keeper_generation",
+    "last_worker_death",
+    "last_keeper_death",
+    "watchdog_kills",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up."""
 
