@@ -1,7 +1,9 @@
 """steadfsctl: looks at a running daemon through its journal directory, without disturbing it."""
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from device.exits import Exit
 from journal.errors import JournalError
 from journal.live import LOST_WHY, read_live
 
+_SIGNALLED = 128
 _IN_FLIGHT = ("popped", "executing", "executed", "committed")
 
 
@@ -19,8 +22,21 @@ def status(directory: Path) -> dict[str, int | bool | str]:
     why = int(found["state_lost_why"])
     found["state_lost_why"] = LOST_WHY[why] if why < len(LOST_WHY) else str(why)
     found["in_flight"] = in_flight(directory)
-    found["running"] = _alive(int(found["keeper_pid"]))
+    found["running"] = any(_alive(int(found[name])) for name in ("guardian_pid", "keeper_pid"))
+    for name in ("last_worker_death", "last_keeper_death"):
+        found[name] = death(int(found[name]))
     return found
+
+
+def death(noted: int) -> str:
+    """How a process died: the page holds one more than a shell's exit status, 0 for nothing known."""
+    status = noted - 1
+    if status < 0:
+        return "none"
+    if status > _SIGNALLED:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(status - _SIGNALLED).name
+    return f"exit-{status}"
 
 
 def in_flight(directory: Path) -> int:
@@ -34,7 +50,11 @@ def in_flight(directory: Path) -> int:
 
 
 def _alive(pid: int) -> bool:
-    return pid > 0 and Path(f"/proc/{pid}").exists()
+    """A zombie isn't: its parent may take its time, or be nobody who cares."""
+    try:
+        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,10 @@ from typing import Any
 
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
-from device.keeper import SIGNALS, Birth, Keeper
+from device.family import Family
+from device.keeper import Keeper
+from device.kept import make_kept
+from device.life import SIGNALS, Birth
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
 from device.sandbox import Sandbox, enter
@@ -33,15 +36,8 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         session = prepare(options)
         try:
             sandbox = enter(options.sandbox, options.shared_dir, directory, listener.outside())
-            keeper = Keeper(
-                listener,
-                lambda birth: guarded(lambda: _work(options, hold, sandbox, birth, session)),
-                (hold.fd,),
-                sandbox,
-                keep_listening=options.keep_listening,
-            )
             try:
-                return keeper.run()
+                return _family(options, guarded, hold, listener, sandbox, session).run()
             finally:
                 sandbox.close()
         finally:
@@ -50,6 +46,38 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         hold.release()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
+
+
+def _family(
+    options: Options,
+    guarded: Callable[[Callable[[], int]], int],
+    hold: Hold,
+    listener: Listener,
+    sandbox: Sandbox,
+    session: Session,
+) -> Family:
+    """This process becomes the guardian. Whoever follows it must be found where this one is named."""
+    kept = make_kept()
+    keeper = Keeper(
+        kept,
+        listener,
+        lambda birth: guarded(lambda: _work(options, hold, sandbox, birth, session)),
+        (hold.fd,),
+        sandbox,
+        keep_listening=options.keep_listening,
+        watchdog_s=options.watchdog,
+    )
+
+    def sign(pid: int) -> None:
+        listener.sign(pid)
+        hold.sign(pid)
+
+    def finish() -> None:
+        sandbox.close()
+        listener.close()
+        hold.release()
+
+    return Family(kept, keeper.run, sign, finish)
 
 
 def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth, session: Session) -> int:

@@ -1,6 +1,7 @@
-"""The keeper: what was started. It keeps the front-end's socket and the table of descriptors while workers come and go.
+"""The keeper: holds the front-end's socket and the table of descriptors while workers come and go.
 
-It never opens the journal's database and never maps guest memory. One thread, so that a clone of it is safe. Each event of
+It never opens the journal's database and never maps guest memory. One thread, so that a clone of it is safe. It remembers
+nothing: all that a next keeper must know is in the page (device/kept.py), stored in the order of what is done. Each event of
 the front-end gets a number; the keeper holds one at a time until the worker has answered it, and reads no further before.
 """
 
@@ -8,172 +9,221 @@ import gc
 import logging
 import os
 import select
-import signal
-import socket
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from device.channel import Channel, Disconnected
 from device.exits import Exit
+from device.family import END_DEADLINE_MS, Family
+from device.kept import Front, Kept, now_ms, put_into_slot
+from device.life import LIVING, WITH_PROCESS, Life, WorkerMain, kill_and_wait
 from device.listener import Listener
 from device.recovery import open_fds
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, make_pair
 from device.sandbox import Sandbox
-from device.spawn import clone_sharing_files, die_with
-from device.wire import HEADER_BYTES, Frame, StreamError, decode_header, encode_request
-from specs.limits import LIMITS
+from device.wire import StreamError
 
 log = logging.getLogger("steadfs.keeper")
 
-_LIMIT = {row.name: row.value for row in LIMITS}
-DEATHS_BEFORE_READY_MAX = _LIMIT["deaths_before_ready_max"]
-BACK_OFF_FIRST_S = 0.005
-BACK_OFF_MAX_S = 1.0
-END_DEADLINE_S = 10.0
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """What a worker is told when it begins: a copy of the keeper's memory, not sent."""
-
-    keeper_pid: int
-    keeper_pidfd: int
-    generation: int
-    relay: socket.socket
-    keep: frozenset[int]
-    """Descriptors of the keeper's and of the pending event: not the worker's to close."""
-    found: tuple[int, ...]
-    """Every descriptor there was before this worker: its predecessor's among them."""
-    noticed_ns: int = 0
-    """When the keeper noticed the death of the one before (CLOCK_MONOTONIC); 0 for the first."""
-
-
-WorkerMain = Callable[[Birth], int]
-"""Runs a worker in its own process and returns its exit code; never raises."""
-
 
 class Keeper:
-    """Owns listener, channel and relay; `held` are further descriptors that no worker may close."""
+    """Made once, before there is a second process; each keeper runs a copy. `held` are further descriptors that no worker
+    may close."""
 
     def __init__(
-        self, listener: Listener, main: WorkerMain, held: Sequence[int], sandbox: Sandbox, *, keep_listening: bool
+        self,
+        kept: Kept,
+        listener: Listener,
+        main: WorkerMain,
+        held: Sequence[int],
+        sandbox: Sandbox,
+        *,
+        keep_listening: bool,
+        watchdog_s: int,
     ) -> None:
+        self._kept = kept
         self._listener = listener
-        self._main = main
-        self._self_pidfd = os.pidfd_open(os.getpid())
-        self._held = (*held, *sandbox.held, self._self_pidfd)
+        self._held = (*held, *sandbox.held)
         self._sandbox = sandbox
         self._keep_listening = keep_listening
-        self._channel: Channel | None = None
-        self._pending: Note | None = None
-        self._number = 0
-        self._generation = 0
-        self._ready = False
-        self._deaths = 0
-        self._code: int | None = None
-        self._end_by = 0.0
-        self._pid = 0
-        self._pidfd = -1
+        self._channel = Channel(kept, kept.front_slot)
         self._relay, self._workers_end = make_pair()
         self._relay.setblocking(False)
-        self._wakeup, self._wakeup_write = socket.socketpair()
-        for end in (self._wakeup, self._wakeup_write):
-            end.setblocking(False)
+        self._life = Life(kept, main, sandbox, self._workers_end, self._keep, self._brief, watchdog_s)
+        self._told_end = 0
+        self._wake = -1
+        self._more: frozenset[int] = frozenset()
 
-    def run(self) -> int:
+    def run(self, family: Family) -> int:
         """Until the last worker has ended in order, or none can be kept alive; returns the exit code."""
-        signal.set_wakeup_fd(self._wakeup_write.fileno())
-        for number in SIGNALS:
-            signal.signal(number, self._on_signal)
-        gc.freeze()  # workers share these pages; a collection would copy them
-        self._spawn()
-        try:
-            while self._code is None:
+        self._wake, self._more = family.wake_fd, family.fds()
+        self._told_end = 0
+        self._take_office()
+        while not self._kept.code:
+            if self._may_mend():
+                family.mend()
+            self._life.advance()
+            if not self._kept.code:
                 self._round()
-        finally:
-            self._stop_worker()
-            signal.set_wakeup_fd(-1)
-            if self._channel is not None:
-                self._channel.close()
-            for end in (self._relay, self._workers_end, self._wakeup, self._wakeup_write):
-                end.close()
-            os.close(self._self_pidfd)
-        return self._code
+        kill_and_wait(self._kept.worker_slot)
+        self._listener.unlink()
+        return int(self._kept.code) - 1
+
+    def _take_office(self) -> None:
+        """Completes whatever a dead keeper was at. A first one finds nothing."""
+        gc.freeze()  # workers share these pages; a collection would copy them
+        kept = self._kept
+        self._channel.settle()
+        if kept.accepting:
+            self._settle_accepting()
+        self._life.adopt()
+        if kept.pending:
+            if kept.answered == kept.number:
+                self._deliver()
+            elif self._life.state in LIVING:
+                self._brief()
 
     # --- events
 
     def _round(self) -> None:
-        poll = select.poll()
-        for fd in (self._relay.fileno(), self._pidfd, self._wakeup.fileno()):
-            poll.register(fd, select.POLLIN)
-        if self._pending is None and self._ready and not self._end_by:
-            poll.register(self._listener.fileno(), select.POLLIN)
-            if self._channel is not None:
-                poll.register(self._channel.fileno(), select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(self._patience_ms())}
-        if self._end_by and time.monotonic() > self._end_by:
-            log.error("the worker did not end within %.0f s and is killed", END_DEADLINE_S)
-            self._code = int(Exit.INTERNAL)
+        kept, life = self._kept, self._life
+        if kept.end_by_ms and self._told_end != kept.generation:
+            self._end()
             return
+        poll = select.poll()
+        for fd in (self._relay.fileno(), self._wake):
+            poll.register(fd, select.POLLIN)
+        if life.state in WITH_PROCESS:
+            poll.register(kept.worker_slot, select.POLLIN)
+        if self._may_mend():
+            poll.register(kept.guardian_slot, select.POLLIN)
+        if self._idle():
+            poll.register(self._listener.fileno(), select.POLLIN)
+            if kept.front == Front.OPEN:
+                poll.register(kept.front_slot, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+        self._handle(ready)
+
+    def _handle(self, ready: set[int]) -> None:
+        kept = self._kept
+        if kept.end_by_ms and now_ms() > kept.end_by_ms:
+            log.error("the worker did not end within %d s and is killed", END_DEADLINE_MS // 1000)
+            kept.code = Exit.INTERNAL + 1
+            return
+        if self._wake in ready:
+            os.read(self._wake, 4096)
         if self._relay.fileno() in ready:
             self._hear()
-        if self._pidfd in ready:
+        if self._life.died():
             self._hear()
-            self._bury()
-        if self._wakeup.fileno() in ready:
-            self._wakeup.recv(4096)
-        if self._pending is None and self._channel is not None and self._channel.fileno() in ready:
+            self._life.bury()
+        self._life.watch()
+        if self._idle() and kept.front == Front.LEAVING:
+            self._part()
+        elif self._idle() and kept.front == Front.OPEN and (kept.front_slot in ready or kept.have):
             self._front_end()
-        if self._pending is None and self._listener.fileno() in ready:
+        elif self._idle() and self._listener.fileno() in ready:
             self._accept()
 
-    def _patience_ms(self) -> float | None:
-        return max(0.0, self._end_by - time.monotonic()) * 1000 + 1 if self._end_by else None
+    def _may_mend(self) -> bool:
+        """Not while a worker looks which descriptors are nobody's: a new one must not take the number of one that goes."""
+        return not self._kept.end_by_ms and self._life.state not in ("starting", "replaying")
 
-    def _on_signal(self, number: int, _frame: Any) -> None:
-        if not self._end_by:
-            log.info("ending on %s", signal.Signals(number).name)
-            self._end_by = time.monotonic() + END_DEADLINE_S
-            self._say(Note(Kind.END))
+    def _idle(self) -> bool:
+        return not self._kept.pending and self._life.state == "serving" and not self._kept.end_by_ms
+
+    def _patience_ms(self) -> int | None:
+        if self._idle() and (self._kept.have or self._kept.front == Front.LEAVING):
+            return 0
+        limits = [self._life.patience_ms()]
+        if self._kept.end_by_ms:
+            limits.append(max(0, self._kept.end_by_ms - now_ms()) + 1)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _end(self) -> None:
+        """Once for each worker; if nobody is there, it is over."""
+        self._told_end = self._kept.generation
+        if self._life.state in WITH_PROCESS:
+            self._say(Note(Kind.END))  # again, if a keeper said it and died
+        self._life.move("end")
+
+    # --- the front-end
 
     def _accept(self) -> None:
-        channel = self._listener.accept()
-        if channel is None:
-            return
-        if self._channel is not None:
-            log.warning("a second front-end was turned away; one at a time")
-            channel.close()
-            return
-        self._channel = channel
+        """`accepting` says that there may be a descriptor which only its address tells."""
+        kept = self._kept
+        kept.accepting = 1
+        fd = self._listener.accept()
+        if fd is not None:
+            if kept.front == Front.NONE:
+                self._welcome(fd)
+            else:
+                log.warning("a second front-end was turned away; one at a time")
+                os.close(fd)
+        kept.accepting = 0
+
+    def _welcome(self, fd: int) -> None:
+        put_into_slot(fd, self._kept.front_slot)
+        self._kept.have = 0
         log.info("front-end connected")
         self._ask(Kind.CONNECT)
+        self._kept.front = Front.OPEN
+
+    def _settle_accepting(self) -> None:
+        """The dead keeper may have accepted one, moved it into its slot, or told of it already."""
+        kept = self._kept
+        strays = [
+            fd for fd in open_fds(self._sandbox.fds_directory) if fd != kept.front_slot and self._listener.has_accepted(fd)
+        ]
+        here = self._listener.has_accepted(kept.front_slot)
+        if kept.front == Front.NONE and kept.pending:
+            kept.front = Front.OPEN
+        elif kept.front == Front.NONE and (here or strays):
+            self._welcome(os.dup(kept.front_slot) if here else strays.pop(0))
+        for fd in strays:
+            os.close(fd)
+        kept.accepting = 0
 
     def _front_end(self) -> None:
-        assert self._channel is not None
         try:
             received = self._channel.receive()
         except (Disconnected, StreamError) as error:
             self._hang_up(str(error))
             return
         if received is not None:
-            self._ask(Kind.MESSAGE, received.fds, _whole(received.frame))
+            self._ask(Kind.MESSAGE)
 
     def _hang_up(self, why: str) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-        log.info("front-end gone: %s", why)
-        self._ask(Kind.DISCONNECT, payload=why.encode())
+        if self._kept.front == Front.OPEN:
+            self._kept.set_reason(why)
+            self._kept.front = Front.LEAVING
+
+    def _part(self) -> None:
+        """The connection is closed; what nobody read is nobody's."""
+        kept = self._kept
+        put_into_slot(os.dup(kept.empty_fd), kept.front_slot)
+        log.info("front-end gone: %s", bytes(kept.reason[: kept.reason_bytes]).decode(errors="replace"))
+        self._ask(Kind.DISCONNECT)
 
     # --- the relay
 
-    def _ask(self, kind: Kind, fds: tuple[int, ...] = (), payload: bytes = b"") -> None:
-        self._number += 1
-        self._pending = Note(kind, self._number, 0, fds, payload)
-        self._say(self._pending)
+    def _ask(self, kind: Kind) -> None:
+        """The number first: a death in between costs a number, no event."""
+        self._kept.number += 1
+        self._kept.pending = kind
+        self._say(self._pending_note(0))
+
+    def _pending_note(self, flags: int) -> Note:
+        kept = self._kept
+        kind = Kind(kept.pending)
+        if kind is Kind.MESSAGE:
+            return Note(kind, kept.number, flags, self._channel.fds(), bytes(kept.frame[: kept.have]))
+        payload = bytes(kept.reason[: kept.reason_bytes]) if kind is Kind.DISCONNECT else b""
+        return Note(kind, kept.number, flags, (), payload)
+
+    def _brief(self) -> None:
+        """A new worker, or a new keeper's: one that has heard it before answers from memory."""
+        if self._kept.pending and self._kept.answered != self._kept.number:
+            self._say(self._pending_note(FLAG_AGAIN))
 
     def _say(self, note: Note) -> None:
         try:
@@ -182,128 +232,52 @@ class Keeper:
             log.error("the relay can't be written: %s", error)
 
     def _hear(self) -> None:
+        kept = self._kept
         while True:
             try:
-                data = self._relay.recv(DATAGRAM_BYTES_MAX)
+                note = decode(self._relay.recv(DATAGRAM_BYTES_MAX))
             except BlockingIOError:
                 return
-            note = decode(data)
-            if note.kind is Kind.READY and note.number == self._generation:
-                self._ready = True
-                self._deaths = 0
-            elif note.kind is Kind.ANSWER and self._pending is not None and note.number == self._pending.number:
-                self._answered(self._pending, note)
+            if note.kind is Kind.ANSWER and kept.pending and note.number == kept.number:
+                self._answered(note)
+            elif note.kind is Kind.REPLAYING and note.number == kept.generation:
+                self._life.move("replay")
+            elif note.kind is Kind.READY and note.number == kept.generation:
+                kept.ready_generation = kept.generation
+                self._life.move("ready")
 
-    def _answered(self, pending: Note, answer: Note) -> None:
-        self._pending = None
+    def _answered(self, answer: Note) -> None:
+        """The answer is laid down; from here on it is delivered by whoever is the keeper."""
+        self._channel.prepare(answer.payload, answer.fds)
+        self._kept.answer_flags = answer.flags
+        self._kept.answered = answer.number
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """Each step may be done again; `pending` goes last."""
+        kept = self._kept
         try:
-            if self._channel is not None and answer.payload:
-                self._channel.send(answer.payload, answer.fds)
+            if kept.front == Front.OPEN:
+                self._channel.send()
         except Disconnected as error:
             self._hang_up(str(error))
-            return
-        finally:
-            for fd in answer.fds:
-                os.close(fd)
-        if pending.kind is Kind.DISCONNECT:
-            if not self._keep_listening and not self._end_by:
-                self._end_by = time.monotonic() + END_DEADLINE_S
-                self._say(Note(Kind.END))
-        elif answer.flags & FLAG_CLOSE:
+        self._channel.close_sent()
+        if kept.pending == Kind.DISCONNECT:
+            if not self._keep_listening and not kept.end_by_ms:
+                kept.end_by_ms = now_ms() + END_DEADLINE_MS
+            kept.front = Front.NONE
+        elif kept.answer_flags & FLAG_CLOSE:
             self._hang_up("the connection can't go on")
+        self._channel.forget()
+        kept.pending = 0
 
-    # --- the worker's life
+    # --- for the worker
 
-    def _spawn(self, noticed_ns: int = 0) -> None:
-        self._generation += 1
-        self._ready = False
-        self._drain_relay()
-        birth = Birth(
-            os.getpid(), self._self_pidfd, self._generation, self._workers_end, self._kept(), self._found(), noticed_ns
-        )
-        pid = clone_sharing_files(self._sandbox.clone_flags)
-        if pid == 0:
-            self._become(birth)
-        self._pid = pid
-        self._pidfd = os.pidfd_open(pid)
-        if self._pending is not None:
-            self._say(Note(self._pending.kind, self._pending.number, FLAG_AGAIN, self._pending.fds, self._pending.payload))
-        if self._end_by:
-            self._say(Note(Kind.END))
-
-    def _become(self, birth: Birth) -> None:
-        """In the child: never returns."""
-        code = int(Exit.INTERNAL)
-        try:
-            die_with(birth.keeper_pidfd)
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            for number in (signal.SIGINT, signal.SIGHUP):  # meant for the keeper, which passes them on
-                signal.signal(number, signal.SIG_IGN)
-            code = self._main(birth)
-        finally:
-            logging.shutdown()
-            os._exit(code)
-
-    def _kept(self) -> frozenset[int]:
+    def _keep(self) -> frozenset[int]:
         """A new worker's own descriptors aren't among them, nor any that a dead one left."""
-        mine = {0, 1, 2, *self._held, *self._listener.filenos()}
-        mine |= {end.fileno() for end in (self._relay, self._workers_end, self._wakeup, self._wakeup_write)}
-        if self._channel is not None:
-            mine.add(self._channel.fileno())
-        if self._pending is not None:
-            mine |= set(self._pending.fds)
+        kept = self._kept
+        mine = {0, 1, 2, *self._held, *self._listener.filenos(), *self._more, *kept.slots()}
+        mine |= {self._relay.fileno(), self._workers_end.fileno(), *self._channel.fds()}
+        if kept.pending and kept.answered == kept.number:
+            mine |= set(kept.answer.fds())
         return frozenset(mine)
-
-    def _found(self) -> tuple[int, ...]:
-        """Looked up before the clone: afterwards both open new ones."""
-        return tuple(open_fds(self._sandbox.fds_directory)) if self._generation > 1 else ()
-
-    def _drain_relay(self) -> None:
-        """What the dead one had not read is said again; what it said was heard."""
-        self._workers_end.setblocking(False)
-        try:
-            while self._workers_end.recv(DATAGRAM_BYTES_MAX):
-                pass
-        except BlockingIOError:
-            pass
-
-    def _bury(self) -> None:
-        noticed_ns = time.monotonic_ns()
-        _, status = os.waitpid(self._pid, 0)
-        os.close(self._pidfd)
-        self._pidfd = -1
-        code = os.waitstatus_to_exitcode(status)
-        if self._end_by or code == Exit.STATE_LOST or (code >= 0 and self._generation == 1 and not self._ready):
-            self._code = max(code, 0)
-            return
-        log.warning("worker %d (generation %d) died: %s; the next one takes over", self._pid, self._generation, _how(code))
-        if not self._ready:
-            self._deaths += 1
-            if self._deaths >= DEATHS_BEFORE_READY_MAX:
-                log.error("%d workers in a row died before they could serve: giving up", self._deaths)
-                self._code = int(Exit.INTERNAL)
-                return
-            time.sleep(min(BACK_OFF_FIRST_S * 2 ** (self._deaths - 1), BACK_OFF_MAX_S))
-        self._spawn(noticed_ns)
-
-    def _stop_worker(self) -> None:
-        if self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            os.close(self._pidfd)
-            self._pidfd = -1
-
-
-def frame_of(note: Note) -> Frame:
-    """The message in a note, checked when it was received."""
-    header = decode_header(note.payload[:HEADER_BYTES])
-    return Frame(header.code, header.need_reply, note.payload[HEADER_BYTES:])
-
-
-def _whole(frame: Frame) -> bytes:
-    return encode_request(frame.code, frame.body, frame.need_reply)
-
-
-def _how(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"

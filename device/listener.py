@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from device.channel import Channel
 from device.errors import OperatorError
 from device.exits import Exit
 
@@ -42,20 +41,46 @@ class Listener:
         """The descriptor of the directory where its path is, and the directory's path: the last that it needs of outside."""
         return () if self._path is None else ((self._directory_fd, self._path.absolute().parent),)
 
-    def accept(self) -> Channel | None:
-        """The next front-end, or None when none is waiting (or it has gone again)."""
+    def accept(self) -> int | None:
+        """A descriptor of the next front-end, or None when none is waiting (or it has gone again)."""
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return None
-        return Channel(connection)
+        return connection.detach()
+
+    def has_accepted(self, fd: int) -> bool:
+        """Whether a descriptor is a connection that was accepted here: it bears our address, as no other socket does."""
+        try:
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                return False
+            with socket.socket(fileno=os.dup(fd)) as one:
+                ours = one.family == socket.AF_UNIX and one.type == socket.SOCK_STREAM
+                return ours and not one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and self._same_name(one)
+        except OSError:
+            return False
+
+    def _same_name(self, one: socket.socket) -> bool:
+        name = one.getsockname()
+        return bool(name) and name == self._socket.getsockname()
+
+    def sign(self, pid: int) -> None:
+        """Writes into `PATH.pid` who is to be signalled; a reader in between sees one of both, with empty lines after it."""
+        if self._lock_fd >= 0:
+            text = f"{pid}\n".encode()
+            os.pwrite(self._lock_fd, text.ljust(os.fstat(self._lock_fd).st_size, b"\n"), 0)
+            os.ftruncate(self._lock_fd, len(text))
+
+    def unlink(self) -> None:
+        """Removes the path that was made here: nobody can come any more."""
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path.name, dir_fd=self._directory_fd)
 
     def close(self) -> None:
         """Ends listening and removes the path that was made here. The lock file stays: removing one is a race."""
         self._socket.close()
-        if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path.name, dir_fd=self._directory_fd)
+        self.unlink()
         for fd in (self._lock_fd, self._directory_fd):
             if fd >= 0:
                 os.close(fd)

@@ -10,6 +10,7 @@ QUEUES_MAX = _LIMITS["request_queues_max"]
 QUEUES_OFFERED = _LIMITS["request_queues_offered"]
 POLL_NS_MAX = _LIMITS["poll_ns_max"]
 POLL_NS_LIMIT = 1_000_000  # a thread that spins longer than a millisecond burns a core for nothing
+WATCHDOG_S_LIMIT = 3600  # longer than an hour is never
 POOL_THREADS_LIMIT = 256  # virtiofsd has no bound; more threads than this only take memory
 NOFILE_LIMIT = 1 << 30  # the kernel's own ceiling for nr_open is below
 
@@ -103,6 +104,10 @@ ROWS = (
     OptionRow(
         "--request-queues", "request_queues", "number", str(QUEUES_OFFERED), "request queues offered", "N",
         span=(1, QUEUES_MAX), ours=True,
+    ),
+    OptionRow(
+        "--watchdog", "watchdog", "number", "0", "replace a worker that makes no progress for so many seconds; 0: never, "
+        "since a slow disk below the share would look the same", "SECONDS", span=(0, WATCHDOG_S_LIMIT), ours=True,
     ),
     OptionRow(
         "--poll-ns-max", "poll_ns_max", "number", str(POLL_NS_MAX), "longest spin for the next request before a "

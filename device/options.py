@@ -37,6 +37,7 @@ class Options:
 
     Exactly one of `socket_path` and `fd` is given. `rlimit_nofile` None: the daemon's own choice; 0: leave it.
     `journal_dir` None: the daemon makes one on tmpfs. `thread_pool_size` 0: the daemon's own choice.
+    `watchdog` in seconds, 0: none.
     """
 
     shared_dir: Path
@@ -61,6 +62,7 @@ class Options:
     journal_on_disk: bool = False
     keep_listening: bool = False
     request_queues: int = QUEUES_OFFERED
+    watchdog: int = 0
     poll_ns_max: int = POLL_NS_MAX
 
 

@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from device.wire import HEADER_BYTES
+from device.wire import HEADER_BYTES, Frame, decode_header
 
 # A frame as vhost-user bounds it is a few KiB (SHMEM configurations are the longest); more is a bug of ours.
 DATAGRAM_BYTES_MAX = 64 * 1024
@@ -26,6 +26,7 @@ class Kind(IntEnum):
     END = 4
     READY = 5
     ANSWER = 6
+    REPLAYING = 7
 
 
 FLAG_AGAIN = 1
@@ -58,6 +59,12 @@ def decode(data: bytes) -> Note:
     at = _HEAD.size + count * _FD.size
     fds = tuple(value for (value,) in _FD.iter_unpack(data[_HEAD.size : at]))
     return Note(Kind(kind), number, flags, fds, data[at:])
+
+
+def frame_of(note: Note) -> Frame:
+    """The message in a note, checked when it was received."""
+    header = decode_header(note.payload[:HEADER_BYTES])
+    return Frame(header.code, header.need_reply, note.payload[HEADER_BYTES:])
 
 
 def make_pair() -> tuple[socket.socket, socket.socket]:

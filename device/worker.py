@@ -19,9 +19,10 @@ from device.draft import fds_of
 from device.engine import Engine
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
-from device.keeper import Birth, frame_of
+from device.kin import Kin
+from device.life import Birth
 from device.options import Options
-from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode
+from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, frame_of
 from device.sandbox import Place
 from device.session import Session
 from device.share import open_share
@@ -62,6 +63,8 @@ class Worker:
         self._birth = birth
         self._relay = birth.relay
         self._relay.setblocking(False)
+        self._kin = Kin(birth.kept)
+        self._answered = Note(Kind.ANSWER)
         self._ending = False
         self._put_off: Note | None = None
         self._look_at = 0.0
@@ -117,6 +120,7 @@ class Worker:
                 self._end_earlier_life(recovered.records)
             self.executor.lifecycle.start()
         else:
+            self._relay.send(Note(Kind.REPLAYING, self._birth.generation).encode())
             self._go_on(recovered.records)
             self.live.set(
                 recoveries=self.live.words[INDEX["recoveries"]] + 1,
@@ -131,6 +135,7 @@ class Worker:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""
         busy = True
         while not self._ending:
+            self._kin.progress()
             for fd, _ in self._poll.poll(0 if busy or self._put_off else _LOOK_EVERY_S):
                 self._ready(fd)
             if self._put_off is not None:
@@ -143,6 +148,7 @@ class Worker:
             if now >= self._look_at:
                 self._look_at = now + _LOOK_EVERY_S
                 self._look_for_broken_vrings()
+                self._ending |= self._kin.left_alone()
                 self._update_live()
         self.control.disconnect("the daemon ends")
         return Exit.OK
@@ -182,13 +188,16 @@ class Worker:
             self._reply(note)
 
     def _reply(self, note: Note) -> None:
-        answer = self._answer(note)
-        self._update_live()
-        self._relay.send(answer.encode())
+        if note.number != self._answered.number:  # else a new keeper asks for what the dead one may not have heard
+            self._answered = self._answer(note)
+            self._update_live()
+        self._relay.send(self._answered.encode())
 
     def _while_held(self) -> None:
         """The journal has no room: questions are answered, whatever would have to be recorded waits; behind that can only
         come word that the daemon shall end."""
+        self._kin.progress()  # held on purpose is no standstill
+        self._ending |= self._kin.left_alone()
         self.live.set(held_requests=self.lane.held)
         self._hear()
 
@@ -249,6 +258,7 @@ class Worker:
 
     def _commit_batch(self) -> None:
         """Numbers of inodes and handles that the guest will learn of are noted first: they are never given twice."""
+        self._kin.progress()
         state, words = self.executor.state, self.live.words
         words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
         self._check_loaded()
@@ -375,6 +385,7 @@ class Worker:
 
     def _update_live(self) -> None:
         self.live.set(
+            **self._kin.told(),
             session_epoch=self.executor.state.record["epoch"],
             journal_seq=self.journal.last_seq,
             checkpoint_seq=self.journal.checkpoint_seq,
@@ -386,7 +397,6 @@ class Worker:
 
 def _tell_birth(page: LivePage, birth: Birth, pid: int) -> None:
     page.set(
-        keeper_pid=birth.keeper_pid,
         worker_pid=pid,
         worker_generation=page.words[INDEX["worker_generation"]] + 1,
         held_requests=0,

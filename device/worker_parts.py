@@ -1,9 +1,8 @@
 """Composition: what of a worker depends on the options alone. The keeper makes what takes long, each worker is its copy."""
 
-from device.keeper import frame_of
 from device.messages import BY_CODE, Offer
 from device.options import Options
-from device.relay import Kind, Note
+from device.relay import Kind, Note, frame_of
 from device.session import Session
 from device.worker_journal import prepare_specs
 from fuse.settings import Settings

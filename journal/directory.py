@@ -105,11 +105,11 @@ class Hold:
         hold.sign()
         return hold
 
-    def sign(self) -> None:
-        """Writes our pid into the lock file, for the message that a second daemon shows."""
+    def sign(self, pid: int = 0) -> None:
+        """Writes a pid (0: ours) into the lock file, for the message that a second daemon shows."""
         try:
             os.ftruncate(self.fd, 0)
-            os.pwrite(self.fd, b"%d\n" % os.getpid(), 0)
+            os.pwrite(self.fd, b"%d\n" % (pid or os.getpid()), 0)
         except OSError:
             """A full tmpfs: the lock holds all the same, only the pid in the other's message is missing."""
 

@@ -58,6 +58,12 @@ FIELDS = (
     "recovery_loaded_ns",
     "recovery_swept_ns",
     "recovery_started_ns",
+    "guardian_pid",
+    "guardian_generation",
+    "keeper_generation",
+    "last_worker_death",
+    "last_keeper_death",
+    "watchdog_kills",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

@@ -1,8 +1,10 @@
 """A steadfsd for a test: started, looked at from outside, ended, and its journal examined afterwards."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -116,6 +118,20 @@ class Served:
             player = Guest(machine)
             player.init()
             yield player
+
+    def family(self) -> list[int]:
+        """Guardian, keeper, worker: pids that the page tells, once it does."""
+        names = ("guardian_pid", "keeper_pid", "worker_pid")
+        eventually(lambda: all(self.told(name) for name in names))
+        return [self.told(name) for name in names]
+
+    def kill_all(self) -> None:
+        """SIGKILL to all at once: stopped first, so that none can replace another."""
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in self.family():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self.daemon.process.wait()
 
     def end(self, seconds: float = 5.0) -> int:
         """SIGTERM; the exit status."""

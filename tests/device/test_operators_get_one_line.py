@@ -228,8 +228,7 @@ def test_a_group_that_does_not_exist_is_named(memory: Path, share: Path) -> None
 
 def test_the_socket_of_a_dead_daemon_is_replaced(share: Path) -> None:
     with serving(share) as served:
-        served.daemon.process.kill()
-        served.daemon.wait_exit(5)
+        served.kill_all()
         assert served.socket_path.is_socket()
         served.start_again()
         with served.guest() as guest:

@@ -1,7 +1,7 @@
 """steadfsd as installed, but with crash points: in the native layer (built in), and round every step in Python.
 
-`python -m tests.recovery.crashing_daemon PAGE EXTENSIONS [small-journal] -- OPTIONS`. The points lie around the code; nothing
-of it knows of them.
+`python -m tests.recovery.crashing_daemon PAGE EXTENSIONS [small-journal] [keeper] -- OPTIONS`. The points lie around
+the code; nothing of it knows of them.
 """
 
 import importlib.util
@@ -24,6 +24,13 @@ _AROUND = {
     "journal.trim.Trim": ("step",),
     "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }
+_AROUND_KEEPER = {
+    "device.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
+    "device.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
+    "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
+}
+_NO_STEP = {"progress", "worker_code"}
+"""Stores of the worker, not of the keeper."""
 _WORDS_OF_SQL = 4
 
 
@@ -33,7 +40,10 @@ def main(words: list[str]) -> int:
     page, extensions, *own = words[:at]
     for package in ("fuse", "device"):
         point = _load(page, package, Path(extensions))
-    _install(point)
+    if "keeper" in own:
+        _install_keeper(point)
+    else:
+        _install(point)
     if "small-journal" in own:
         _shrink_the_journal()
     from device.cli import main as steadfsd  # noqa: PLC0415 - after the extensions were put in their places
@@ -63,13 +73,45 @@ def _install(point: Callable[[bytes], None]) -> None:
 
     for name, step in tuple(STEPS.items()):
         STEPS[name] = _after(point, step, f"after step {name}")
-    for where, methods in _AROUND.items():
+    _around_methods(point, _AROUND)
+    _around_actions(point)
+    _at_each_statement(point)
+
+
+def _install_keeper(point: Callable[[bytes], None]) -> None:
+    """Round the keeper's steps, its two system calls, and each store into its page."""
+    from device import keeper, kept  # noqa: PLC0415
+
+    _around_methods(point, _AROUND_KEEPER)
+    channel: Any = importlib.import_module("device.channel")
+
+    class Calls:
+        recvmmsg = staticmethod(_around(point, channel._libc.recvmmsg, "recvmmsg"))
+        sendmmsg = staticmethod(_around(point, channel._libc.sendmmsg, "sendmmsg"))
+
+    channel._libc = Calls
+    keeper.put_into_slot = _around(point, keeper.put_into_slot, "put_into_slot")  # type: ignore[attr-defined]
+    for kind in (kept.Kept, kept.Letter):
+        _after_each_store(point, kind)
+
+
+def _after_each_store(point: Callable[[bytes], None], kind: Any) -> None:
+    store = kind.__setattr__
+
+    def call(self: Any, name: str, value: Any) -> None:
+        store(self, name, value)
+        if name not in _NO_STEP:
+            point(f"stored {name}".encode())
+
+    kind.__setattr__ = call
+
+
+def _around_methods(point: Callable[[bytes], None], table: dict[str, tuple[str, ...]]) -> None:
+    for where, methods in table.items():
         module, _, owner = where.rpartition(".")
         kind = getattr(importlib.import_module(module), owner)
         for method in methods:
             setattr(kind, method, _around(point, getattr(kind, method), method))
-    _around_actions(point)
-    _at_each_statement(point)
 
 
 def _after(point: Callable[[bytes], None], function: Callable[..., Any], label: str) -> Callable[..., Any]:

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from device.keeper import Birth
+from device.kept import make_kept
+from device.life import Birth
 from device.options import Options
 from device.relay import make_pair
 from device.sandbox import Place
@@ -50,8 +51,8 @@ class WorkerLife:
             poll_ns_max=0,
             **options,
         )
-        self.pidfd = os.pidfd_open(os.getpid())
-        birth = Birth(os.getpid(), self.pidfd, 1, self.relay[1], frozenset(), ())
+        self.kept = make_kept()
+        birth = Birth(self.kept, 1, self.relay[1], frozenset(), ())
         place = Place(share, directory, -1, os.getpid())
         self.worker = Worker(chosen, self.hold, birth, place, prepare(chosen))
         self.worker.start()
@@ -59,7 +60,8 @@ class WorkerLife:
     def end(self) -> None:
         """Lets go of everything; what was not committed is lost."""
         self.worker.close()
-        os.close(self.pidfd)
+        for fd in self.kept.slots():
+            os.close(fd)
         for end in self.relay:
             end.close()
         self.hold.release()

@@ -15,6 +15,7 @@ import pytest
 from device.channel import Channel
 from device.control import Control, Host
 from device.errors import CallerError, PeerError
+from device.kept import make_kept
 from device.messages import BY_NAME, Offer
 from device.session import Reply, Session
 from device.wire import Frame, decode_body, encode_body, encode_request
@@ -222,7 +223,8 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
 
     replies: list[bytes] = []
     thread = threading.Thread(target=front_end, args=(replies,))
-    with Channel(ours) as channel:
+    with ours:
+        channel = Channel(make_kept(), ours.fileno())
         thread.start()
         served = 0
         while served < 4:
@@ -230,10 +232,10 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
             if received is not None:
                 served += 1
                 reply = bench.control.handle(received.frame, received.fds)
-                if reply.frame is not None:
-                    channel.send(reply.frame, reply.fds)
-                for fd in reply.fds:
-                    os.close(fd)
+                channel.forget()
+                channel.prepare(reply.frame or b"", reply.fds)
+                channel.send()
+                channel.close_sent()
         thread.join()
     assert [len(reply) for reply in replies] == [20, 32]
     assert not bench.control.session.refusals

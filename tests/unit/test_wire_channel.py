@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from device import channel as channel_module
-from device.channel import FDS_RECEIVED_MAX, FRAMES_PER_CALL_MAX, Channel, Disconnected
+from device.channel import Channel, Disconnected
+from device.kept import FDS_RECEIVED_MAX, make_kept
 from device.wire import StreamError, encode_request
 from tests.unit.session_play import new_fd, open_fds
 
@@ -19,8 +20,11 @@ Pair = tuple[Channel, socket.socket]
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
-    with Channel(ours) as channel, theirs:
-        yield channel, theirs
+    kept = make_kept()
+    with ours, theirs:
+        yield Channel(kept, ours.fileno()), theirs
+    for fd in kept.slots():
+        os.close(fd)
 
 
 def send(theirs: socket.socket, data: bytes, count: int) -> None:
@@ -32,7 +36,6 @@ def send(theirs: socket.socket, data: bytes, count: int) -> None:
 
 def test_nothing_has_come(pair: Pair) -> None:
     assert pair[0].receive() is None
-    assert list(pair[0].messages()) == []
 
 
 def test_a_message_comes_with_its_body_and_descriptors(pair: Pair) -> None:
@@ -48,13 +51,15 @@ def test_a_message_comes_with_its_body_and_descriptors(pair: Pair) -> None:
 
 def test_messages_sent_in_one_piece_are_taken_apart(pair: Pair) -> None:
     pair[1].sendall(encode_request(1, b"") + encode_request(2, b"12345678") + encode_request(3, b""))
-    assert [received.frame.code for received in pair[0].messages()] == [1, 2, 3]
+    assert [code_of(pair) for _ in range(3)] == [1, 2, 3]
+    assert pair[0].receive() is None
 
 
-def test_one_call_hands_out_a_bounded_number(pair: Pair) -> None:
-    pair[1].sendall(encode_request(1, b"") * (FRAMES_PER_CALL_MAX + 1))
-    assert len(list(pair[0].messages())) == FRAMES_PER_CALL_MAX
-    assert len(list(pair[0].messages())) == 1
+def code_of(pair: Pair) -> int:
+    received = pair[0].receive()
+    assert received is not None
+    pair[0].forget()
+    return received.frame.code
 
 
 def test_a_message_that_comes_in_pieces_is_put_together(pair: Pair) -> None:
@@ -104,10 +109,9 @@ def test_too_many_descriptors_end_the_stream_and_are_closed(pair: Pair) -> None:
 def test_the_end_is_told_after_what_came_before_it(pair: Pair) -> None:
     pair[1].sendall(encode_request(1, b""))
     pair[1].close()
-    messages = pair[0].messages()
-    assert next(messages).frame.code == 1
+    assert code_of(pair) == 1
     with pytest.raises(Disconnected):
-        next(messages)
+        pair[0].receive()
 
 
 def test_a_front_end_that_stops_in_the_middle_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,21 +123,32 @@ def test_a_front_end_that_stops_in_the_middle_is_given_up(pair: Pair, monkeypatc
 
 def test_a_reply_goes_out_with_its_descriptors(pair: Pair) -> None:
     fd = new_fd()
-    pair[0].send(b"reply", (fd,))
-    os.close(fd)
+    pair[0].prepare(b"reply", (fd,))
+    pair[0].send()
+    pair[0].send()  # as a next keeper does, that can't know: it is not sent again
+    pair[0].close_sent()
+    pair[0].close_sent()
     data, fds, _, _ = socket.recv_fds(pair[1], 100, 4)
     assert data == b"reply"
     assert len(fds) == 1
     os.close(fds[0])
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
 
 
 def test_a_front_end_that_takes_no_reply_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "SEND_DEADLINE_S", 0.05)
+    def answer_for_ever() -> None:
+        while True:
+            pair[0].prepare(bytes(1 << 12))
+            pair[0].send()
+
     with pytest.raises(Disconnected, match="stopped"):
-        pair[0].send(bytes(1 << 24))
+        answer_for_ever()
 
 
 def test_a_reply_to_nobody_is_a_disconnect_and_no_signal(pair: Pair) -> None:
     pair[1].close()
+    pair[0].prepare(b"reply")
     with pytest.raises(Disconnected):
-        pair[0].send(b"reply")
+        pair[0].send()

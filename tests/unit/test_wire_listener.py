@@ -55,10 +55,13 @@ def test_a_front_end_is_accepted_once(tmp_path: Path) -> None:
     assert listener.accept() is None
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "sock"))
-        channel = listener.accept()
-        assert channel is not None
+        fd = listener.accept()
+        assert fd is not None
+        assert listener.has_accepted(fd)
+        assert not listener.has_accepted(client.fileno())
+        assert not listener.has_accepted(listener.fileno())
         assert listener.accept() is None
-        channel.close()
+        os.close(fd)
     listener.close()
 
 

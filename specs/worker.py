@@ -1,0 +1,51 @@
+"""The worker's life, as the keeper sees it. Its one record is a word of the page that outlives the keeper."""
+
+from machine.table import Event, Refusal, Row, Table
+
+_YOUNG = ("starting", "replaying")
+_LIVING = (*_YOUNG, "serving")
+_DOOMED = ("stalled", "ending")
+_OVER = ("failed", "ended")
+
+WORKER = Table(
+    name="worker",
+    key="always 0",
+    states=("none", *_LIVING, "stalled", "crashed", "backing_off", "ending", *_OVER),
+    absent="none",
+    events=(
+        Event("spawn", "the keeper is about to clone a worker"),
+        Event("replay", "the worker has found the record of an earlier one and goes on from it"),
+        Event("ready", "the worker serves"),
+        Event("stall", "its progress mark has stood still for as long as --watchdog allows: it is killed"),
+        Event("die", "its process is gone, whatever the reason"),
+        Event("wait", "it died before it served: the next one comes a little later"),
+        Event("give_up", "another one would not live either"),
+        Event("end", "the daemon was told to end, or its front-end has gone"),
+    ),
+    rows=(
+        Row(("none", "crashed", "backing_off"), ("spawn",), "starting"),
+        Row(("starting",), ("replay",), "replaying"),
+        Row(_YOUNG, ("ready",), "serving"),
+        Row(_LIVING, ("stall",), "stalled"),
+        Row((*_LIVING, "stalled"), ("die",), "crashed"),
+        Row(("crashed",), ("wait",), "backing_off"),
+        Row(("crashed",), ("give_up",), "failed", cite="limit deaths_before_ready_max, or an error of the first start"),
+        Row((*_LIVING, "stalled"), ("end",), "ending"),
+        Row(("none", "crashed", "backing_off"), ("end",), "ended", cite="nobody is there who could end"),
+        Row(("ending",), ("die",), "ended"),
+    ),
+    refusals=(
+        Refusal((*_LIVING, *_DOOMED, *_OVER), ("spawn",), "bug", "one worker at a time, and none after the end"),
+        Refusal(("none", "crashed", "backing_off", *_OVER), ("die",), "bug", "there is no process"),
+        Refusal(("none", *_LIVING, *_DOOMED, "backing_off", *_OVER), ("wait", "give_up"), "bug", "only a death leads there"),
+        Refusal(("none", "replaying", "serving", *_DOOMED, "crashed", "backing_off", *_OVER), ("replay",), "ignore",
+                "said by one that is on its way out, or said twice"),
+        Refusal(("none", "serving", *_DOOMED, "crashed", "backing_off", *_OVER), ("ready",), "ignore",
+                "said by one that is on its way out, or said twice"),
+        Refusal(("none", *_DOOMED, "crashed", "backing_off", *_OVER), ("stall",), "ignore", "nobody is there who should work"),
+        Refusal(("ending", *_OVER), ("end",), "ignore", "it ends already"),
+    ),
+    fields=("state",),
+    doc="One worker after the other; while there is a keeper, a death is followed by the next one.",
+    cite="ARCHITECTURE.md, A worker dies",
+)  # fmt: skip

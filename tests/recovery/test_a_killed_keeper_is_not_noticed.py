@@ -1,0 +1,299 @@
+"""Keeper and guardian are killed, at random and at each step of a message's way: the device goes on, and can still end."""
+
+import os
+import select
+import shutil
+import signal
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.device.served import Served, eventually, serving
+from tests.play.vmm import Vmm
+from tests.play.wire import Request, Wire, connect
+from tests.recovery.killer import kill_worker
+from tests.recovery.points import Points, crashing
+from tests.recovery.test_a_killed_worker_is_not_noticed import one_round
+
+ROOT = 1
+ROUNDS = 60
+KEEPERS_MIN = 5
+SECONDS = 10.0
+PASSES_MAX = 3
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Path:
+    (tmp_path / "share").mkdir()
+    return tmp_path / "share"
+
+
+@pytest.fixture
+def served(share: Path) -> Iterator[Served]:
+    with serving(share, "--xattr", "--log-level", "error") as running:
+        yield running
+
+
+def kill(served: Served, who: str) -> int:
+    pid = served.told(who)
+    assert pid > 0
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def replaced(served: Served, who: str, pid: int) -> int:
+    """Waits until the page tells another; its pid."""
+    eventually(lambda: served.told(who) != pid)
+    return served.told(who)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def end_by_pid_file(served: Served) -> None:
+    """As a manager does; nobody of the family is left."""
+    pids = served.family()
+    told = int(served.socket_path.with_name("socket.pid").read_text())
+    assert told == pids[0]
+    os.kill(told, signal.SIGTERM)
+    eventually(lambda: not any(alive(pid) for pid in pids), 8)
+    assert not served.socket_path.exists()
+
+
+def test_a_worker_goes_on_while_its_keeper_is_replaced_and_is_replaced_itself_after(served: Served) -> None:
+    with served.guest() as guest:
+        one_round(guest, 0)
+        fds = len(served.fds())
+        worker = served.told("worker_pid")
+        replaced(served, "keeper_pid", kill(served, "keeper_pid"))
+        one_round(guest, 1)
+        assert served.told("worker_pid") == worker
+        kill_worker(served.journal)
+        one_round(guest, 2)
+        status = served.status()
+        assert status["keeper_generation"] == 2
+        assert status["worker_generation"] == 2
+        assert status["last_keeper_death"] == "SIGKILL"
+        eventually(lambda: served.status()["last_worker_death"] == "SIGKILL")  # the guardian's to reap, and to tell
+        assert len(served.fds()) <= fds + 4
+
+
+def test_names_files_and_messages_are_the_same_under_kills_of_keeper_and_worker(served: Served) -> None:
+    """Messages go on all the while: each is answered once, or the next answer would be another's."""
+    with served.guest() as guest:
+        one_round(guest, 0)
+        fds = len(served.fds())
+        ending = threading.Event()
+
+        def killing() -> None:
+            turn = 0
+            while not ending.wait(0.1):
+                turn += 1
+                with suppress(ProcessLookupError):  # the page is up to 0.1 s old
+                    kill(served, "keeper_pid" if turn % 3 else "worker_pid")
+
+        thread = threading.Thread(target=killing)
+        thread.start()
+        try:
+            features = guest.vmm.ask(Request.GET_FEATURES).u64()
+            for number in range(1, ROUNDS):
+                one_round(guest, number)
+                for _ in range(5):
+                    assert guest.vmm.ask(Request.GET_FEATURES).u64() == features
+                    assert guest.vmm.ask(Request.GET_QUEUE_NUM).u64() == guest.vmm.device_queues
+        finally:
+            ending.set()
+            thread.join()
+        one_round(guest, ROUNDS)
+        assert served.told("keeper_generation") > KEEPERS_MIN
+        kill_worker(served.journal)  # its successor closes what nobody names
+        one_round(guest, ROUNDS + 1)
+        eventually(lambda: len(served.fds()) <= fds + 4)
+        assert os.listdir(served.share) == []
+
+
+@pytest.mark.parametrize(
+    "order", [("guardian_pid",), ("guardian_pid", "keeper_pid"), ("keeper_pid", "guardian_pid", "worker_pid")]
+)
+def test_the_device_goes_on_without_its_first_process_and_ends_when_told(
+    share: Path, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    with serving_unowned(share) as served, served.guest() as guest:
+        one_round(guest, 0)
+        for who in order:
+            replaced(served, who, kill(served, who))
+            one_round(guest, 1)
+        kill_worker(served.journal)
+        one_round(guest, 2)
+        assert served.status()["running"]
+        end_by_pid_file(served)
+
+
+def test_a_worker_left_alone_ends_in_order(share: Path) -> None:
+    with serving_unowned(share) as served, served.guest() as guest:
+        guest.mkdir(ROOT, b"made")
+        pids = served.family()
+        os.kill(pids[1], signal.SIGSTOP)  # so that neither can replace the other
+        os.kill(pids[0], signal.SIGKILL)
+        os.kill(pids[1], signal.SIGKILL)
+        eventually(lambda: not any(alive(pid) for pid in pids), 8)
+        assert "ends in order" in served.log()
+
+
+def test_a_worker_without_progress_is_replaced_and_one_that_works_is_not(share: Path) -> None:
+    with serving(share, "--watchdog=1") as served, served.guest() as guest:
+        worker = served.told("worker_pid")
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            guest.getattr(ROOT)
+            time.sleep(0.01)
+        assert served.told("worker_pid") == worker
+        os.kill(worker, signal.SIGSTOP)
+        assert guest.mkdir(ROOT, b"after").nodeid
+        assert served.status()["watchdog_kills"] == 1
+        assert served.told("worker_pid") != worker
+
+
+# ---- at each step of a message's way
+
+
+def ask_features(vmm: Vmm) -> object:
+    return vmm.ask(Request.GET_FEATURES).u64()
+
+
+def hand_over_a_descriptor(vmm: Vmm) -> object:
+    queue = vmm.queues[0]
+    vmm.tell(Request.SET_VRING_ERR, struct.pack("=Q", queue.index), [queue.call_fd], ack=True)
+    return vmm.ask(Request.GET_QUEUE_NUM).u64()
+
+
+def get_a_descriptor(vmm: Vmm) -> object:
+    answer = vmm.ask(Request.GET_INFLIGHT_FD, struct.pack("=QQHH", 0, 0, len(vmm.queues), 128))
+    found = len(answer.fds), answer.payload
+    for fd in answer.fds:
+        os.close(fd)
+    return found
+
+
+def pipelined(vmm: Vmm) -> object:
+    """Messages that nobody waits for, then one with an answer: all in the socket at once."""
+    queue = vmm.queues[1]
+    for _ in range(2):
+        vmm.wire.send(Request.SET_VRING_CALL, struct.pack("=Q", queue.index), [queue.call_fd])
+    return vmm.ask(Request.GET_FEATURES).u64()
+
+
+STEPS = [ask_features, hand_over_a_descriptor, get_a_descriptor, pipelined]
+LEAST = {"after recvmmsg", "after sendmmsg", "stored pending", "stored answered", "stored have", "after close_sent"}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Points]]:
+    points = Points(tmp_path_factory.mktemp("points") / "page")
+    share = tmp_path_factory.mktemp("share")
+    kind = crashing(points, "keeper")
+    with serving(share, "--keep-listening", "--log-level", "error", kind=kind) as running:
+        yield running, points
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_keepers_death_at_any_step_of_a_message_changes_nothing(
+    stage: tuple[Served, Points], step: Callable[[Vmm], object]
+) -> None:
+    served, points = stage
+    with served.guest() as guest:
+        peaceful = step(guest.vmm)
+        points.trace()
+        assert step(guest.vmm) == peaceful
+        guest.vmm.ask(Request.GET_FEATURES)
+        traced = points.traced()
+        fds = len(served.fds())
+        died: set[str] = set()
+        for number in [*range(1, len(traced) + 1)] * PASSES_MAX:
+            if number == 1 and died >= LEAST:
+                break
+            points.arm(number)  # a point more or less: the keeper may still be at the end of the message before
+            assert step(guest.vmm) == peaceful, traced[number - 1]
+            guest.vmm.ask(Request.GET_FEATURES)  # what the keeper does after an answer is done by then
+            assert not wire_has_more(guest.vmm), f"answered twice after a death at {traced[number - 1]}"
+            deaths, where = points.disarm()
+            if deaths:
+                died.add(where)
+        assert died >= LEAST
+        kill_worker(served.journal)  # its successor closes what a death left unnamed
+        made = guest.mkdir(ROOT, b"made-%s" % step.__name__.encode())
+        assert guest.getattr(made.nodeid).nlink == 2
+        eventually(lambda: len(served.fds()) <= fds + 4)
+
+
+def test_a_keepers_death_at_any_step_of_a_connections_life_changes_nothing(stage: tuple[Served, Points]) -> None:
+    served, points = stage
+
+    def life() -> int:
+        wire = Wire(connect(served.socket_path, SECONDS), SECONDS)
+        features = wire.call(Request.GET_FEATURES).u64()
+        wire.close()
+        return features
+
+    peaceful = life()
+    points.trace()
+    assert life() == peaceful
+    assert life() == peaceful
+    traced = points.traced()
+    fds = len(served.fds())
+    for number in range(1, len(traced) + 1):
+        points.arm(number)
+        assert life() == peaceful, traced[number - 1]
+        points.disarm()
+    with served.guest() as guest:
+        kill_worker(served.journal)
+        assert guest.getattr(ROOT).nlink >= 2
+    eventually(lambda: len(served.fds()) <= fds + 4)
+
+
+def test_a_death_of_keeper_or_guardian_at_any_step_of_a_workers_replacement_changes_nothing(
+    stage: tuple[Served, Points],
+) -> None:
+    served, points = stage
+    with served.guest() as guest:
+        points.trace()
+        kill_worker(served.journal)
+        assert guest.getattr(ROOT).nlink >= 2
+        traced = points.traced()
+        for number in range(1, len(traced) + 1):
+            points.arm(number)
+            kill_worker(served.journal)
+            assert guest.getattr(ROOT).nlink >= 2, traced[number - 1]
+            points.disarm()
+
+
+def wire_has_more(vmm: Vmm) -> bool:
+    glance = select.poll()
+    glance.register(vmm.wire.socket, select.POLLIN)
+    return bool(glance.poll(0))
+
+
+@contextmanager
+def serving_unowned(share: Path) -> Iterator[Served]:
+    """A daemon whose first process may die before the others do."""
+    state = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
+    served = Served(share, state, ("--log-level", "info"))
+    try:
+        served.wait_ready()
+        yield served
+    finally:
+        for pid in served.family():
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        served.daemon.process.wait()
+        shutil.rmtree(state, ignore_errors=True)
