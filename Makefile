@@ -39,6 +39,10 @@ torture: setup
 bench: setup
 	$(PYTHON) -m tests.bench
 
+# From the kill of a worker to the first reply, at 0 to 10^6 inodes.
+bench-recovery: setup
+	$(PYTHON) -m tests.bench.recovery
+
 # The pages that are made from the specs and the options; a test fails when they are stale.
 .PHONY: docs
 docs: setup
