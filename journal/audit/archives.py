@@ -48,6 +48,22 @@ class ArchivedRows:
         previous = self._header(self._files[0].path)
         self.start = previous if previous is not None else Anchor(self._files[0].first - 1, -1, b"")
 
+    def newest(self) -> CommitRow | None:
+        """The last row of all; None when the last file has none."""
+        newest = None
+        for row in self.rows(self._files[-1].first - 1):
+            newest = row
+        return newest
+
+    def specs(self) -> str:
+        """The canonical JSON of the specs that the first file carries; "" when it carries none."""
+        for line in self._lines(self._files[0].path):
+            if line.startswith("specs "):
+                return line.removeprefix("specs ")
+            if not line.startswith("archive "):
+                break
+        return ""
+
     def rows(self, after_commit: int) -> Iterator[CommitRow]:
         """The rows behind a commit. Files that can't be read are problems; the rows that are missing then break the chain."""
         for file in self._files:
@@ -102,6 +118,12 @@ class ArchivedRows:
         if text not in self._reported:
             self._reported.add(text)
             self.problems.append(text)
+
+
+def journals(directory: Path) -> list[int]:
+    """The journals of which a directory has archive files."""
+    names = (_NAME.fullmatch(path.name) for path in directory.iterdir())
+    return sorted({int(found[1]) for found in names if found is not None})
 
 
 def _files(directory: Path, journal: int) -> Iterator[_File]:

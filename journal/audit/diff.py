@@ -48,9 +48,17 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
 
 def common_end(one: Source, other: Source) -> int | None:
     """The last commit that both have with the same digest; None when there is none."""
-    digests = {row[0]: row[5] for row in one.rows(one.start.commit_seq)}
-    same = [row[0] for row in other.rows(other.start.commit_seq) if digests.get(row[0]) == row[5]]
-    return max(same, default=None)
+    found = None
+    theirs = other.rows(other.start.commit_seq)
+    beside = next(theirs, None)
+    for row in one.rows(one.start.commit_seq):
+        while beside is not None and beside[0] < row[0]:
+            beside = next(theirs, None)
+        if beside is None:
+            break
+        if beside[0] == row[0] and beside[5] == row[5]:
+            found = row[0]
+    return found
 
 
 def _compare(a: History, b: History) -> Iterator[dict[str, Any]]:

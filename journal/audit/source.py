@@ -2,18 +2,20 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
 from journal import load, read
-from journal.audit.archives import ArchivedRows
-from journal.chain import Anchor, CommitRow
+from journal.audit.archives import ArchivedRows, journals
+from journal.audit.exits import UsageError
+from journal.chain import DIGEST_BYTES, Anchor, CommitRow
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
 from journal.live import read_live
-from journal.schema import DATABASE_NAME, checkpoint_table, checkpoint_tables
+from journal.schema import DATABASE_NAME, checkpoint_table, checkpoint_tables, migrate
 
 _ROWS = "SELECT seq, first, last, time_ns, body, digest FROM commits WHERE seq > ? ORDER BY seq"
 
@@ -56,12 +58,20 @@ class Source:
     """
 
     def __init__(
-        self, place: Path, connection: sqlite3.Connection, live_seq: int | None, earlier: Earlier | None = None
+        self,
+        place: Path,
+        connection: sqlite3.Connection,
+        live_seq: int | None,
+        earlier: Earlier | None = None,
+        newest_ns: int | None = None,
     ) -> None:
         connection.text_factory = _text
         self.place = place
         self.connection = connection
         self._earlier = earlier
+        self._newest_ns = newest_ns
+        self.alone = newest_ns is not None
+        """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
         self.live_seq = live_seq
         """What the page `live` said before the copy was taken: the last transition then; None without that page."""
         with self.reading():
@@ -75,7 +85,8 @@ class Source:
             counts = connection.execute("SELECT machine, event, op, n FROM counts ORDER BY 1, 2, 3")
             self.counts: tuple[tuple[str, str, str, int], ...] = tuple(counts)
             self._check_kinds()
-            self.last_commit = int(connection.execute("SELECT coalesce(max(seq), 0) FROM commits").fetchone()[0])
+            newest = connection.execute("SELECT max(seq) FROM commits").fetchone()[0]
+            self.last_commit = self.trimmed.commit_seq if newest is None else int(newest)
 
     def _check_kinds(self) -> None:
         """SQLite lets any column hold anything; raises TypeError for what nobody could make sense of."""
@@ -151,7 +162,7 @@ class Source:
             break
         with self.reading():
             row = self.connection.execute("SELECT time_ns FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
-            last = first if row is None else int(row[0])
+            last = (self._newest_ns or first) if row is None else int(row[0])
         return first, last
 
     def problems(self) -> list[str]:
@@ -161,6 +172,8 @@ class Source:
     @property
     def specs_text(self) -> str | None:
         """The JSON of the specs that wrote this journal; None when it doesn't carry them."""
+        if self.alone:
+            return next(iter(self.specs.values()))
         return self.specs.get(self.lives[-1].specs_digest) if self.lives else None
 
 
@@ -176,9 +189,31 @@ def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
     Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it.
     """
     database = place if place.is_file() else place / DATABASE_NAME
+    if archive is None and place.is_dir() and not database.exists() and (found := journals(place)):
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+            yield _archive_alone(place, found, connection)
+        return
     live_seq = _live_seq(place)
     with read.copied_database(database) as connection:
         yield Source(place, connection, live_seq, None if archive is None else _archived(connection, archive, place))
+
+
+def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection) -> Source:
+    """As a journal that has deleted all its rows."""
+    if len(found) > 1:
+        raise UsageError(f"{place}: holds the archives of {len(found)} journals; copy the files of one to a place of their own")
+    rows = ArchivedRows(place, found[0], None)
+    newest, specs = rows.newest(), rows.specs()
+    end = rows.start if newest is None else Anchor(newest[0], newest[2], newest[5])
+    migrate(connection, ())
+    connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
+    digest = blake2b(specs.encode(), digest_size=DIGEST_BYTES).digest()
+    connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (digest, specs))
+    return Source(place, connection, None, rows, newest[3] if newest else 0)
+
+
+def _parts(anchor: Anchor) -> tuple[int, int, bytes]:
+    return anchor.commit_seq, anchor.last, anchor.digest
 
 
 def _archived(connection: sqlite3.Connection, archive: Path, place: Path) -> ArchivedRows:
@@ -201,4 +236,4 @@ def last_anchor(source: Source) -> Anchor:
     """Number, last transition and digest of the newest commit, as it says itself."""
     with source.reading():
         row = source.connection.execute("SELECT seq, last, digest FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
-        return source.start if row is None else Anchor(*row)
+        return source.trimmed if row is None else Anchor(*row)

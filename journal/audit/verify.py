@@ -4,15 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
+from journal.audit.around import check_counts, check_lives, check_specs
 from journal.audit.checkpoints import Checkpoints
 from journal.audit.findings import Findings
 from journal.audit.known import Known
-from journal.audit.rules import Declared, Rules, SpecsUnreadable, read_rules
-from journal.audit.source import Life, Source
-from journal.chain import DIGEST_BYTES, Anchor, CommitRow, extend
+from journal.audit.rules import Declared, Rules
+from journal.audit.source import Source
+from journal.chain import Anchor, CommitRow, extend
 from journal.errors import JournalDamaged
 
 ITEMS = 8
@@ -53,7 +53,7 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
     findings = Findings()
     for line in source.structure():
         findings.add("database", line)
-    rules = _check_specs(source, findings)
+    rules = check_specs(source, findings)
     known = Known(rules.absent if rules else {}, source.start.last == 0)
     checkpoints = Checkpoints(source, known, findings)
     examiner = _Examiner(rules, known, checkpoints, findings, source.trimmed.last)
@@ -63,15 +63,16 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
     for problem in source.problems():
         findings.add("archive", problem)
     checkpoints.end(end.last, examiner.cleared)
-    _check_lives(source, end, findings)
-    _check_counts(source, rules, findings, examiner.deleted if source.start.last == 0 else None)
+    if not source.alone:
+        check_lives(source, end, findings)
+    check_counts(source, rules, findings, examiner.deleted if source.start.last == 0 else None)
     return Verdict(
         first_commit=source.start.commit_seq + 1,
         last_commit=end.commit_seq,
         first_seq=source.start.last + 1,
         last_seq=end.last,
         digest=end.digest,
-        specs_digest=source.lives[-1].specs_digest if source.lives else b"",
+        specs_digest=source.lives[-1].specs_digest if source.lives else next(iter(source.specs), b""),
         lives=source.lives[-1].life if source.lives else 0,
         horizon=source.horizon,
         compared=checkpoints.compared,
@@ -216,77 +217,10 @@ class _Examiner:
         self._findings.add(check, what, commit=self._commit, seq=self._seq, table=self._table or None, key=key)
 
 
-def _check_specs(source: Source, findings: Findings) -> Rules | None:
-    for digest, stored in source.specs.items():
-        right = blake2b(str(stored).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
-        if right != digest:
-            shown = digest.hex() if isinstance(digest, bytes) else repr(digest)
-            findings.add("specs", f"the specs' JSON does not have the digest {shown} that it is stored under")
-    named = {life.specs_digest for life in source.lives}
-    if not named <= source.specs.keys():
-        findings.add("specs", "a life names specs that the journal does not carry")
-    if len(named) > 1:
-        findings.add("specs", "lives with different specs: a journal is only continued with the specs that began it")
-    if source.specs.keys() - named:
-        findings.add("specs", "specs that no life names")
-    text = source.specs_text or next(iter(source.specs.values()), None)
-    try:
-        if text is None:
-            raise SpecsUnreadable("the journal carries no specs")
-        return read_rules(text)
-    except SpecsUnreadable as error:
-        findings.add("specs", f"{error}: transitions can't be judged")
-        return None
-
-
-def _check_lives(source: Source, end: Anchor, findings: Findings) -> None:
-    previous: Life | None = None
-    for life in source.lives:
-        try:
-            if previous is not None and life.life != previous.life + 1:
-                findings.add("lives", f"life {life.life} follows life {previous.life}")
-            if previous is not None and life.first_commit < previous.first_commit:
-                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}, before the last one")
-            if life.life == 1 and life.first_commit != 1:
-                findings.add("lives", f"the first life begins with commit {life.first_commit}")
-            if life.first_commit > end.commit_seq + 1:
-                findings.add("lives", f"life {life.life} begins with commit {life.first_commit}: newer rows are missing")
-            if life.pid < 1 or life.started_ns < 1:
-                findings.add("lives", f"life {life.life} tells no process or no time")
-        except TypeError:
-            findings.add("lives", f"life {life.life} has a value of the wrong kind")
-        previous = life
-    if not source.lives:
-        findings.add("lives", "no life of the device is noted")
-
-
-def _check_counts(source: Source, rules: Rules | None, findings: Findings, deleted: Counter[tuple[str, str]] | None) -> None:
-    """`deleted`: what was deleted, where an archive has all of it."""
-    total = 0
-    counted: Counter[tuple[str, str]] = Counter()
-    for machine, event, op, n in source.counts:
-        if not isinstance(n, int) or n < 1:
-            findings.add("counts", f"{n!r} transitions of {machine}: {event} {op}", table=machine)
-            continue
-        total += n
-        counted[machine, event] += n
-        if rules is None:
-            continue
-        table = rules.tables.get(machine)
-        if table is None or all(known.name != event for known in table.events):
-            findings.add("counts", f"counts an event {event!r} that the specs don't know", table=machine)
-        elif op and rules.operations and op not in rules.operations:
-            findings.add("counts", f"counts an operation {op!r} that the specs don't know", table=machine)
-    for machine, event in () if deleted is None else sorted(deleted.keys() | counted.keys()):
-        if deleted is not None and deleted[machine, event] != counted[machine, event]:
-            what = f"{counted[machine, event]} deleted {event} are counted, and the archive has {deleted[machine, event]}"
-            findings.add("counts", what, table=machine)
-    if total != source.trimmed.last:
-        findings.add("counts", f"{total} deleted transitions are counted, and {source.trimmed.last} were deleted")
-
-
 def _notes(source: Source, end: Anchor, checkpoints: Checkpoints) -> list[str]:
     notes: list[str] = []
+    if source.alone:
+        notes.append("an archive without its journal: no checkpoint, counts and lives to compare with; newer rows may exist")
     if source.start.last:
         notes.append(f"history before transition {source.start.last + 1} is not here: nothing was verified of it")
     if checkpoints.assumed:

@@ -186,3 +186,19 @@ def test_a_harmed_archive_is_found(
 def test_an_archive_of_another_journal_is_refused(life: tuple[Path, Kept], tmp_path: Path) -> None:
     assert main(["verify", str(life[0]), "--archive", str(tmp_path)]) == Exit.USAGE
     assert main(["verify", str(life[0]), "--archive", str(tmp_path / "nothing")]) == Exit.UNREADABLE
+
+
+def test_an_archive_alone_is_read_too(life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place, kept = life
+    files = written(tmp_path / "archive", place, kept)
+    found = told(capsys, "verify", tmp_path / "archive")
+    assert (found["whole"], found["transitions"]["first"], found["findings"]) == (True, 1, [])
+    whole = told(capsys, "timeline", place, "--archive", tmp_path / "archive")["entries"]
+    alone = told(capsys, "timeline", tmp_path / "archive")["entries"]
+    assert alone == [entry for entry in whole if entry["kind"] != "life"][: len(alone)]
+    assert told(capsys, "replay", tmp_path / "archive")["seq"] == found["transitions"]["last"]
+    assert told(capsys, "report", tmp_path / "archive", "--html", tmp_path / "page.html")["whole"]
+    files[1].unlink()
+    assert told(capsys, "verify", tmp_path / "archive", expect=Exit.FINDINGS)["findings"][0]["check"] == "chain"
+    files[0].with_name("journal-1-1-1.gz").touch()
+    assert main(["verify", str(tmp_path / "archive")]) == Exit.USAGE
