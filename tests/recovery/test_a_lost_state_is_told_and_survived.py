@@ -213,7 +213,8 @@ def test_damaged_slots_cost_an_error_and_nothing_else(stage: tuple[Served, Point
 def dead_behind_commit(served: Served, points: Points, guest: Guest, name: bytes, at: int) -> tuple[str, Pending]:
     """A MKDIR whose worker dies at point number `at`; while the keeper stands still all slots are scribbled over."""
     worker = served.told("worker_pid")
-    os.kill(served.pid, signal.SIGSTOP)
+    keeper = served.told("keeper_pid")
+    os.kill(keeper, signal.SIGSTOP)
     try:
         points.arm(at)
         pending = guest.begin(Op.MKDIR, ROOT, struct.pack("<II", 0o755, 0) + name + b"\0", room=128)
@@ -222,7 +223,7 @@ def dead_behind_commit(served: Served, points: Points, guest: Guest, name: bytes
         path = served.journal / "slots"
         path.write_bytes(path.read_bytes()[:128] + random.Random(3).randbytes(path.stat().st_size - 128))
     finally:
-        os.kill(served.pid, signal.SIGCONT)
+        os.kill(keeper, signal.SIGCONT)
     return where, pending
 
 
@@ -254,8 +255,7 @@ def test_a_daemon_that_is_started_on_a_damaged_journal_begins_a_clean_life(
     served, _ = stage
     with served.guest() as guest:
         busy(guest)
-        served.daemon.process.kill()
-        served.daemon.wait_exit(5)
+        served.kill_all()
     damage(served.journal, random.Random(2))
     served.start_again()
     with served.guest() as guest:

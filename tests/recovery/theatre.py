@@ -92,7 +92,7 @@ class Theatre(Generic[StageT]):
     def _put_away(self) -> None:
         """A spoilt one ends as it can; what is wrong with it was told by the scene that failed."""
         if self._served is not None:
-            self._served.daemon.process.kill()
+            self._served.kill_all()
             with contextlib.suppress(Exception):
                 self._stack.close()
             self._served = None
