@@ -29,7 +29,7 @@ from device.share import open_share
 from device.state_lane import StateLane
 from device.taking_up import Journaled, TakingUp
 from device.worker_journal import all_open, lost_state, needing_reset, open_journal, open_slots
-from device.worker_parts import file_settings, only_asks
+from device.worker_parts import file_settings, only_asks, tell_birth
 from fuse.executor import Executor
 from fuse.host import Host
 from fuse.native_executor import NativeExecutor
@@ -77,7 +77,7 @@ class Worker:
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(options, hold, self.record_of, birth.generation, self.live)
         self.live.set(recovery_opened_ns=time.monotonic_ns())
-        _tell_birth(self.live, birth, place.pid)
+        tell_birth(self.live, birth.generation, place.pid)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
         self.files = Recovery(self.executor)
         self.engine = Engine(
@@ -393,14 +393,3 @@ class Worker:
             handles=self.host.handles_count(),
             held_requests=self.lane.held,
         )
-
-
-def _tell_birth(page: LivePage, birth: Birth, pid: int) -> None:
-    page.set(
-        worker_pid=pid,
-        worker_generation=page.words[INDEX["worker_generation"]] + 1,
-        held_requests=0,
-    )
-    if birth.generation == 1:
-        page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0, journal_seq=0)
-        page.set(states_lost=0, state_lost_why=0)

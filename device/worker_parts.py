@@ -1,11 +1,14 @@
 """Composition: what of a worker depends on the options alone. The keeper makes what takes long, each worker is its copy."""
 
+import time
+
 from device.messages import BY_CODE, Offer
 from device.options import Options
 from device.relay import Kind, Note, frame_of
 from device.session import Session
 from device.worker_journal import prepare_specs
 from fuse.settings import Settings
+from journal.live import INDEX, LivePage
 from machine.step import compile_step
 from specs.session import SESSION
 
@@ -40,3 +43,15 @@ def only_asks(note: Note) -> bool:
         return False
     row = BY_CODE.get(frame_of(note).code)
     return row is not None and row.name.startswith("GET_") and row.reply in ("u64", "config")
+
+
+def tell_birth(page: LivePage, generation: int, pid: int) -> None:
+    """On the status page: who serves from now on; the first worker of a daemon begins all counts anew."""
+    page.set(
+        worker_pid=pid,
+        worker_generation=page.words[INDEX["worker_generation"]] + 1,
+        held_requests=0,
+    )
+    if generation == 1:
+        page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0, journal_seq=0)
+        page.set(states_lost=0, state_lost_why=0)
