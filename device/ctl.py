@@ -20,7 +20,7 @@ def status(directory: Path) -> dict[str, int | bool | str]:
     """What `status` shows. Raises NoJournal when no daemon has ever used the directory, or not this format."""
     found: dict[str, int | bool | str] = dict(read_live(directory))
     why = int(found["state_lost_why"])
-    found["state_lost_why"] = LOST_WHY[why] if why < len(LOST_WHY) else str(why)
+    found["state_lost_why"] = (LOST_WHY[why].replace(" ", "-") or "none") if why < len(LOST_WHY) else str(why)
     found["in_flight"] = in_flight(directory)
     found["running"] = any(_alive(int(found[name])) for name in ("guardian_pid", "keeper_pid"))
     for name in ("last_worker_death", "last_keeper_death"):
