@@ -122,6 +122,8 @@ class NativeExecutor:
         if witness < 0 or min(steps) < 0:
             return False
         ready = self._executor.compiled(row.code)
+        if "ready" not in ready.legal_in:
+            return False
         native = ffi.new("struct state_row *")
         native.name, native.names = row.name.encode(), row.names
         native.codes = (CODECS[row.args].format.lstrip("=") if row.args else "").encode()
