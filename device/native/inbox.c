@@ -52,6 +52,10 @@ void inbox_push(struct inbox *inbox, struct request *r)
     inbox->ring[inbox->last & inbox->mask] = r;
     __atomic_store_n(&inbox->last, inbox->last + 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&inbox->lock);
+}
+
+void inbox_pushed(struct inbox *inbox)
+{
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(&inbox->asleep, __ATOMIC_RELAXED) &&
         __atomic_exchange_n(&inbox->asleep, false, __ATOMIC_RELAXED))
@@ -82,7 +86,7 @@ uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max
 bool inbox_arm(struct inbox *inbox)
 {
     __atomic_store_n(&inbox->asleep, true, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* said before the last look; inbox_push has the other fence */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* said before the last look; inbox_pushed has the other fence */
     if (!inbox_has_some(inbox))
         return true;
     __atomic_store_n(&inbox->asleep, false, __ATOMIC_RELAXED);

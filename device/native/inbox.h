@@ -28,7 +28,9 @@ struct inbox {
 /* Room for `requests`. Negative errno or 0. */
 int inbox_start(struct inbox *inbox, uint32_t requests);
 void inbox_stop(struct inbox *inbox);
+/* Without a sound: the consumer may sleep on until inbox_pushed, which must follow soon. */
 void inbox_push(struct inbox *inbox, struct request *r);
+void inbox_pushed(struct inbox *inbox);
 uint32_t inbox_take(struct inbox *inbox, struct lane_request **out, uint32_t max);
 /* Arms the doorbell; false: there is something, and it isn't armed. */
 bool inbox_arm(struct inbox *inbox);

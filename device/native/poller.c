@@ -112,6 +112,7 @@ static bool drain(struct engine *e, struct vring *v)
     for (uint32_t n = 0; more && n < v->num && vring_available(v) > 0; n++)
         more = (v->counters.data == data || !inbox_has_some(&e->inbox)) && pop_one(v);
     pop_flush(v);
+    v->unrung = false; /* this is the consumer */
     return more && !vring_is_broken(v);
 }
 

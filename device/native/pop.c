@@ -17,6 +17,13 @@ void pop_flush(struct vring *v)
     vring_signal(v, false);
 }
 
+void pop_ring(struct vring *v)
+{
+    if (v->unrung)
+        inbox_pushed(&v->engine->inbox);
+    v->unrung = false;
+}
+
 static void finish(struct vring *v, struct request *r)
 {
     v->batch[v->batch_n++] = r;
@@ -89,11 +96,13 @@ static void dispatch(struct vring *v, struct request *r, const struct lane_verdi
 {
     switch (verdict->kind) {
     case LANE_DATA:
+        pop_ring(v); /* the interpreter needn't wait for what may take long */
         run_data(v, r);
         break;
     case LANE_STATE:
         count(&v->counters.state, 1);
         inbox_push(&v->engine->inbox, r);
+        v->unrung = true;
         break;
     case LANE_REFUSE:
         count(&v->counters.refused, 1);

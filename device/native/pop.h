@@ -16,5 +16,7 @@ bool pop_one(struct vring *v);
 int pop_again(struct vring *v, uint16_t head, int32_t error);
 /* Publishes the finished requests and signals the guest. Before the ring is armed and before the lock is let go. */
 void pop_flush(struct vring *v);
+/* Rings for what was pushed. Not while the pop lock is to be let go at once: the consumer wakes up wanting it. */
+void pop_ring(struct vring *v);
 
 #endif

@@ -68,7 +68,13 @@ static bool sleep_until_kick(struct vring *v, int *kick_fd)
     int timeout_ms = vring_is_broken(v) || *kick_fd >= 0 ? -1 : NO_KICK_POLL_MS;
     nfds_t n = vring_is_broken(v) || *kick_fd < 0 ? 1 : 2;
     count(&v->counters.sleeps, 1);
+    /* The interpreter wakes up on this core, perhaps, and first of all wants the lock: without it, it could not look at the
+     * ring, and the guest would have to kick for each request. */
+    bool unrung = v->unrung;
+    v->unrung = false;
     pthread_mutex_unlock(&v->pop_lock);
+    if (unrung)
+        inbox_pushed(&v->engine->inbox);
     int woken = poll(fds, n, timeout_ms);
     pthread_mutex_lock(&v->pop_lock);
     if (woken < 0)
@@ -102,6 +108,8 @@ static void idle(struct vring *v, int *kick_fd)
     bool polls = !left_to_the_interpreter(v);
     uint64_t max = polls ? v->engine->config.poll_ns_max : 0;
     uint64_t since = max > 0 ? thread_now_ns() : 0;
+    if (polls)
+        pop_ring(v);
     if (!vring_is_broken(v)) {
         if (polls && v->poll_ns > 0 && spin(v, since + v->poll_ns)) {
             count(&v->counters.polled, 1);
@@ -144,6 +152,7 @@ void *queue_main(void *argument)
             drain(v);
         if (!disturbed(v))
             idle(v, &kick_fd);
+        pop_ring(v);
     }
     if (!vring_is_broken(v))
         vring_arm(v); /* a guest that kicks while we are paused loses nothing: the count stays in the eventfd */

@@ -91,6 +91,7 @@ struct vring {
     uint64_t poll_ns; /* queue thread */
     uint64_t state_at_idle; /* its counters.state and .data when it last had nothing to do */
     uint64_t data_at_idle;
+    bool unrung; /* pushed into the inbox since the last inbox_pushed */
     struct request *batch[VRING_BATCH];
     struct iovec scratch[LANE_IOV_MAX];
 
