@@ -29,6 +29,8 @@ class Names:
         self.handles: list[Handle] = []
         self.loose: list[Node] = []
         """Without a name, but with a nodeid."""
+        self.elsewhere: list[Node] = []
+        """They lost a name and have another, perhaps in a directory whose nodeid was forgotten."""
 
     # ---- what requests are about ----
     def name(self) -> bytes:
@@ -47,7 +49,7 @@ class Names:
     def known(self) -> list[Node]:
         """All that have a nodeid."""
         found = {id(node): node for directory in self.directories() for node in directory.entries.values()}
-        found |= {id(node): node for node in self.loose}
+        found |= {id(node): node for node in (*self.loose, *self.elsewhere)}
         return [node for node in found.values() if node.nodeid is not None]
 
     def files(self) -> list[Node]:
@@ -65,9 +67,12 @@ class Names:
         node.nlink -= 1
         if (node.nlink == 0 or node.is_dir) and node.nodeid is not None and node not in self.loose:
             self.loose.append(node)
+        elif node.nlink > 0 and node.nodeid is not None:
+            self.elsewhere.append(node)
 
     def clear_loose(self) -> None:
         self.loose = [node for node in self.loose if node.nodeid is not None or node.opened]
+        self.elsewhere = [node for node in self.elsewhere if node.nodeid is not None]
 
     # ---- operations ----
     def lookup(self) -> Op:

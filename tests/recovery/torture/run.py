@@ -75,8 +75,7 @@ def torture(
         seconds = time.monotonic() - began
         _compare(served.share, actors, appenders)
         _let_go(served, rings, actors, appenders, seed)
-        eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
-        eventually(lambda: len(served.fds()) <= fds + STEADY_FDS_MAX)
+        _settled(served, fds, seed)
         assert guest.in_flight() == 0
         assert [queue.used_idx for queue in vmm.queues] == [queue.avail_idx for queue in vmm.queues]
         assert served.told("quarantined") == 0
@@ -88,6 +87,21 @@ def torture(
         for name, count in actor.done.items():
             operations[name] = operations.get(name, 0) + count
     return Verdict(rings.requests, hits, seconds, rss.bytes(), size, operations)
+
+
+def _settled(served: Served, fds: int, seed: int) -> None:
+    """All was given back: tables and descriptors are as they were."""
+
+    def told() -> tuple[int, int]:
+        return served.told("inodes"), served.told("handles")
+
+    try:
+        eventually(lambda: told() == (1, 0))
+        eventually(lambda: len(served.fds()) <= fds + STEADY_FDS_MAX)
+    except TimeoutError as late:
+        inodes, handles = told()
+        left = f"{inodes} inodes, {handles} handles, {len(served.fds())} descriptors ({fds} at first)"
+        raise AssertionError(f"seed {seed}: {left} after all was given back") from late
 
 
 class Growth:
