@@ -15,7 +15,7 @@ from device.errors import OperatorError
 from device.exits import Exit
 from device.option_docs import help_text
 from device.options import Options, parse
-from journal.errors import JournalError, JournalInUse
+from journal.errors import ArchiveInUse, JournalError, JournalInUse, UnusableArchive
 
 NOFILE_DEFAULT = 1_000_000  # as virtiofsd
 NR_OPEN = Path("/proc/sys/fs/nr_open")
@@ -61,6 +61,8 @@ def _guarded(work: Callable[[], int]) -> int:
         return work()
     except OperatorError as error:
         return _fail(str(error), error.exit_code)
+    except (UnusableArchive, ArchiveInUse) as error:
+        return _fail(f"--journal-archive: {error}", Exit.ARCHIVE)
     except JournalError as error:
         code = Exit.JOURNAL_IN_USE if isinstance(error, JournalInUse) else Exit.JOURNAL_DIR
         return _fail(f"--journal-dir: {error}", code)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from device import slots
 from device.exits import Exit
+from journal.archive_wire import trouble_name
 from journal.errors import JournalError
 from journal.live import LOST_WHY, read_live
 
@@ -21,6 +22,7 @@ def status(directory: Path) -> dict[str, int | bool | str]:
     found: dict[str, int | bool | str] = dict(read_live(directory))
     why = int(found["state_lost_why"])
     found["state_lost_why"] = (LOST_WHY[why].replace(" ", "-") or "none") if why < len(LOST_WHY) else str(why)
+    found["archive_trouble"] = trouble_name(int(found["archive_trouble"]))
     found["in_flight"] = in_flight(directory)
     found["running"] = any(_alive(int(found[name])) for name in ("guardian_pid", "keeper_pid"))
     for name in ("last_worker_death", "last_keeper_death"):

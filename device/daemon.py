@@ -19,6 +19,8 @@ from device.session import Session
 from device.worker import Worker
 from device.worker_parts import prepare
 from journal import Hold, default_directory
+from journal.archive_directory import Archive
+from journal.archive_settings import ArchiveSettings
 from journal.errors import JournalError
 
 
@@ -31,18 +33,23 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         signal.signal(number, _end_early)
     directory = options.journal_dir or default_directory(_journal_name(options))
     hold = Hold.take(directory, options.journal_on_disk)
+    archive = None
     try:
+        archive = take_archive(options)
         listener = _listen(options)
         session = prepare(options)
         try:
-            sandbox = enter(options.sandbox, options.shared_dir, directory, listener.outside())
+            outside = (*listener.outside(), *(archive.outside() if archive else ()))
+            sandbox = enter(options.sandbox, options.shared_dir, directory, outside)
             try:
-                return _family(options, guarded, hold, listener, sandbox, session).run()
+                return _family(options, guarded, hold, archive, listener, sandbox, session).run()
             finally:
                 sandbox.close()
         finally:
             listener.close()
     finally:
+        if archive is not None:
+            archive.release()
         hold.release()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
@@ -52,6 +59,7 @@ def _family(
     options: Options,
     guarded: Callable[[Callable[[], int]], int],
     hold: Hold,
+    archive: Archive | None,
     listener: Listener,
     sandbox: Sandbox,
     session: Session,
@@ -61,8 +69,8 @@ def _family(
     keeper = Keeper(
         kept,
         listener,
-        lambda birth: guarded(lambda: _work(options, hold, sandbox, birth, session)),
-        (hold.fd,),
+        lambda birth: guarded(lambda: _work(options, hold, archive, sandbox, birth, session)),
+        (hold.fd, *(archive.fds if archive else ())),
         sandbox,
         keep_listening=options.keep_listening,
         watchdog_s=options.watchdog,
@@ -71,21 +79,25 @@ def _family(
     def sign(pid: int) -> None:
         listener.sign(pid)
         hold.sign(pid)
+        if archive is not None:
+            archive.sign(pid)
 
     def finish() -> None:
         sandbox.close()
         listener.close()
+        if archive is not None:
+            archive.release()
         hold.release()
 
     return Family(kept, keeper.run, sign, finish)
 
 
-def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth, session: Session) -> int:
+def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbox, birth: Birth, session: Session) -> int:
     """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = sandbox.settle()
     try:
-        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place, session)
+        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place, session, archive)
         try:
             worker.start()
             gc.enable()
@@ -96,6 +108,24 @@ def _work(options: Options, hold: Hold, sandbox: Sandbox, birth: Birth, session:
         if place.journal.is_absolute():
             raise
         raise OperatorError("--journal-dir", f"{hold.directory.absolute()}: {error}", Exit.JOURNAL_DIR) from error
+
+
+def take_archive(options: Options) -> Archive | None:
+    """The directory of --journal-archive, locked. Raises OperatorError, UnusableArchive, ArchiveInUse."""
+    directory = options.journal_archive
+    if directory is None:
+        return None
+    if directory.resolve().is_relative_to(options.shared_dir.resolve()):
+        problem = f"{directory} lies in the shared directory, where the guest could change it; give another"
+        raise OperatorError("--journal-archive", problem, Exit.ARCHIVE)
+    settings = ArchiveSettings(
+        policy=options.journal_archive_policy,
+        file_bytes=options.journal_archive_file_mib << 20,
+        file_age_s=options.journal_archive_file_hours * 3600,
+        keep_bytes=options.journal_archive_keep_mib << 20 or None,
+        keep_age_s=options.journal_archive_keep_days * 86_400 or None,
+    )
+    return Archive.take(directory, settings)
 
 
 def _end_early(number: int, _frame: Any) -> None:

@@ -14,6 +14,7 @@ class Exit(IntEnum):
     JOURNAL_IN_USE = 6
     PRIVILEGES = 7
     STATE_LOST = 8
+    ARCHIVE = 9
     INTERNAL = 70
 
 
@@ -26,5 +27,6 @@ MEANINGS = {
     Exit.JOURNAL_IN_USE: "another daemon uses the journal directory",
     Exit.PRIVILEGES: "the process lacks a privilege that an option needs",
     Exit.STATE_LOST: "the journal is damaged, and so is what would be needed to answer the guest's requests",
+    Exit.ARCHIVE: "the archive directory can't be used, or another daemon uses it",
     Exit.INTERNAL: "an error of the program itself",
 }

@@ -12,6 +12,10 @@ POLL_NS_MAX = _LIMITS["poll_ns_max"]
 POLL_NS_LIMIT = 1_000_000  # a thread that spins longer than a millisecond burns a core for nothing
 WATCHDOG_S_LIMIT = 3600  # longer than an hour is never
 POOL_THREADS_LIMIT = 256  # virtiofsd has no bound; more threads than this only take memory
+ARCHIVE_FILE_MIB_MAX = 1 << 10  # a worker that goes on with a file reads it first: about 30 s for 1 GiB, beside the requests
+ARCHIVE_HOURS_MAX = 24 * 366
+ARCHIVE_KEEP_MIB_MAX = 1 << 30
+ARCHIVE_KEEP_DAYS_MAX = 366 * 100
 NOFILE_LIMIT = 1 << 30  # the kernel's own ceiling for nr_open is below
 
 Kind = Literal["flag", "path", "text", "tag", "number", "choice"]
@@ -96,6 +100,32 @@ ROWS = (
     OptionRow(
         "--journal-on-disk", "journal_on_disk", "flag", "off", "accept a journal directory that is not on tmpfs",
         ours=True,
+    ),
+    OptionRow(
+        "--journal-archive", "journal_archive", "path", "history is deleted", "keep the journal's history in this "
+        "directory, compressed, before it is deleted from the journal; on a disk, mode 0700, used by one daemon at a time",
+        "DIR", ours=True,
+    ),
+    OptionRow(
+        "--journal-archive-policy", "journal_archive_policy", "choice", "hold", "when the archive can't be written and "
+        "64 MiB of history wait for it: hold requests that change state until it can, or drop the oldest history and "
+        "record what is missing", "POLICY", ("hold", "drop"), ours=True,
+    ),
+    OptionRow(
+        "--journal-archive-file-mib", "journal_archive_file_mib", "number", "64", "begin a new file at this size, "
+        "compressed, in MiB", "N", span=(1, ARCHIVE_FILE_MIB_MAX), ours=True,
+    ),
+    OptionRow(
+        "--journal-archive-file-hours", "journal_archive_file_hours", "number", "24", "begin a new file at this age", "N",
+        span=(1, ARCHIVE_HOURS_MAX), ours=True,
+    ),
+    OptionRow(
+        "--journal-archive-keep-mib", "journal_archive_keep_mib", "number", "0", "remove the oldest files beyond this "
+        "size in all, in MiB; 0: none", "N", span=(0, ARCHIVE_KEEP_MIB_MAX), ours=True,
+    ),
+    OptionRow(
+        "--journal-archive-keep-days", "journal_archive_keep_days", "number", "0", "remove files whose last entry is "
+        "older; 0: none", "N", span=(0, ARCHIVE_KEEP_DAYS_MAX), ours=True,
     ),
     OptionRow(
         "--keep-listening", "keep_listening", "flag", "off", "serve the next front-end when one has gone, instead of "

@@ -26,6 +26,7 @@ from device.option_table import (
 Cache = Literal["never", "metadata", "auto", "always"]
 FileHandles = Literal["never", "prefer", "mandatory"]
 SandboxMode = Literal["namespace", "chroot", "none"]
+ArchivePolicy = Literal["hold", "drop"]
 LogLevel = Literal["error", "warn", "info", "debug", "trace", "off"]
 
 _BY_NAME = {row.name: row for row in ROWS}
@@ -60,6 +61,12 @@ class Options:
     syslog: bool = False
     journal_dir: Path | None = None
     journal_on_disk: bool = False
+    journal_archive: Path | None = None
+    journal_archive_policy: ArchivePolicy = "hold"
+    journal_archive_file_mib: int = 64
+    journal_archive_file_hours: int = 24
+    journal_archive_keep_mib: int = 0
+    journal_archive_keep_days: int = 0
     keep_listening: bool = False
     request_queues: int = QUEUES_OFFERED
     watchdog: int = 0
@@ -86,6 +93,10 @@ def parse(arguments: Sequence[str]) -> Options:
         for field in ("socket_path", "socket_group"):
             if field in values:
                 raise _usage(given[field], "excludes --fd; give one of them")
+    if "journal_archive" not in values:
+        for field, name in given.items():
+            if field.startswith("journal_archive_"):
+                raise _usage(name, "says nothing without --journal-archive; give both or none")
     return Options(**values)
 
 

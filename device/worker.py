@@ -35,6 +35,7 @@ from fuse.host import Host
 from fuse.native_executor import NativeExecutor
 from fuse.recovery import Recovery
 from journal import Hold, encode
+from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
 from journal.errors import JournalFailed, JournalFull
 from journal.live import INDEX, LivePage
@@ -58,7 +59,9 @@ _COMMITS_UNDELIVERED_MAX = 16
 class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
-    def __init__(self, options: Options, hold: Hold, birth: Birth, place: Place, session: Session) -> None:
+    def __init__(
+        self, options: Options, hold: Hold, birth: Birth, place: Place, session: Session, archive: Archive | None
+    ) -> None:
         begun_ns = time.monotonic_ns()
         self._birth = birth
         self._relay = birth.relay
@@ -75,7 +78,7 @@ class Worker:
         self.host = Host(share_fd, settings, place.proc_fd)
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
-        self.journal, self._lost = open_journal(options, hold, self.record_of, birth.generation, self.live)
+        self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth.generation, self.live)
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_birth(self.live, birth.generation, place.pid)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)
@@ -297,7 +300,7 @@ class Worker:
 
     def _disbelieve(self, why: str) -> NoReturn:
         """Too late to go on without it, for tables and engine have taken things over: the next worker will."""
-        self.journal.close()
+        self.journal.close(finish=False)
         name = set_aside_damaged(self.journal.directory)
         raise CallerError(f"the journal contradicts itself ({why}); it is kept as {name}")
 
@@ -392,4 +395,5 @@ class Worker:
             inodes=self.host.inodes_count(),
             handles=self.host.handles_count(),
             held_requests=self.lane.held,
+            **self.journal.archive_counters(),
         )

@@ -13,6 +13,7 @@ from device.errors import OperatorError
 from device.exits import Exit
 from device.options import Options
 from journal import Hold, Journal
+from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull
 from journal.live import INDEX, LOST_WHY, LivePage
@@ -41,14 +42,16 @@ def prepare_specs() -> tuple[str, bytes]:
     return text, bytes.fromhex(digest(text))
 
 
-def open_journal(options: Options, hold: Hold, source: Source, generation: int, live: LivePage) -> tuple[Journal, str]:
+def open_journal(
+    options: Options, hold: Hold, archive: Archive | None, source: Source, generation: int, live: LivePage
+) -> tuple[Journal, str]:
     """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
 
     A first worker has no state to lose: its journal is set aside as well, with a line in the log. Raises JournalError.
     """
     committed = live.words[INDEX["journal_seq"]]
     try:
-        journal = _open(options, hold, source)
+        journal = _open(options, hold, archive, source)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:
         if generation == 1 and isinstance(error, ForeignJournal):
             raise
@@ -58,16 +61,16 @@ def open_journal(options: Options, hold: Hold, source: Source, generation: int, 
             return journal, ""
         why = "journal cut off" if journal.last_seq else "journal missing"
         what = f"it ends at transition {journal.last_seq}, {committed} were committed"
-        journal.close()
+        journal.close(finish=False)
     name = set_aside_damaged(hold.directory)
     logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
     if generation == 1:
-        return _open(options, hold, source), ""
+        return _open(options, hold, archive, source), ""
     live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
-    return _open(options, hold, source), why
+    return _open(options, hold, archive, source), why
 
 
-def _open(options: Options, hold: Hold, source: Source) -> Journal:
+def _open(options: Options, hold: Hold, archive: Archive | None, source: Source) -> Journal:
     """Waits for room: a worker that ended for want of it would be followed by others until the keeper gives up."""
     text, text_digest = prepare_specs()
     tries = 0
@@ -82,6 +85,7 @@ def _open(options: Options, hold: Hold, source: Source) -> Journal:
                 on_disk=options.journal_on_disk,
                 hold=hold,
                 left=_LOADED_LATER,
+                archive=archive,
             )
         except JournalFull as error:
             if tries % _ROOM_LOG_EVERY == 0:

@@ -1,13 +1,17 @@
-"""`python -m journal summary DIR` and `python -m journal verify DIR`."""
+"""`python -m journal summary DIR`, `verify DIR`, `archive DIR`, `sign DIR ...` and `verify-head DIR ...`."""
 
 import sys
 from pathlib import Path
 
+from journal.archive_commands import print_archive, print_head, sign_to
 from journal.errors import JournalError
 from journal.read import verify_chain
 from journal.summary import print_summary
 
-USAGE = "usage: python -m journal {summary|verify} JOURNAL-DIR"
+USAGE = """usage: python -m journal {summary|verify} JOURNAL-DIR
+       python -m journal archive ARCHIVE-DIR
+       python -m journal sign DIR --key PRIVATE.pem --out HEAD.json
+       python -m journal verify-head DIR --head HEAD.json --public-key PUBLIC.pem"""
 
 EXIT_DAMAGED = 1
 EXIT_USAGE = 2
@@ -22,6 +26,12 @@ def main(arguments: list[str]) -> int:
                 whole = print_summary(Path(directory))
             case ["verify", directory]:
                 whole = _verify(Path(directory))
+            case ["archive", directory]:
+                whole = print_archive(Path(directory))
+            case ["sign", directory, "--key", key, "--out", out]:
+                whole = sign_to(Path(directory), Path(key), Path(out))
+            case ["verify-head", directory, "--head", head, "--public-key", key]:
+                whole = print_head(Path(directory), Path(head), Path(key))
             case _:
                 print(USAGE, file=sys.stderr)
                 return EXIT_USAGE

@@ -73,3 +73,29 @@ class JournalFailed(JournalError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} can't be written ({why}): see the kernel's log, or use another --journal-dir")
+
+
+class ArchiveHolds(JournalFull):
+    """As much history waits for the archive as may, and none is to be dropped."""
+
+    def __init__(self) -> None:
+        JournalError.__init__(
+            self,
+            "the archive takes no more history: mend or empty the file system of --journal-archive, or start with "
+            "--journal-archive-policy=drop",
+        )
+
+
+class UnusableArchive(JournalError):
+    """Not a directory, not ours, or not writable."""
+
+    def __init__(self, directory: Path, why: str) -> None:
+        super().__init__(f"{directory} can't hold an archive: {why}; give --journal-archive a directory that you own")
+
+
+class ArchiveInUse(JournalError):
+    """Another process archives there; `pid` is 0 when it has not said who it is."""
+
+    def __init__(self, directory: Path, pid: int) -> None:
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(f"{directory} is in use by {holder}: give --journal-archive a directory of this daemon's own")

@@ -64,6 +64,12 @@ FIELDS = (
     "last_worker_death",
     "last_keeper_death",
     "watchdog_kills",
+    "archive_trouble",
+    "archive_commit",
+    "archive_waiting_bytes",
+    "archive_files",
+    "archive_bytes",
+    "archive_dropped_commits",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

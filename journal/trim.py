@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from journal.chain import Anchor
 from journal.transaction import transaction
 
 Kind = tuple[str, str, str]
@@ -68,10 +69,13 @@ class Trim:
         """Whether the oldest row lies wholly at or before the horizon."""
         return bool(self._lasts) and self._lasts[0] <= horizon
 
-    def step(self, horizon: int, count: int) -> None:
-        """Deletes the oldest rows up to the horizon: at least one row, else at most `count` transitions."""
+    def step(self, horizon: int, count: int) -> Anchor | None:
+        """Deletes the oldest rows up to the horizon: at least one row, else at most `count` transitions.
+
+        Returns where the chain of those present begins now; None when nothing was due.
+        """
         if self._oldest_seq is None or not self.due(horizon):
-            return
+            return None
         taken = max(1, bisect_right(self._lasts, min(horizon, self._first + count - 1)))
         seq, last = self._oldest_seq + taken - 1, self._lasts[taken - 1]
         (digest,) = self._execute(_DIGEST, (seq,)).fetchone()
@@ -89,6 +93,7 @@ class Trim:
         self._first = last + 1
         del self._lasts[:taken]
         self._oldest_seq = seq + 1 if self._lasts else None
+        return Anchor(seq, last, digest)
 
     def _read_kinds(self, first_seq: int, last_seq: int) -> Counter[Kind]:
         """The kinds, from the rows themselves, of those that nobody told."""

@@ -4,12 +4,15 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from journal.chain import link
+from journal.archive_directory import Archive
+from journal.archive_feed import ArchiveFeed
+from journal.chain import Anchor, link
 from journal.checkpoint import Checkpoint, Source, Spared
 from journal.directory import Hold
-from journal.errors import JournalError, JournalFailed, JournalFull
+from journal.errors import ArchiveHolds, JournalError, JournalFailed, JournalFull
 from journal.left import Left
 from journal.limits import Limits
 from journal.opening import Opened, open_database
@@ -44,6 +47,7 @@ class Journal:
             self._checkpoint.touch(table, key, number)
         self._dirty = self._checkpoint.dirty
         self._trim = Trim(opened.connection, opened.start.last + 1, opened.end.last)
+        self.archive: ArchiveFeed | None = None
         self._texts: list[str] = []
         self._kinds: list[int] = []
         self._marks: list[tuple[str, int]] = []
@@ -66,13 +70,14 @@ class Journal:
         limits: Limits | None = None,
         hold: Hold | None = None,
         left: Mapping[str, Iterable[str]] | None = None,
+        archive: Archive | None = None,
     ) -> "Journal":
         """Opens the directory's journal, or begins one; a new life is noted in it.
 
         `specs_json` is the canonical JSON of the specs and `specs_digest` its digest; a journal that other specs wrote
         is set aside as journal-<n>.db. `hold` is a hold taken before (and kept by the caller); else one is taken.
         Of the tables in `left`, `take_recovered` has only what the journal's tail touched, `left` the rest, which can be
-        found by the fields named there.
+        found by the fields named there. `archive`, also the caller's, is where history goes before it is deleted.
 
         Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed.
         """
@@ -88,7 +93,11 @@ class Journal:
             if hold is None:
                 held.release()
             raise
-        return cls(held, hold is None, opened, source, limits)
+        journal = cls(held, hold is None, opened, source, limits)
+        if archive is not None:
+            specs = specs_digest, specs_json
+            journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.start, opened.end)
+        return journal
 
     def take_recovered(self) -> Fold | None:
         """What checkpoint and journal said when it was opened, given away once; None for a new journal."""
@@ -113,6 +122,10 @@ class Journal:
     def digest(self) -> bytes:
         """The chain's end: digest of the last commit."""
         return self._digest
+
+    def archive_counters(self) -> dict[str, int]:
+        """For the status page; empty without an archive."""
+        return {} if self.archive is None else self.archive.counters()
 
     def kind(self, machine: str, event: str, op: str = "") -> int:
         """A number for `add` that stands for (machine, event, request's op). Ask once for each and keep it."""
@@ -151,11 +164,14 @@ class Journal:
     def commit(self) -> int:
         """Commits all added transitions as one row; returns the number of the last. Without any: does nothing.
 
-        Raises JournalFull or JournalFailed; the transitions then are unwritten and pending as before.
+        Raises JournalFull (ArchiveHolds among them) or JournalFailed; the transitions then are unwritten and pending as
+        before.
         """
         texts = self._texts
         if not texts:
             return self.last_seq
+        if self.archive is not None and self.archive.overfull:
+            self._make_room(self.archive)
         first = self.last_seq + 1
         last = self.last_seq + len(self._kinds)
         seq = self._commit_seq + 1
@@ -179,6 +195,8 @@ class Journal:
         self.last_seq = last
         self._bytes_since_round += len(body)
         self._trim.added(seq, last, self._kinds)
+        if self.archive is not None:
+            self.archive.added(Anchor(seq, last, digest), len(body))
         self._kinds.clear()
         return last
 
@@ -220,14 +238,32 @@ class Journal:
         except sqlite3.Error as error:
             raise _blame(self.directory, error) from error
 
+    def _make_room(self, archive: ArchiveFeed) -> None:
+        """With the policy to drop, `tidy` makes it. Else whoever commits is told to come again."""
+        try:
+            archive.step()
+        except sqlite3.Error as error:
+            raise _blame(self.directory, error) from error
+        if archive.overfull and archive.settings.policy == "hold":
+            raise ArchiveHolds
+
     def _tidy(self, count: int | None) -> bool:
+        if self.archive is None:
+            return self._tidy_up_to(self._checkpoint.horizon, count)
+        more = self.archive.step()
+        return self._tidy_up_to(self.archive.bound(self._checkpoint.horizon), count) or more
+
+    def _tidy_up_to(self, deletable: int, count: int | None) -> bool:
+        """Commits may be deleted up to transition `deletable`."""
         checkpoint, trim, limits = self._checkpoint, self._trim, self.limits
         grown = limits.growth_factor * (self.last_seq - self._last_at_tidy)
         self._last_at_tidy = self.last_seq
-        if not (self._begins() or checkpoint.in_round or trim.due(checkpoint.horizon)):
+        if not (self._begins() or checkpoint.in_round or trim.due(deletable)):
             return self._tidy_space(count)
-        if trim.due(checkpoint.horizon):
-            trim.step(checkpoint.horizon, count or max(limits.transitions_trimmed_per_step, grown))
+        if trim.due(deletable):
+            start = trim.step(deletable, count or max(limits.transitions_trimmed_per_step, grown))
+            if start is not None and self.archive is not None:
+                self.archive.trimmed(start)
             self._vacuum_due = True
         else:
             if not checkpoint.in_round:
@@ -275,8 +311,14 @@ class Journal:
             for item in reversed(json.loads(body)):
                 yield Transition._make(item)
 
-    def close(self) -> None:
-        """Closes the database and, if `open` took it, the hold. Pending transitions are dropped: commit first."""
+    def close(self, *, finish: bool = True) -> None:
+        """Closes the database and, if `open` took it, the hold. Pending transitions are dropped: commit first.
+
+        With an archive, `finish` waits until it has everything, a few seconds at most.
+        """
+        if self.archive is not None:
+            with suppress(sqlite3.Error):
+                self.archive.close(finish=finish)
         self._connection.close()
         if self._hold is not None:
             self._hold.release()

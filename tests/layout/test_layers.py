@@ -21,7 +21,13 @@ COMPOSITION = {
     *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py"),
     *("device/daemon.py", "device/cli.py", "device/ctl.py"),
 }
-OUTSIDE = {"machine": {"transitions"}, "journal": {"sqlite_utils"}, "fuse": set(), "device": set(), "specs": set()}
+OUTSIDE = {
+    "machine": {"transitions"},
+    "journal": {"sqlite_utils", "cryptography"},
+    "fuse": set(),
+    "device": set(),
+    "specs": set(),
+}
 """Distributions that a package may use beside the standard library."""
 BUILDS = {"setuptools", "cffi"}
 """What native_build.py may use, which runs when the package is built and never again."""

@@ -1,7 +1,7 @@
 """steadfsd as installed, but with crash points: in the native layer (built in), and round every step in Python.
 
-`python -m tests.recovery.crashing_daemon PAGE EXTENSIONS [small-journal] [keeper] -- OPTIONS`. The points lie around
-the code; nothing of it knows of them.
+`python -m tests.recovery.crashing_daemon PAGE EXTENSIONS [small-journal] [small-archive] [keeper|archive] -- OPTIONS`. The
+points lie around the code; nothing of it knows of them.
 """
 
 import importlib.util
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+from tests.recovery.points import in_python
 
 _AROUND = {
     "fuse.native_executor.NativeExecutor": ("run_at",),
@@ -22,6 +24,10 @@ _AROUND = {
     "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
     "device.taking_up.TakingUp": ("attach",),
     "journal.trim.Trim": ("step",),
+    "journal.archive_feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
+    "journal.archive_files.ArchiveFiles": (
+        *("begin", "append", "sync", "seal", "remove_old", "_create_if_none", "_write_out", "_rename", "_sync_directory"),
+    ),
     "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }
 _AROUND_KEEPER = {
@@ -38,14 +44,19 @@ def main(words: list[str]) -> int:
     """As steadfsd's."""
     at = words.index("--")
     page, extensions, *own = words[:at]
-    for package in ("fuse", "device"):
-        point = _load(page, package, Path(extensions))
+    if "archive" in own:
+        _install_archive(in_python(Path(page)))
+    else:
+        for package in ("fuse", "device"):
+            point = _load(page, package, Path(extensions))
     if "keeper" in own:
         _install_keeper(point)
-    else:
+    elif "archive" not in own:
         _install(point)
     if "small-journal" in own:
         _shrink_the_journal()
+    if "small-archive" in own:
+        _shrink_the_archive()
     from device.cli import main as steadfsd  # noqa: PLC0415 - after the extensions were put in their places
 
     return steadfsd(words[at + 1 :])
@@ -66,6 +77,11 @@ def _load(page: str, package: str, extensions: Path) -> Callable[[bytes], None]:
         raise SystemExit("the page of crash points can't be mapped")
     found: Callable[[bytes], None] = lib.crash_point
     return found
+
+
+def _install_archive(point: Callable[[bytes], None]) -> None:
+    """Only the steps of archiving, without the native layer's points."""
+    _around_methods(point, {where: methods for where, methods in _AROUND.items() if where.startswith("journal.archive_")})
 
 
 def _install(point: Callable[[bytes], None]) -> None:
@@ -176,6 +192,18 @@ def _shrink_the_journal() -> None:
 
     small = Limits(transitions_between_checkpoints=12, keys_per_step=2, transitions_trimmed_per_step=3, pages_free_max=0)
     writer.Limits = lambda: small
+
+
+def _shrink_the_archive() -> None:
+    """A file holds its header and a few blocks, a block a commit or two."""
+    daemon: Any = importlib.import_module("device.daemon")
+    from device.worker_journal import prepare_specs  # noqa: PLC0415
+    from journal.archive_format import member, specs_line  # noqa: PLC0415
+    from journal.archive_settings import ArchiveSettings  # noqa: PLC0415
+
+    header = len(member([specs_line(prepare_specs()[0])]))
+    small = {"file_bytes": header + 1200, "batch_bytes": 400, "batch_age_s": 0.01, "retry_s": 0.05}
+    daemon.ArchiveSettings = lambda **given: ArchiveSettings(**{**given, **small})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """The test's side of the page that a daemon with crash points shares: arm it, learn where it died, what it passed."""
 
 import mmap
+import os
+import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +38,10 @@ class Points:
         _, _, _, _, deaths, _, name = _HEAD.unpack_from(self._page)
         return deaths, name.rstrip(b"\0").decode()
 
+    def deaths(self) -> int:
+        """How many died since it was armed."""
+        return int(_HEAD.unpack_from(self._page)[4])
+
     def trace(self) -> None:
         """From now on the names of the points are written down."""
         self._page[:] = bytes(len(self._page))
@@ -46,6 +53,24 @@ class Points:
         count = min(_HEAD.unpack_from(self._page)[3], _TRACE_MAX)
         names = (self._page[at : at + _NAME_BYTES] for at in range(_HEAD.size, _HEAD.size + count * _NAME_BYTES, _NAME_BYTES))
         return [name.rstrip(b"\0").decode() for name in names]
+
+
+def in_python(path: Path) -> Callable[[bytes], None]:
+    """A crash point without the native layer's: where only a few steps in Python are to count."""
+    with path.open("r+b") as file:
+        page = mmap.mmap(file.fileno(), 0)
+
+    def point(name: bytes) -> None:
+        (countdown,) = struct.unpack_from("=q", page)
+        if countdown <= 0:
+            return
+        struct.pack_into("=q", page, 0, countdown - 1)
+        if countdown == 1:
+            (_, following, *counts, _) = _HEAD.unpack_from(page)
+            _HEAD.pack_into(page, 0, following, 0, counts[0], counts[1], counts[2] + 1, 0, name)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return point
 
 
 @cache
