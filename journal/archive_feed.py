@@ -147,12 +147,14 @@ class ArchiveFeed:
     def _finish(self) -> None:
         """Everything into the archive, if it takes it soon; what it doesn't take waits in the journal for the next life."""
         deadline = time.monotonic() + self.settings.finish_s
-        while self.archived_seq < self._end.commit_seq and not self.trouble and self._socket is not None:
+        while self.archived_seq < self._end.commit_seq and self.trouble in (0, Trouble.DIED):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            if not self.step(urgent=True) and self._socket is not None:
-                select.select([self._socket], [self._socket] if self._outgoing else [], [], left)
+            if self.step(urgent=True):
+                continue
+            heard = [] if self._socket is None else [self._socket]
+            select.select(heard, heard if self._outgoing else [], [], min(left, self.settings.retry_s))
         if self.archived_seq < self._end.commit_seq:
             log.warning("commits after %d are not archived yet; they stay in the journal", self.archived_seq)
 

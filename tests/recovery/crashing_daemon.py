@@ -202,7 +202,7 @@ def _shrink_the_archive() -> None:
     from journal.archive_settings import ArchiveSettings  # noqa: PLC0415
 
     header = len(member([specs_line(prepare_specs()[0])]))
-    small = {"file_bytes": header + 1200, "batch_bytes": 400, "batch_age_s": 0.01, "retry_s": 0.05}
+    small = {"file_bytes": header + 500, "batch_bytes": 400, "batch_age_s": 0.01, "retry_s": 0.05}
     daemon.ArchiveSettings = lambda **given: ArchiveSettings(**{**given, **small})
 
 

@@ -15,7 +15,7 @@ BUSY_ROUNDS = 120
 QUIET_ROUNDS_MAX = 800
 """Somebody has died at every step long before."""
 BUSY_POINTS = 150
-QUIET_POINTS = 50
+QUIET_POINTS = 30
 QUIET_S = 0.12
 STEPS = {
     f"{when} {step}"
