@@ -4,6 +4,7 @@ Executed (`python tests/recovery/crash_build.py`), never imported by our code. T
 installed extensions'.
 """
 
+import fcntl
 import os
 import runpy
 import sys
@@ -41,6 +42,9 @@ def build(package: str) -> None:
 
 
 if __name__ == "__main__":
-    build("device")
-    build("fuse")
+    PLACE.mkdir(parents=True, exist_ok=True)
+    with (PLACE / "lock").open("w") as lock:  # several test processes may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build("device")
+        build("fuse")
     print(PLACE)
