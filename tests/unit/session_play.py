@@ -1,5 +1,6 @@
 """Plays both neighbours of a session: a front-end that sends messages, an engine that does what it is told."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -199,6 +200,7 @@ def open_fds() -> Counter[str]:
 
 def booted() -> Iterator[Player]:
     """A booted device, for a fixture; nothing may be open afterwards that was not open before."""
+    gc.collect()  # what earlier tests left lying about would close its descriptors meanwhile
     before = open_fds()
     player = Player()
     player.boot()
