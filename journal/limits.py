@@ -9,7 +9,8 @@ class Limits:
 
     transitions_between_checkpoints: int = 500
     """A new worker verifies and applies at most about twice as many, at 5 to 10 us each (up to 20 in a fresh clone), while the
-    guest waits: 10 ms by estimate. Shorter costs the running device little: what a round writes are the records that changed, each of them once."""
+    guest waits: 10 ms by estimate. Shorter costs the running device little: what a round writes are the
+    records that changed, each of them once."""
 
     bytes_between_checkpoints: int = 16 << 20
     """For transitions with long names or values: the same bound in bytes of bodies."""
