@@ -86,6 +86,8 @@ class Engine:
         self.requests_address = int(ffi.cast("uintptr_t", self.requests))
         self.doorbell_fd: int = lib.engine_doorbell(self._engine)
         self._witness = ffi.new("uint64_t[]", lib.SLOT_WITNESS_WORDS)
+        self._serve = ffi.new("struct lane_serve *")
+        self._served = ffi.new("struct engine_served *")
 
     def close(self, deadline_s: float = DEADLINE_S) -> None:
         """Stops all threads and frees everything. Requests in flight stay unanswered, as in a crash."""
@@ -267,6 +269,22 @@ class Engine:
         """`committed` and `publish` of requests[0:count], `wait`, and `take`, in one call; returns what `take` does."""
         code: int = lib.engine_turn(self._engine, self.requests, count, spin_ns, TAKE_MAX)
         return code if code >= 0 else _check(code, "turn")
+
+    def serve_with(self, context: int, function: int) -> None:
+        """What `serve` has executed and committed by: context and `run` of a `struct lane_serve` (lane.h), which outlive us."""
+        self._serve.ctx = ffi.cast("void *", context)
+        self._serve.run = ffi.cast("serve_run_fn *", function)
+
+    def serve(self, spin_ns: int, enough: int) -> tuple[bool, int, int, int]:
+        """Batches taken, executed, committed and published in C, until none comes within spin_ns, `enough` requests were
+        published, or one batch needs the caller. Returns whether there may be more (False: the doorbell will ring), how many
+        requests were published, how many are in `requests` now for the caller to finish, and how many of those, the first
+        ones, are executed."""
+        served = self._served
+        code = lib.engine_serve(self._engine, self._serve, self.requests, TAKE_MAX, spin_ns, enough, served)
+        if code < 0:
+            _check(code, "serve")
+        return code == 1, served.published, served.taken, served.executed
 
     def take(self) -> int:
         """Fills `requests` in order of pop and returns how many; also silences the doorbell. Everything taken before

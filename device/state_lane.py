@@ -18,8 +18,11 @@ _HOLD_RETRY_S = 0.05
 _HOLD_LOG_EVERY_S = 5.0
 _LIMIT = {row.name: row.value for row in LIMITS}
 SPIN_NS = _LIMIT["state_lane_spin_ns"]
+REQUESTS_PER_CALL = 64
+"""Between two calls the journal is tidied: a tail that grows for longer is time that the guest waits after a crash. The
+front-end waits as long for its answers: at most as many spins and requests."""
 BATCHES_PER_CALL_MAX = 4
-"""Between two calls the journal is tidied: a tail that grows for longer is time that the guest waits after a crash."""
+"""The same, where Python has to look at each batch."""
 
 
 class Executes(Protocol):
@@ -28,8 +31,16 @@ class Executes(Protocol):
     def __call__(self, data: bytes, reply_max: int, /) -> tuple[int, bytes]: ...
 
 
+class ServesNatively(Protocol):
+    """Batches served without Python; see `Engine.serve` for what is returned."""
+
+    def begin(self) -> bool: ...
+    def serve(self, spin_ns: int, enough: int, /) -> tuple[bool, int, int, int]: ...
+
+
 class StateLane:
-    """`execute` runs one request, `commit` commits what the executions recorded, `settle` closes what they let go of.
+    """`natively` serves what it can; the rest goes batch by batch: `execute` runs one request, `commit` commits what the
+    executions recorded, `settle` closes what they let go of.
 
     `run_native` executes requests of the engine's array from one index up to another, as far as it can, and returns how
     many; `execute` is for what it stops at. `witness` is stored in a request's slot before it is executed: by it a later
@@ -49,6 +60,7 @@ class StateLane:
         witness: Callable[[bytes], tuple[int, ...]],
         run_native: Callable[[int, int], int],
         while_held: Callable[[], object],
+        natively: ServesNatively | None = None,
     ) -> None:
         self._engine = engine
         self._execute = execute
@@ -59,6 +71,7 @@ class StateLane:
         self._witness = witness
         self._run_native = run_native
         self._while_held = while_held
+        self._natively = natively
         self.left: dict[tuple[int, int], Callable[[bytes, int], tuple[int, bytes]]] = {}
         """How to answer what an earlier worker left, by queue and head; set before those are resubmitted."""
         self.held = 0
@@ -69,6 +82,13 @@ class StateLane:
 
         Only after False will the door-bell ring for the next request.
         """
+        natively = self._natively
+        if natively is not None and not self.left and natively.begin():
+            more, published, count, executed = natively.serve(SPIN_NS, REQUESTS_PER_CALL)
+            self.served += published
+            if count:
+                self._batch(count, executed)
+            return more
         count = self._engine.take()
         for _ in range(BATCHES_PER_CALL_MAX):
             if count:
@@ -84,14 +104,14 @@ class StateLane:
         while (count := self._engine.take()) != 0:
             self._batch(count)
 
-    def _batch(self, count: int) -> None:
-        self._execute_all(count)
+    def _batch(self, count: int, executed: int = 0) -> None:
+        self._execute_all(count, executed)
         self._engine.committed(count)
         self._engine.publish(count)
 
-    def _execute_all(self, count: int) -> None:
-        """Executes requests[0:count] and commits: they may be published."""
-        i = 0
+    def _execute_all(self, count: int, executed: int = 0) -> None:
+        """Executes requests[executed:count] and commits: requests[0:count] may be published."""
+        i = executed
         while i < count:
             if not self.left:
                 i += self._run_native(i, count)

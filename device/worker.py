@@ -21,6 +21,7 @@ from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.kin import Kin
 from device.life import Birth
+from device.native_serving import native_serving
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, frame_of
 from device.sandbox import Place
@@ -91,6 +92,7 @@ class Worker:
         )
         self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
+        native = NativeExecutor(self.executor, self.journal, self.engine.requests_address)
         self.lane = StateLane(
             self.engine,
             self.executor.run,
@@ -99,8 +101,9 @@ class Worker:
             (JournalFull, JournalFailed),
             lambda: self._ending,
             self.files.witness,
-            NativeExecutor(self.executor, self.journal, self.engine.requests_address).run,
+            native.run,
             self._while_held,
+            native_serving(self.engine, native, self.journal, self.live, self.files),
         )
         self.control = Control(
             session,
@@ -163,8 +166,8 @@ class Worker:
         self.engine.close()
         self.host.close()
         os.close(self._slots_fd)
-        self.live.close()
         self.journal.close()
+        self.live.close()
         self._poll.close()
 
     # --- events

@@ -45,6 +45,7 @@ class TakesBatches(Protocol):
     """What the native executor needs of a journal (see `journal.writer`)."""
 
     def add_batch(self, text: str, kinds: Iterable[int], marks: Iterable[tuple[str, int]]) -> None: ...
+    def take_back(self, ends: list[int], sizes: list[int], kinds: list[int], marks: Iterable[tuple[str, int]]) -> None: ...
 
 
 class NativeExecutor:
@@ -73,31 +74,61 @@ class NativeExecutor:
 
     def run_at(self, requests: Any, count: int) -> int:
         """The same of any array."""
+        if not self.begin():
+            return 0
+        done = self._run(requests, count)
+        self.record()
+        return done
+
+    def commit_with(self, function: int, context: int, noted: int) -> tuple[int, int]:
+        """Makes ready for batches that are executed and committed in C (fuse/native/state_serve.c); returns context and
+        function for a `struct lane_serve`. `function` and `context` commit, `noted` is the address of two u64 for the last
+        numbers given to inodes and handles. Between `begin` and `record` the ring side may call it."""
+        lib.state_set_journal(
+            self._lane, ffi.cast("state_commit_fn *", function), ffi.cast("void *", context), ffi.cast("uint64_t *", noted)
+        )
+        serve = ffi.addressof(lib, "state_serve")
+        return int(ffi.cast("uintptr_t", self._lane)), int(ffi.cast("uintptr_t", serve))
+
+    def begin(self) -> bool:
+        """Makes the executor ready; False when the session isn't."""
         state, batch = self._state, self._batch
         if state.session != "ready":
-            return 0
+            return False
         if self._configured is not state.record:
             self._configure()
         batch.last_nodeid, batch.last_fh = state.last_nodeid, state.last_fh
-        done = self._run(requests, count)
-        if batch.n:
-            state.last_nodeid, state.last_fh = batch.last_nodeid, batch.last_fh
-            self._record(batch.n)
-        return done
+        return True
+
+    def record(self) -> None:
+        """Tells state and journal what was done since `begin`: what is committed, and what it is to commit."""
+        state, batch = self._state, self._batch
+        state.last_nodeid, state.last_fh = batch.last_nodeid, batch.last_fh
+        if not batch.n:
+            return
+        commits = batch.commits_n
+        committed = batch.ends[commits - 1] if commits else 0
+        kinds, marks = self._taken(batch.n)
+        if commits:
+            ends, sizes = ffi.unpack(batch.ends, commits), ffi.unpack(batch.text_sizes, commits)
+            self._journal.take_back(ends, sizes, kinds[:committed], marks[:committed])
+        if committed < batch.n:
+            text = str(ffi.buffer(batch.text, batch.text_bytes), "ascii")
+            self._journal.add_batch(text, kinds[committed:], marks[committed:])
+        lib.state_begin(self._lane)
 
     @property
     def counts(self) -> dict[str, int]:
         """As the reference executor's: what guests asked for that makes no sense."""
         return {name: lib.state_counted(self._lane, index) for index, name in enumerate(_COUNTS)}
 
-    def _record(self, n: int) -> None:
+    def _taken(self, n: int) -> tuple[list[int], list[tuple[str, int]]]:
+        """Kinds and marks of the batch."""
         batch = self._batch
-        text = str(ffi.buffer(batch.text, batch.text_bytes), "ascii")
         if n == 1:
-            self._journal.add_batch(text, (batch.kinds[0],), ((_MACHINES[batch.machines[0]], batch.keys[0]),))
-            return
+            return [batch.kinds[0]], [(_MACHINES[batch.machines[0]], batch.keys[0])]
         machines = [_MACHINES[index] for index in ffi.unpack(batch.machines, n)]
-        self._journal.add_batch(text, ffi.unpack(batch.kinds, n), zip(machines, ffi.unpack(batch.keys, n), strict=True))
+        return ffi.unpack(batch.kinds, n), list(zip(machines, ffi.unpack(batch.keys, n), strict=True))
 
     def _configure(self) -> None:
         """The session's record is replaced when another begins."""

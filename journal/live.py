@@ -6,6 +6,7 @@ Each field is one aligned little-endian u64 that a single store changes, so a re
 all of them of the same moment.
 """
 
+import ctypes
 import mmap
 import os
 import struct
@@ -103,6 +104,10 @@ class LivePage:
         """Stores the named fields; raises KeyError for an unknown name, ValueError for what is no u64."""
         for name, value in values.items():
             self.words[INDEX[name]] = value
+
+    def address(self, name: str) -> int:
+        """Of the named field's u64, for native code; valid until `close`."""
+        return ctypes.addressof(ctypes.c_uint64.from_buffer(self._map, 8 * INDEX[name]))
 
     def close(self) -> None:
         """Unmaps the page; the file stays."""

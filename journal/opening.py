@@ -13,6 +13,7 @@ from journal.chain import Anchor
 from journal.errors import ForeignJournal
 from journal.limits import Limits
 from journal.load import anchor, checkpoint_seq, load, verify_present
+from journal.native_commit import Connection, known
 from journal.pragmas import prepare_writer
 from journal.transaction import transaction
 from machine.fold import Fold
@@ -26,7 +27,7 @@ SQLITE_MAGIC = b"SQLite format 3\0"
 class Opened:
     """An open database, ready to be written."""
 
-    connection: sqlite3.Connection
+    connection: Connection
     start: Anchor
     """Where the present rows begin: the end of what was trimmed."""
     end: Anchor
@@ -77,12 +78,12 @@ def open_database(
         raise
 
 
-def connect(path: Path, limits: Limits) -> sqlite3.Connection:
+def connect(path: Path, limits: Limits) -> Connection:
     """The writer's connection: autocommit, private to its owner, all settings made; raises ForeignJournal."""
     _refuse_other_files(path)
     old = os.umask(0o077)
     try:
-        connection = _connect(path)
+        connection = known(lambda: _connect(path))
         try:
             prepare_writer(connection, limits)
         except BaseException:
@@ -93,10 +94,9 @@ def connect(path: Path, limits: Limits) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    if path.is_absolute():
-        return sqlite3.connect(path, isolation_level=None)
-    return sqlite3.connect(f"file:{quote(str(path))}{relative.uri_suffix()}", uri=True, isolation_level=None)
+def _connect(path: Path) -> Connection:
+    name = str(path) if path.is_absolute() else f"file:{quote(str(path))}{relative.uri_suffix()}"
+    return sqlite3.connect(name, uri=not path.is_absolute(), isolation_level=None, factory=Connection)
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -65,6 +65,13 @@ class Trim:
         if self._oldest_seq is None:
             self._oldest_seq = seq
 
+    def added_all(self, seq: int, lasts: list[int], numbers: list[int]) -> None:
+        """The same for commits from `seq` on that end with these transitions."""
+        self._present.extend(numbers)
+        self._lasts.extend(lasts)
+        if self._oldest_seq is None:
+            self._oldest_seq = seq
+
     def due(self, horizon: int) -> bool:
         """Whether the oldest row lies wholly at or before the horizon."""
         return bool(self._lasts) and self._lasts[0] <= horizon

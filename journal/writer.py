@@ -15,6 +15,7 @@ from journal.directory import Hold
 from journal.errors import ArchiveHolds, JournalError, JournalFailed, JournalFull
 from journal.left import Left
 from journal.limits import Limits
+from journal.native_commit import AVAILABLE, Committer
 from journal.opening import Opened, open_database
 from journal.schema import DATABASE_NAME
 from journal.transaction import transaction
@@ -48,6 +49,9 @@ class Journal:
         self._dirty = self._checkpoint.dirty
         self._trim = Trim(opened.connection, opened.start.last + 1, opened.end.last)
         self.archive: ArchiveFeed | None = None
+        self.committer: Committer | None = Committer(opened.connection) if AVAILABLE else None
+        """Commits in C, while it is lent."""
+        self._committer_is_behind = True
         self._texts: list[str] = []
         self._kinds: list[int] = []
         self._marks: list[tuple[str, int]] = []
@@ -189,6 +193,7 @@ class Journal:
         except sqlite3.Error as error:
             self._doubt(error, seq, digest)
         self._mark(first)
+        self._committer_is_behind = True
         self._texts = []
         self._commit_seq = seq
         self._digest = digest
@@ -199,6 +204,34 @@ class Journal:
             self.archive.added(Anchor(seq, last, digest), len(body))
         self._kinds.clear()
         return last
+
+    def lend(self) -> bool:
+        """Whether the committer may be used now: until `take_back` the journal does nothing else. Not with transitions
+        pending, nor when an archive has no room for more."""
+        committer = self.committer
+        if committer is None or self._texts or (self.archive is not None and self.archive.overfull):
+            return False
+        if self._committer_is_behind:
+            committer.begin_at(Anchor(self._commit_seq, self.last_seq, self._digest))
+            self._committer_is_behind = False
+        return True
+
+    def take_back(self, ends: list[int], sizes: list[int], kinds: list[int], marks: Iterable[tuple[str, int]]) -> None:
+        """What the committer has committed since `lend`: of each commit how many transitions there were after it and the
+        bytes of their text; of all the transitions kinds and marks (see `add_batch`)."""
+        if self.committer is None or not ends:
+            return
+        end, first = self.committer.end, self.last_seq + 1
+        self._trim.added_all(self._commit_seq + 1, [self.last_seq + count for count in ends], kinds)
+        dirty = self._dirty
+        for name, key in marks:
+            dirty[name].setdefault(key, first)
+        self._commit_seq, self.last_seq, self._digest = end.commit_seq, end.last, end.digest
+        sizes = [size + len("[]") for size in sizes]
+        self._bytes_since_round += sum(sizes)
+        if self.archive is not None:
+            for size in sizes:
+                self.archive.added(end, size)
 
     def _mark(self, first: int) -> None:
         dirty = self._dirty
@@ -319,6 +352,8 @@ class Journal:
         if self.archive is not None:
             with suppress(sqlite3.Error):
                 self.archive.close(finish=finish)
+        if self.committer is not None:
+            self.committer.close()
         self._connection.close()
         if self._hold is not None:
             self._hold.release()

@@ -42,6 +42,7 @@ find_missing() {
     have fio || need fio
     have gcc || need gcc
     [ -n "$(gcc -print-file-name=libc.a 2>/dev/null | grep /)" ] || need libc6-dev
+    echo "#include <sqlite3ext.h>" | gcc -E -x c - >/dev/null 2>&1 || need libsqlite3-dev
     have make || need make
     have dpkg-deb || need dpkg
     have zstd || need zstd
@@ -82,7 +83,7 @@ if [ -f pyproject.toml ]; then
     # in it because builders generate C tables from them.
     built_from=$({
         .venv/bin/python --version
-        find pyproject.toml setup.py setup.cfg device fuse specs tests/play -type f \
+        find pyproject.toml setup.py setup.cfg device fuse journal specs tests/play -type f \
             \( -name '*.c' -o -name '*.h' -o -name '*_build.py' -o -path 'specs/*.py' -o -name pyproject.toml \
                -o -name 'setup.*' \) -print0 2>/dev/null | LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -d' ' -f1)

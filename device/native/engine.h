@@ -78,6 +78,17 @@ int engine_wait(struct engine *e, uint64_t spin_ns);
 /* For the n requests of a batch that the journal has: engine_committed, engine_publish, engine_wait and engine_take, into
  * the same array. Returns how many were taken, as engine_take; a guest that goes on at once needs no kick. */
 int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max);
+/* What became of the requests of a call of engine_serve. */
+struct engine_served {
+    uint32_t taken;    /* now in `batch`, not published: the caller goes on with them */
+    uint32_t executed; /* the first of those, which are executed */
+    uint32_t published;
+};
+/* Takes batches, has `serve` execute and commit them, and publishes them, until nothing comes within spin_ns (then the
+ * doorbell will ring for the next), about `enough` requests are published, or a batch is the caller's to finish. 0: nothing
+ * came; 1: there may be more; or a negative errno. `batch` has room for `max`. */
+int engine_serve(struct engine *e, const struct lane_serve *serve, struct lane_request **batch, uint32_t max,
+                 uint64_t spin_ns, uint32_t enough, struct engine_served *served);
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);

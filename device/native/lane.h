@@ -99,6 +99,15 @@ struct lane_ops {
     enum lane_result (*execute)(void *ctx, struct lane_request *request, bool may_block);
 };
 
+/* Executes requests[0:n], stateful ones, in their order up to the first that is the interpreter's; returns how many. If those
+ * are all, commits: then they may be published and `committed` is true. Their replies stand in guest memory. */
+typedef uint32_t serve_run_fn(void *ctx, struct lane_request **requests, uint32_t n, bool *committed);
+
+struct lane_serve {
+    void *ctx;
+    serve_run_fn *run;
+};
+
 /* Copies len bytes to the reply at byte offset `at`; returns false when dst is too short (nothing is written). */
 static inline bool lane_put(const struct lane_request *r, uint64_t at, const void *from, size_t len)
 {

@@ -168,6 +168,18 @@ const char *vring_broken_name(int reason);
 
 int engine_doorbell(struct engine *e);
 int engine_wait(struct engine *e, uint64_t spin_ns);
+struct engine_served {
+    uint32_t taken;
+    uint32_t executed;
+    uint32_t published;
+};
+typedef uint32_t serve_run_fn(void *ctx, struct lane_request **requests, uint32_t n, _Bool *committed);
+struct lane_serve {
+    void *ctx;
+    serve_run_fn *run;
+};
+int engine_serve(struct engine *e, const struct lane_serve *serve, struct lane_request **batch, uint32_t max,
+                 uint64_t spin_ns, uint32_t enough, struct engine_served *served);
 int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max);
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);

@@ -190,17 +190,45 @@ int engine_wait(struct engine *e, uint64_t spin_ns)
     return wait_for_some(e, &held, fresh, spin_ns);
 }
 
+static int committed_and_published(struct engine *e, struct lane_request **batch, uint32_t n)
+{
+    int rc = n > 0 ? engine_committed(batch, n) : 0;
+    return rc == 0 && n > 0 ? engine_publish(e, batch, n) : rc;
+}
+
 int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint64_t spin_ns, uint32_t max)
 {
     struct held held;
     /* Before the replies are out: a guest that goes on at once finds that no kick is wanted. */
     bool fresh = begin_wait(e, &held, spin_ns);
-    int rc = n > 0 ? engine_committed(batch, n) : 0;
-    if (rc == 0 && n > 0)
-        rc = engine_publish(e, batch, n);
+    int rc = committed_and_published(e, batch, n);
     if (rc < 0) {
         let_all_go(&held);
         return rc;
     }
     return wait_for_some(e, &held, fresh, spin_ns) ? (int)engine_take(e, batch, max) : 0;
+}
+
+int engine_serve(struct engine *e, const struct lane_serve *serve, struct lane_request **batch, uint32_t max,
+                 uint64_t spin_ns, uint32_t enough, struct engine_served *served)
+{
+    *served = (struct engine_served){.taken = engine_take(e, batch, max)};
+    for (;;) {
+        bool committed = true;
+        if (served->taken > 0)
+            served->executed = serve->run(serve->ctx, batch, served->taken, &committed);
+        if (!committed)
+            return 1;
+        uint32_t n = served->taken;
+        served->taken = served->executed = 0;
+        served->published += n;
+        if (served->published >= enough) {
+            int failed = committed_and_published(e, batch, n);
+            return failed < 0 ? failed : 1;
+        }
+        int rc = engine_turn(e, batch, n, spin_ns, max);
+        if (rc <= 0)
+            return rc;
+        served->taken = (uint32_t)rc;
+    }
 }

@@ -288,6 +288,9 @@ struct state_batch {
     uint64_t *keys;
     uint32_t n;
     uint32_t room;
+    uint32_t commits_n;
+    uint32_t ends[64];
+    uint64_t text_sizes[64];
     uint64_t last_nodeid;
     uint64_t last_fh;
 };
@@ -301,4 +304,8 @@ int state_set_row(struct state_lane *s, uint32_t opcode, const struct state_row 
 void state_set_config(struct state_lane *s, const struct state_config *config);
 struct state_batch *state_batch_of(struct state_lane *s);
 uint64_t state_counted(const struct state_lane *s, uint32_t count);
+void state_begin(struct state_lane *s);
 uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n);
+typedef int state_commit_fn(void *ctx, const char *text, uint64_t bytes, uint32_t transitions);
+void state_set_journal(struct state_lane *s, state_commit_fn *commit, void *ctx, uint64_t *noted);
+uint32_t state_serve(void *state_lane, struct lane_request **requests, uint32_t n, _Bool *committed);

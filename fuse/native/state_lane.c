@@ -238,10 +238,15 @@ static bool run_one(struct state_lane *s, struct lane_request *r)
     return true;
 }
 
-uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n)
+void state_begin(struct state_lane *s)
 {
     s->batch.n = 0;
     s->batch.text_bytes = 0;
+    s->batch.commits_n = 0;
+}
+
+uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++)
         if (!run_one(s, requests[i]))
             return i;

@@ -19,6 +19,8 @@
 #define STATE_NUMBERS_MAX 16u
 /* LIMIT readdir_reply_max_bytes, and what stands before it. */
 #define STATE_REPLY_BYTES_MAX ((1u << 20) + 16u)
+/* Commits between two looks of the interpreter at them. */
+#define STATE_COMMITS_MAX 64u
 /* More names than this don't come with one READDIRPLUS; the guest asks again. */
 #define STATE_SCAN_ENTRIES_MAX 1024u
 
@@ -77,9 +79,12 @@ struct state_config {
     uint32_t handles_max;
 };
 
-/* Transitions of a run, for one commit. Valid until the next state_begin. */
+/* The commit of a batch, as journal/native/commit.h has it: 0, or anything else when nothing was written. */
+typedef int state_commit_fn(void *ctx, const char *text, uint64_t bytes, uint32_t transitions);
+
+/* Transitions since state_begin. The first ones may be committed already; of those only the text is gone. */
 struct state_batch {
-    char *text; /* JSON, joined by commas */
+    char *text; /* JSON of those not committed, joined by commas */
     uint64_t text_bytes;
     uint64_t text_room;
     int32_t *kinds;
@@ -87,6 +92,9 @@ struct state_batch {
     uint64_t *keys;
     uint32_t n;
     uint32_t room;
+    uint32_t commits_n;
+    uint32_t ends[STATE_COMMITS_MAX];        /* how many transitions there were after each commit */
+    uint64_t text_sizes[STATE_COMMITS_MAX];  /* bytes of each commit's text */
     uint64_t last_nodeid; /* the last numbers given; both only grow */
     uint64_t last_fh;
 };
@@ -112,8 +120,16 @@ int state_set_row(struct state_lane *s, uint32_t opcode, const struct state_row 
 void state_set_config(struct state_lane *s, const struct state_config *config);
 struct state_batch *state_batch_of(struct state_lane *s);
 uint64_t state_counted(const struct state_lane *s, uint32_t count);
-/* Empties the batch, then executes requests in their order up to the first that is the interpreter's; returns how
- * many. Their replies stand in guest memory; they are not published. The session must be ready. */
+/* Empties the batch. */
+void state_begin(struct state_lane *s);
+/* Executes requests in their order up to the first that is the interpreter's; returns how many. Their replies stand in
+ * guest memory; they are not published. The session must be ready. */
 uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_t n);
+
+/* state_serve.c: what state_serve needs. `noted[0]` and `noted[1]` are where the last numbers given to inodes and handles are
+ * stored before each commit, so that they are never given twice. */
+void state_set_journal(struct state_lane *s, state_commit_fn *commit, void *ctx, uint64_t *noted);
+/* `run` of struct lane_serve; `state_lane` is a struct state_lane. */
+uint32_t state_serve(void *state_lane, struct lane_request **requests, uint32_t n, bool *committed);
 
 #endif

@@ -60,6 +60,9 @@ struct state_lane {
     struct state_config config;
     struct state_op op;
     struct state_batch batch;
+    state_commit_fn *commit;
+    void *journal;
+    uint64_t *noted;
     uint8_t *reply; /* STATE_REPLY_BYTES_MAX */
     struct scan_entry *scan;
     uint64_t counts[STATE_COUNTS];

@@ -210,7 +210,7 @@ void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t 
     for (uint32_t i = 0; i < op->records_n; i++) {
         const struct record *record = &op->records[i];
         uint32_t at = batch_place(b);
-        if (at > 0)
+        if (all.bytes > 0)
             text_put(&all, ",", 1);
         text_put(&all, op->text.at + record->from, record->bytes);
         if (i == 0 && reply_bytes > 0) {

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -107,10 +107,17 @@ def test_a_worker_sees_the_share_and_nothing_else(share: Path) -> None:
             assert guest.getattr(guest.lookup(ROOT, "file").nodeid).size == 0
 
 
+def descriptors(pid: int) -> Iterator[tuple[Path, str]]:
+    """Those of a process, which may close some meanwhile."""
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            yield path, os.readlink(path)
+
+
 def test_its_procfs_knows_no_other_process(share: Path) -> None:
     with serving(share) as served:
         worker = eventually(lambda: served.told("worker_pid"))
-        (own,) = [entry for entry in Path(f"/proc/{worker}/fd").iterdir() if os.readlink(entry) == "/1/fd"]
+        own = eventually(lambda: next((path for path, target in descriptors(worker) if target == "/1/fd"), None))
         fd = os.open(own, os.O_PATH)
         numbers = [name for name in os.listdir(f"/proc/self/fd/{fd}/../..") if name.isdigit()]
         os.close(fd)

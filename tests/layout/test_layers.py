@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "device": {"machine", "specs", "device"},
 }
 COMPOSITION = {
-    *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py"),
+    *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py", "device/native_serving.py"),
     *("device/daemon.py", "device/cli.py", "device/ctl.py"),
 }
 OUTSIDE = {
