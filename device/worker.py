@@ -132,8 +132,8 @@ class Worker:
                 recoveries=self.live.words[INDEX["recoveries"]] + 1,
                 last_recovery_us=(time.monotonic_ns() - begun) // 1000,
             )
-        self._watch(self._relay.fileno())
-        self._watch(self.engine.doorbell_fd)
+        for fd in (self._relay.fileno(), self.engine.doorbell_fd):
+            self._poll.register(fd, select.EPOLLIN)
         self._update_live()
         self._relay.send(Note(Kind.READY, self._birth.generation).encode())
 
@@ -171,9 +171,6 @@ class Worker:
         self._poll.close()
 
     # --- events
-
-    def _watch(self, fd: int) -> None:
-        self._poll.register(fd, select.EPOLLIN)
 
     def _ready(self, fd: int) -> None:
         if fd == self._relay.fileno():

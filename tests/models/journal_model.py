@@ -108,8 +108,9 @@ REQUEST_PADDING = "x" * 170
 class Live:
     """The live state: what a device would hold in memory, and a way to journal each change of it."""
 
-    def __init__(self, tells_kinds: bool = True) -> None:
+    def __init__(self, tells_kinds: bool = True, journal_class: type[Journal] = Journal) -> None:
         self._tells_kinds = tells_kinds
+        self._journal_class = journal_class
         self._kinds: dict[Kind, int] = {}
         self.records: Records = {name: {} for name in TABLES}
         self.journal: Journal | None = None
@@ -123,7 +124,7 @@ class Live:
         """Opens the journal for this state."""
         arguments = {"tables": TABLES, "specs_json": SPECS_JSON, "specs_digest": SPECS_DIGEST, **options}
         self._kinds = {}
-        self.journal = Journal.open(directory, source=self.source, **arguments)
+        self.journal = self._journal_class.open(directory, source=self.source, **arguments)
         return self.journal
 
     def snapshot(self) -> Records:

@@ -8,18 +8,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from journal import Journal
 from journal.load import load
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
+from tests.models.lending import Lending
 
 
 class Histories(RuleBasedStateMachine):
     """Adds, commits, tidies, closes and opens in any order; `committed` is the state of the last commit."""
 
+    journal_class: type[Journal] = Journal
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = make_directory()
-        self.live = Live()
+        self.live = Live(journal_class=self.journal_class)
         self.journal = self.live.open(Path(self.directory.name), on_disk=True, limits=SMALL)
         self.committed = self.live.snapshot()
 
@@ -77,17 +81,25 @@ class Histories(RuleBasedStateMachine):
         self.directory.cleanup()
 
 
+class NativeHistories(Histories):
+    """The same with commits made in C."""
+
+    journal_class = Lending
+
+
+_SETTINGS = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestHistories.settings = _SETTINGS
+TestNativeHistories = NativeHistories.TestCase
+TestNativeHistories.settings = _SETTINGS
 
 
+@pytest.mark.parametrize("journal_class", [Journal, Lending])
 @pytest.mark.parametrize("seed", range(12))
-def test_the_fold_is_the_committed_state_throughout_a_long_history(seed: int) -> None:
+def test_the_fold_is_the_committed_state_throughout_a_long_history(seed: int, journal_class: type[Journal]) -> None:
     random = Random(seed)
     with make_directory() as name:
-        live = Live()
+        live = Live(journal_class=journal_class)
         journal = live.open(Path(name), on_disk=True, limits=SMALL)
         committed = live.snapshot()
         for _ in range(600):

@@ -8,29 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from journal import Journal
 from journal.errors import JournalFull
 from journal.read import load_fold
 from tests.models.journal_model import ABSENT, SMALL, Live
+from tests.models.lending import Lending
 
 TMPFS_BYTES = 2 << 20
 
 
-def test_a_full_tmpfs_keeps_what_is_pending_and_writes_it_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["python", "c"])
+def test_a_full_tmpfs_keeps_what_is_pending_and_writes_it_once(tmp_path: Path, way: str) -> None:
     if os.getuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("needs root and unshare(1) to mount a small tmpfs of its own")
-    command = ["unshare", "-m", sys.executable, "-m", "tests.stateful.test_journal_full", str(tmp_path)]
+    command = ["unshare", "-m", sys.executable, "-m", "tests.stateful.test_journal_full", str(tmp_path), way]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "full, then 1 transition written once\n"
 
 
-def _inside(mount: Path) -> None:
+def _inside(mount: Path, way: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", str(mount)], check=True, timeout=30)
     ballast = mount / "ballast"
     ballast.write_bytes(bytes(TMPFS_BYTES // 2))
     place = mount / "j"
-    live = Live()
+    live = Live(journal_class={"python": Journal, "c": Lending}[way])
     journal = live.open(place)
     live.begin()
     try:
@@ -61,4 +64,4 @@ def _inside(mount: Path) -> None:
 
 
 if __name__ == "__main__":
-    _inside(Path(sys.argv[1]))
+    _inside(Path(sys.argv[1]), sys.argv[2])
