@@ -10,13 +10,12 @@ from typing import Any, Protocol
 
 from fuse._native import ffi, lib
 from fuse.executor import Executor
-from fuse.ready import Ready
+from fuse.ready import Ready, refused_readonly
 from fuse.settings import NS_PER_S, Settings
 from fuse.steps.replies import open_flags_of
 from fuse.wire import CODECS
 from machine.rows import Opcode
 from specs.opcodes import OPCODES
-from specs.primitives import PRIMITIVES
 
 _MACHINES = ("inode", "handle", "mount", "session")
 """enum state_machine of state_lane.h."""
@@ -28,8 +27,6 @@ needs: C leaves those requests alone."""
 _ONLY_FOR_TRUNCATION = {"OPEN"}
 _KEEPS_REPLY, _SILENT, _RECORDS_SESSION = 1, 2, 4
 _REFUSE = "refuse_readonly"
-_LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
-_CHANGING = {row.name for row in PRIMITIVES if row.changes_host} - _LOOK_CLOSER
 _ABSENT_KIND = -1
 _COUNTS = (
     "no room for the reply",
@@ -172,7 +169,7 @@ class NativeExecutor:
 def _plan(row: Opcode, settings: Settings) -> tuple[str, ...]:
     if not settings.readonly:
         return row.plan
-    return tuple(_REFUSE if name in _CHANGING else name for name in row.plan)
+    return tuple(_REFUSE if refused_readonly(name) else name for name in row.plan)
 
 
 def _only_own_opens(native: Any, row: Opcode) -> None:

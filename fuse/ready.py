@@ -101,9 +101,14 @@ def _template(op: str, args: int, names: int) -> str:
 
 
 def _step_of(name: str, settings: Settings) -> Step:
-    if settings.readonly and name in _CHANGING and name not in _LOOK_CLOSER:
+    if settings.readonly and refused_readonly(name):
         return _refuse_readonly
     return STEPS[name]
+
+
+def refused_readonly(name: str) -> bool:
+    """Whether a primitive is replaced by a refusal in a read-only share."""
+    return name in _CHANGING and name not in _LOOK_CLOSER
 
 
 def _refuse_readonly(x: Any, op: Operation) -> int:
