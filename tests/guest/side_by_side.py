@@ -159,7 +159,7 @@ def main() -> int:
     print(f"{_first_line('qemu-system-x86_64', '--version')}; guest: Linux {load_kernel(REPOSITORY / '.cache').release}")
     for cells in (HEAD, ["---"] * len(HEAD), *rows):
         print(f"| {' | '.join(cells)} |")
-    ours = [row for row in rows if row[0] == "steadfs, worker"]
+    ours = [row for row in rows if row[0].startswith("steadfs")]
     return 0 if ours and all(row[1].startswith("goes on") and row[2] == "none" for row in ours) else 1
 
 
