@@ -86,7 +86,7 @@ def scan(file: BinaryIO) -> Scanned:
             found.whole_bytes = at
     except Torn as torn:
         found.torn = str(torn)
-        found.damaged = _goes_on(file, found.whole_bytes)
+        found.damaged = goes_on(file, found.whole_bytes)
     except ValueError as error:
         found.torn, found.damaged = str(error), True
     return found
@@ -104,7 +104,7 @@ def _take(found: Scanned, item: Item) -> None:
             found.end = Anchor(seq, last, digest)
 
 
-def _goes_on(file: BinaryIO, at: int) -> bool:
+def goes_on(file: BinaryIO, at: int) -> bool:
     """Whether there is a whole member behind the torn one: then it isn't the tail, which a death may tear."""
     file.seek(at)
     tail = file.read(TAIL_BYTES_MAX + 1)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from journal import load, read
-from journal.audit.archives import ArchivedRows, journals
+from journal.archive_format import Gap
+from journal.archive_read import journals
+from journal.audit.archives import ArchivedRows
 from journal.audit.exits import UsageError
 from journal.chain import DIGEST_BYTES, Anchor, CommitRow
 from journal.encode import key_from_column
@@ -47,6 +49,10 @@ class Earlier(Protocol):
     start: Anchor
     problems: list[str]
     """What is wrong with the files that they come from; complete when all were read."""
+    notes: list[str]
+    """What is not wrong, but should be known of them."""
+    gaps: dict[int, Gap]
+    """What was dropped, by the commit in front of it; told before the row behind it."""
 
     def rows(self, after_commit: int) -> Iterator[CommitRow]: ...
 
@@ -169,6 +175,20 @@ class Source:
         """What is wrong with the archive's files; ask when all rows were read."""
         return [] if self._earlier is None else self._earlier.problems
 
+    def notes(self) -> list[str]:
+        """What should be known of the archive's files; ask when all rows were read."""
+        return [] if self._earlier is None else self._earlier.notes
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the archive tells of any; known when all rows were read."""
+        return self._earlier is not None and bool(self._earlier.gaps)
+
+    def gap_after(self, end: Anchor) -> Gap | None:
+        """What the archive says it dropped behind that commit; known when the row behind the gap was given."""
+        gap = None if self._earlier is None else self._earlier.gaps.get(end.commit_seq)
+        return gap if gap is not None and gap.before == end else None
+
     @property
     def specs_text(self) -> str | None:
         """The JSON of the specs that wrote this journal; None when it doesn't carry them."""
@@ -189,9 +209,10 @@ def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
     Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it.
     """
     database = place if place.is_file() else place / DATABASE_NAME
-    if archive is None and place.is_dir() and not database.exists() and (found := journals(place)):
+    found = journals(place) if archive is None and place.is_dir() and not database.exists() else ()
+    if found:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            yield _archive_alone(place, found, connection)
+            yield _archive_alone(place, [archived.journal for archived in found], connection)
         return
     live_seq = _live_seq(place)
     with read.copied_database(database) as connection:
@@ -203,7 +224,7 @@ def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection
     if len(found) > 1:
         raise UsageError(f"{place}: holds the archives of {len(found)} journals; copy the files of one to a place of their own")
     rows = ArchivedRows(place, found[0], None)
-    newest, specs = rows.newest(), rows.specs()
+    newest, specs = rows.newest(), rows.specs
     end = rows.start if newest is None else Anchor(newest[0], newest[2], newest[5])
     migrate(connection, ())
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from journal.archive_format import Gap
 from journal.audit.around import check_counts, check_lives, check_specs
 from journal.audit.checkpoints import Checkpoints
 from journal.audit.findings import Findings
@@ -65,7 +66,8 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
     checkpoints.end(end.last, examiner.cleared)
     if not source.alone:
         check_lives(source, end, findings)
-    check_counts(source, rules, findings, examiner.deleted if source.start.last == 0 else None)
+    has_all = source.start.last == 0 and not source.has_gaps
+    check_counts(source, rules, findings, examiner.deleted if has_all else None)
     return Verdict(
         first_commit=source.start.commit_seq + 1,
         last_commit=end.commit_seq,
@@ -91,6 +93,10 @@ def _walk(
     pins.discard(anchor.digest)
     try:
         for row in source.rows(anchor.commit_seq if anchor.commit_seq >= 0 else 0):
+            if (gap := source.gap_after(anchor)) is not None:
+                findings.add("archive", _dropped(gap), commit=gap.before.commit_seq + 1)
+                anchor = gap.after
+                examiner.lose_track()
             try:
                 following = extend(anchor, row)
             except (ValueError, TypeError) as error:
@@ -106,6 +112,11 @@ def _walk(
     except JournalDamaged as error:
         findings.add("database", f"the rows behind this one can't be read: {error.why}", commit=anchor.commit_seq)
     return anchor, pins
+
+
+def _dropped(gap: Gap) -> str:
+    first, last = gap.before.commit_seq + 1, gap.after.commit_seq
+    return f"commits {first} to {last} were dropped: the archive could not take them in time"
 
 
 def _resume(anchor: Anchor, row: CommitRow) -> Anchor:
@@ -218,7 +229,7 @@ class _Examiner:
 
 
 def _notes(source: Source, end: Anchor, checkpoints: Checkpoints) -> list[str]:
-    notes: list[str] = []
+    notes = list(source.notes())
     if source.alone:
         notes.append("an archive without its journal: no checkpoint, counts and lives to compare with; newer rows may exist")
     if source.start.last:

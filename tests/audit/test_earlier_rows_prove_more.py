@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from journal.archive_files import ArchiveFiles
+from journal.archive_settings import ArchiveSettings
 from journal.audit.cli import main
 from journal.audit.exits import Exit
 from journal.audit.history import History
@@ -30,6 +33,8 @@ class Kept:
         self.all: dict[int, CommitRow] = {}
         self.start = Anchor(0, 0, GENESIS)
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        self.gaps: dict[int, Any] = {}
 
     def rows(self, after_commit: int) -> Iterator[CommitRow]:
         return (row for seq, row in sorted(self.all.items()) if seq > after_commit)
@@ -202,3 +207,50 @@ def test_an_archive_alone_is_read_too(life: tuple[Path, Kept], tmp_path: Path, c
     assert told(capsys, "verify", tmp_path / "archive", expect=Exit.FINDINGS)["findings"][0]["check"] == "chain"
     files[0].with_name("journal-1-1-1.gz").touch()
     assert main(["verify", str(tmp_path / "archive")]) == Exit.USAGE
+
+
+def by_the_archiver(place: Path, kept: Kept, directory: Path, dropped: range) -> int:
+    """The rows as the archiver itself writes them, but for those that were dropped; returns the last one's number."""
+    with opened(place, None) as source:
+        (created,) = source.connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
+        specs = (bytes.fromhex(digest(TOY_SPECS)), TOY_SPECS)
+        trimmed = source.trimmed.commit_seq
+    directory.mkdir()
+    fd = os.open(directory, os.O_RDONLY)
+    files = ArchiveFiles(fd, int(created), specs, ArchiveSettings())
+    files.begin()
+    before = kept.start
+    for row in kept.rows(0):
+        if row[0] <= trimmed and row[0] not in dropped:
+            files.append(before, [row], 5)
+            files.sync()
+        before = Anchor(row[0], row[2], row[5])
+    os.close(fd)
+    return trimmed
+
+
+def test_what_was_dropped_is_one_finding_that_says_which_commits(
+    life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, kept = life
+    by_the_archiver(place, kept, tmp_path / "archive", range(11, 15))
+    found = told(capsys, "verify", place, "--archive", tmp_path / "archive", expect=Exit.FINDINGS)
+    (finding,) = found["findings"]
+    assert (finding["check"], finding["commit"]) == ("archive", 11)
+    assert "commits 11 to 14 were dropped" in finding["what"]
+    assert found["transitions"]["first"] == 1
+
+
+def test_a_tail_that_is_being_written_is_no_finding(
+    life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, kept = life
+    last = by_the_archiver(place, kept, tmp_path / "archive", range(0))
+    (file,) = (tmp_path / "archive").iterdir()
+    file.write_bytes(file.read_bytes() + gzip.compress(b"more\n")[:15])
+    found = told(capsys, "verify", place, "--archive", tmp_path / "archive")
+    assert found["whole"]
+    assert any("being written" in note for note in found["notes"])
+    file.write_bytes(file.read_bytes()[:-40])  # the last row is lost as well
+    finding = told(capsys, "verify", place, "--archive", tmp_path / "archive", expect=Exit.FINDINGS)["findings"][0]
+    assert (finding["check"], finding["commit"]) == ("chain", last + 1)
