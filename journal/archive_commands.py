@@ -6,7 +6,7 @@ from pathlib import Path
 from journal.archive_format import Gap
 from journal.archive_read import ArchiveDamaged, ArchivedJournal, journals, rows
 from journal.errors import NoJournal
-from journal.head import KeyFailed, SignedHead, check, from_text, head_of, sign, standing, to_text
+from journal.head import KeyFailed, SignedHead, head_of, read_key, read_signed, sign, standing, to_text
 
 
 def print_archive(directory: Path) -> bool:
@@ -47,7 +47,7 @@ def _print_journal(journal: ArchivedJournal) -> bool:
 
 def sign_to(directory: Path, key: Path, out: Path) -> bool:
     """Writes the signed head of a journal or an archive to a file; raises KeyFailed, JournalError."""
-    signed = sign(head_of(directory), _read(key, "--key"))
+    signed = sign(head_of(directory), read_key(key, "--key"))
     try:
         fd = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         with os.fdopen(fd, "w") as file:
@@ -60,8 +60,7 @@ def sign_to(directory: Path, key: Path, out: Path) -> bool:
 
 def verify_head(directory: Path, head: Path, public_key: Path) -> tuple[SignedHead, str]:
     """The head, and its `standing` in the directory's history. Raises KeyFailed when key or signature are no good."""
-    signed = from_text(_read(head, "--head").decode(errors="replace"))
-    check(signed, _read(public_key, "--public-key"))
+    signed = read_signed(head, public_key)
     return signed, standing(directory, signed.head)
 
 
@@ -76,10 +75,3 @@ def print_head(directory: Path, head: Path, public_key: Path) -> bool:
     }
     print(told[stands])
     return stands == "holds"
-
-
-def _read(path: Path, option: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise KeyFailed(f"{option}: {path}: {error.strerror}; name a file that can be read") from error

@@ -27,6 +27,14 @@ class KeyFailed(JournalError):
     """A key, a signature or a head's file is no use; `str()` says why."""
 
 
+class SignatureWrong(KeyFailed):
+    """The signature is not this key's over this head."""
+
+
+class CryptographyMissing(KeyFailed):
+    """The extra `sign` is not installed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """`journal`: the identity of the journal, its meta `created_ns`."""
@@ -112,7 +120,7 @@ def sign(head: Head, private_pem: bytes) -> SignedHead:
 
 
 def check(signed: SignedHead, public_pem: bytes) -> None:
-    """Raises KeyFailed when the signature is not this key's over this head."""
+    """Raises SignatureWrong when the signature is not this key's over this head, KeyFailed when the key is no use."""
     ed25519, serialization = _cryptography()
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
 
@@ -125,7 +133,22 @@ def check(signed: SignedHead, public_pem: bytes) -> None:
     try:
         key.verify(signed.signature, signed.head.message())
     except InvalidSignature as error:
-        raise KeyFailed("the signature is not this key's, or the head was altered; trust neither") from error
+        raise SignatureWrong("the signature is not this key's, or the head was altered; trust neither") from error
+
+
+def read_signed(head: Path, public_key: Path) -> SignedHead:
+    """A head's file whose signature was checked with the key in another; raises KeyFailed."""
+    signed = from_text(read_key(head, "--head").decode(errors="replace"))
+    check(signed, read_key(public_key, "--public-key"))
+    return signed
+
+
+def read_key(path: Path, option: str) -> bytes:
+    """What a file holds; raises KeyFailed with the option that named it."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyFailed(f"{option}: {path}: {error.strerror}; name a file that can be read") from error
 
 
 def to_text(signed: SignedHead) -> str:
@@ -160,5 +183,5 @@ def _cryptography() -> tuple[Any, Any]:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra that most never need
         from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
     except ImportError as error:
-        raise KeyFailed("signatures need the extra: pip install 'steadfs[sign]'") from error
+        raise CryptographyMissing("signatures need the extra: pip install 'steadfs[sign]'") from error
     return ed25519, serialization

@@ -12,6 +12,7 @@ from journal.audit import diff, export, replay, report, show, stats, timeline, t
 from journal.audit.exits import Exit, UsageError
 from journal.audit.output import Out
 from journal.errors import JournalError
+from journal.head import CryptographyMissing, KeyFailed, SignatureWrong
 
 COMMANDS: dict[str, ModuleType] = {
     "verify": verify_command,
@@ -24,6 +25,8 @@ COMMANDS: dict[str, ModuleType] = {
     "export": export,
     "report": report,
 }
+
+_CODES = ((SignatureWrong, Exit.SIGNATURE), (CryptographyMissing, Exit.NO_CRYPTOGRAPHY), (KeyFailed, Exit.KEY))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.USAGE
     except JournalError as error:
         print(f"steadfs-audit: {error}", file=sys.stderr)
-        return Exit.UNREADABLE
+        return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNREADABLE)
     except OSError as error:
         print(f"steadfs-audit: {error.filename or 'output'}: {error.strerror}: name another place", file=sys.stderr)
         return Exit.UNREADABLE

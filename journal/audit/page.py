@@ -91,6 +91,7 @@ def verdict(place: object, found: Mapping[str, Any]) -> str:
             f"{checkpoint['compared']} records compared with the rows, {checkpoint['assumed']} from before the first row",
         ),
         ("lives of the device", str(found["lives"])),
+        *((f"signed head {head['file']}", f"commit {head['commit']} {head['stands']}") for head in found["heads"]),
     ]
     rows = [
         (

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from journal.audit import chart, graph, page, stats
+from journal.audit import chart, graph, page, pins, stats
 from journal.audit.exits import Exit, UsageError
 from journal.audit.history import History
 from journal.audit.output import Out, progress
@@ -20,16 +20,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path)
     parser.add_argument("--html", type=Path, required=True, metavar="OUT", help="the page; an older one is replaced")
+    pins.arguments(parser)
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies, counts, writes."""
     if options.html.is_dir():
         raise UsageError(f"--html {options.html}: is a directory; name a file")
+    pinned = pins.from_options(options)
     with open_source(options.journal, options.archive) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("report: verify", first, last) as shows:
-            found = verify(source, (), shows.told)
+            found = verify(source, pinned, shows.told)
         with progress("report: history", first, last) as shows:
             text = render(source, found, shows.told)
     options.html.write_text(text, encoding="utf-8")

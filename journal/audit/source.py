@@ -91,6 +91,8 @@ class Source:
             counts = connection.execute("SELECT machine, event, op, n FROM counts ORDER BY 1, 2, 3")
             self.counts: tuple[tuple[str, str, str, int], ...] = tuple(counts)
             self._check_kinds()
+            self.identity = _identity(connection)
+            """`created_ns` of the table meta; None when it doesn't tell."""
             newest = connection.execute("SELECT max(seq) FROM commits").fetchone()[0]
             self.last_commit = self.trimmed.commit_seq if newest is None else int(newest)
 
@@ -227,10 +229,16 @@ def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection
     newest, specs = rows.newest(), rows.specs
     end = rows.start if newest is None else Anchor(newest[0], newest[2], newest[5])
     migrate(connection, ())
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(found[0]),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
     digest = blake2b(specs.encode(), digest_size=DIGEST_BYTES).digest()
     connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (digest, specs))
     return Source(place, connection, None, rows, newest[3] if newest else 0)
+
+
+def _identity(connection: sqlite3.Connection) -> int | None:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
+    return int(row[0]) if row is not None and str(row[0]).isdigit() else None
 
 
 def _parts(anchor: Anchor) -> tuple[int, int, bytes]:
@@ -239,11 +247,13 @@ def _parts(anchor: Anchor) -> tuple[int, int, bytes]:
 
 def _archived(connection: sqlite3.Connection, archive: Path, place: Path) -> ArchivedRows:
     try:
-        (created,) = connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
+        created = _identity(connection)
         specs = connection.execute("SELECT specs_digest FROM lives ORDER BY life DESC LIMIT 1").fetchone()
-        return ArchivedRows(archive, int(created), None if specs is None else specs[0])
     except (sqlite3.Error, TypeError, ValueError) as error:
         raise JournalDamaged(place, f"it doesn't tell its identity ({error})") from error
+    if created is None:
+        raise JournalDamaged(place, "it doesn't tell its identity")
+    return ArchivedRows(archive, created, None if specs is None else specs[0])
 
 
 def _live_seq(place: Path) -> int | None:

@@ -11,6 +11,7 @@ from journal.audit.around import check_counts, check_lives, check_specs
 from journal.audit.checkpoints import Checkpoints
 from journal.audit.findings import Findings
 from journal.audit.known import Known
+from journal.audit.pins import Pinned, Pins
 from journal.audit.rules import Declared, Rules
 from journal.audit.source import Source
 from journal.chain import Anchor, CommitRow, extend
@@ -42,6 +43,7 @@ class Verdict:
     trimmed: int
     findings: Findings
     notes: list[str]
+    heads: tuple[Pinned, ...]
 
     @property
     def whole(self) -> bool:
@@ -49,18 +51,17 @@ class Verdict:
         return self.findings.total == 0
 
 
-def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = None) -> Verdict:
-    """Examines everything; `pins`: digests of commits that must be in the chain. Bad rows are findings, not exceptions."""
-    findings = Findings()
+def verify(source: Source, pins: Pins | None = None, told: Told | None = None) -> Verdict:
+    """Examines everything; `pins`: what must be in the chain. Bad rows are findings, not exceptions."""
+    findings, pins = Findings(), pins or Pins()
     for line in source.structure():
         findings.add("database", line)
     rules = check_specs(source, findings)
     known = Known(rules.absent if rules else {}, source.start.last == 0)
     checkpoints = Checkpoints(source, known, findings)
     examiner = _Examiner(rules, known, checkpoints, findings, source.trimmed.last)
-    end, missing = _walk(source, examiner, findings, set(pins), told)
-    for pin in sorted(missing):
-        findings.add("pin", f"no commit has the digest {pin.hex()}: rows were cut off, or the chain was computed anew")
+    end = _walk(source, examiner, findings, pins, told)
+    pins.judge(source.start, end, source.identity, findings)
     for problem in source.problems():
         findings.add("archive", problem)
     checkpoints.end(end.last, examiner.cleared)
@@ -82,36 +83,37 @@ def verify(source: Source, pins: tuple[bytes, ...] = (), told: Told | None = Non
         trimmed=source.trimmed.last,
         findings=findings,
         notes=_notes(source, end, checkpoints),
+        heads=pins.heads,
     )
 
 
-def _walk(
-    source: Source, examiner: "_Examiner", findings: Findings, pins: set[bytes], told: Told | None
-) -> tuple[Anchor, set[bytes]]:
+def _walk(source: Source, examiner: "_Examiner", findings: Findings, pins: Pins, told: Told | None) -> Anchor:
     """The chain, row by row; a row that breaks it is reported, and the chain goes on from what that row says itself."""
-    anchor = source.start
-    pins.discard(anchor.digest)
+    anchor, sound = source.start, True
+    pins.met(anchor, source.identity, sound)
     try:
         for row in source.rows(anchor.commit_seq if anchor.commit_seq >= 0 else 0):
             if (gap := source.gap_after(anchor)) is not None:
                 findings.add("archive", _dropped(gap), commit=gap.before.commit_seq + 1)
                 anchor = gap.after
+                pins.met(anchor, source.identity, sound)
                 examiner.lose_track()
             try:
                 following = extend(anchor, row)
             except (ValueError, TypeError) as error:
                 findings.add("chain", str(error), commit=row[0])
+                sound = False
                 following = _resume(anchor, row)
                 if row[1] != anchor.last + 1:
                     examiner.lose_track()
             examiner.examine(row)
             anchor = following
-            pins.discard(anchor.digest)
+            pins.met(anchor, source.identity, sound)
             if told is not None:
                 told(anchor.commit_seq)
     except JournalDamaged as error:
         findings.add("database", f"the rows behind this one can't be read: {error.why}", commit=anchor.commit_seq)
-    return anchor, pins
+    return anchor
 
 
 def _dropped(gap: Gap) -> str:

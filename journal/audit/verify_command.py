@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from journal.audit.exits import Exit, UsageError
+from journal.audit import pins
+from journal.audit.exits import Exit
 from journal.audit.output import Out, progress
 from journal.audit.source import open_source
 from journal.audit.verify import Verdict, verify
-from journal.chain import DIGEST_BYTES
 
 LINES_MAX = 20
 """Findings that are printed for people; JSON has up to 1000, and both have the total."""
@@ -20,21 +20,18 @@ HELP = "is the record complete, untouched, and made of legal steps only?"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path, help="journal directory (of a running device too), or a journal-N.db")
-    parser.add_argument(
-        "--head", action="append", default=[], metavar="DIGEST",
-        help="digest (hexadecimal) that an earlier verify told: it must still be in the chain; may be repeated",
-    )  # fmt: skip
+    pins.arguments(parser)
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies and tells."""
-    pins = tuple(map(_pin, options.head))
+    pinned = pins.from_options(options)
     begun = time.perf_counter()
     with (
         open_source(options.journal, options.archive) as source,
         progress("verify", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
-        found = verify(source, pins, shows.told)
+        found = verify(source, pinned, shows.told)
     seconds = time.perf_counter() - begun
     if out.as_json:
         out.document("verify", options.journal, document(found, seconds))
@@ -53,6 +50,7 @@ def document(found: Verdict, seconds: float) -> dict[str, Any]:
         "specs_digest": found.specs_digest.hex() if isinstance(found.specs_digest, bytes) else None,
         "lives": found.lives,
         "checkpoint": {"horizon": found.horizon, "compared": found.compared, "assumed": found.assumed},
+        "heads": [head.document() for head in found.heads],
         "findings_total": found.findings.total,
         "findings": [finding.document() for finding in found.findings.kept],
         "notes": found.notes,
@@ -70,17 +68,9 @@ def _tell(found: Verdict, seconds: float, out: Out) -> None:
         f"commits {found.first_commit} to {found.last_commit}, transitions {found.first_seq} to {found.last_seq} ({count}), "
         f"{found.lives} lives, {found.compared} checkpointed records compared, {seconds:.2f} s"
     )
+    for head in found.heads:
+        out.line(f"signed head {head.name}: commit {head.head.anchor.commit_seq} {head.stands}")
     for note in found.notes:
         out.line(f"note: {note}")
     out.line(f"head: {found.digest.hex()}")
     out.line("whole" if found.whole else f"NOT WHOLE: {found.findings.total} findings, the first of them above at the top")
-
-
-def _pin(text: str) -> bytes:
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    if len(digest) != DIGEST_BYTES:
-        raise UsageError(f"--head {text}: give the {2 * DIGEST_BYTES} hexadecimal digits that verify printed as 'head'")
-    return digest

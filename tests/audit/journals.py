@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from journal.audit.findings import Finding
+from journal.audit.pins import Pins
 from journal.audit.source import open_source
 from journal.audit.verify import Verdict, verify
 from journal.chain import link
@@ -91,7 +92,7 @@ def rechain(place: Path) -> None:
 
 def verdict(place: Path, *pins: bytes) -> Verdict:
     with open_source(place) as source:
-        return verify(source, pins)
+        return verify(source, Pins(pins))
 
 
 def first_finding(place: Path) -> Finding:
