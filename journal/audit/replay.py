@@ -9,12 +9,13 @@ from typing import Any
 from journal.audit import entry_text
 from journal.audit.exits import Exit
 from journal.audit.history import Entry, History
+from journal.audit.in_flight import InFlight, lines
 from journal.audit.output import Out, at, plain, progress
 from journal.audit.point import point
 from journal.audit.source import open_source
 from journal.audit.state import document, records, tables_in_order, walk_to
 
-HELP = "the device's state at any point: session, rings, inodes with their paths, handles"
+HELP = "the device's state at any point: session, rings, inodes with their paths, handles, requests in flight"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,19 +35,26 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
         progress("replay", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         history = History(source)
-        entries = _told(walk_to(history, target), shows.told)
+        in_flight = InFlight(history)
+        entries = in_flight.seen(_told(walk_to(history, target), shows.told))
         if out.as_json and options.step:
             steps = (_step(entry) for entry in entries)
-            out.stream_document("replay", options.journal, "steps", steps, lambda: document(history))
+            out.stream_document("replay", options.journal, "steps", steps, lambda: _document(history, in_flight))
             return Exit.WHOLE
         for entry in entries:
             if options.step:
                 _tell_step(entry, out)
         if out.as_json:
-            out.document("replay", options.journal, document(history))
+            out.document("replay", options.journal, _document(history, in_flight))
         else:
             _tell(history, out)
+            for line in lines(in_flight.document()):
+                out.line(line)
     return Exit.WHOLE
+
+
+def _document(history: History, in_flight: InFlight) -> dict[str, Any]:
+    return {**document(history), "in_flight": in_flight.document()}
 
 
 def _told(entries: Iterator[Entry], told: Any) -> Iterator[Entry]:

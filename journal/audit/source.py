@@ -13,6 +13,7 @@ from journal.archive_format import Gap
 from journal.archive_read import journals
 from journal.audit.archives import ArchivedRows
 from journal.audit.exits import UsageError
+from journal.audit.slots_file import Slots, read_slots
 from journal.chain import DIGEST_BYTES, Anchor, CommitRow
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
@@ -70,6 +71,7 @@ class Source:
         live_seq: int | None,
         earlier: Earlier | None = None,
         newest_ns: int | None = None,
+        slots: Slots | None = None,
     ) -> None:
         connection.text_factory = _text
         self.place = place
@@ -78,6 +80,8 @@ class Source:
         self._newest_ns = newest_ns
         self.alone = newest_ns is not None
         """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
+        self.slots = slots
+        """The file `slots`, read before the copy was taken; None without one."""
         self.live_seq = live_seq
         """What the page `live` said before the copy was taken: the last transition then; None without that page."""
         with self.reading():
@@ -217,8 +221,10 @@ def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
             yield _archive_alone(place, [archived.journal for archived in found], connection)
         return
     live_seq = _live_seq(place)
+    slots = read_slots(place) if place.is_dir() else None
     with read.copied_database(database) as connection:
-        yield Source(place, connection, live_seq, None if archive is None else _archived(connection, archive, place))
+        earlier = None if archive is None else _archived(connection, archive, place)
+        yield Source(place, connection, live_seq, earlier, slots=slots)
 
 
 def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection) -> Source:
