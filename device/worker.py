@@ -201,7 +201,7 @@ class Worker:
         come word that the daemon shall end."""
         self._kin.progress()  # held on purpose is no standstill
         self._ending |= self._kin.left_alone()
-        self.live.set(held_requests=self.lane.held)
+        self.live.set(held_requests=self.lane.held, **self.journal.archive_counters())
         self._hear()
 
     def _answer(self, note: Note) -> Note:

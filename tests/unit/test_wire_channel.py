@@ -138,6 +138,7 @@ def test_a_reply_goes_out_with_its_descriptors(pair: Pair) -> None:
 
 def test_a_front_end_that_takes_no_reply_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_module, "SEND_DEADLINE_S", 0.05)
+
     def answer_for_ever() -> None:
         while True:
             pair[0].prepare(bytes(1 << 12))

@@ -154,9 +154,7 @@ class Appender:
         yield lambda: self._guest.forget(self._nodeid, 1)
 
 
-def _cast(
-    share: Path, guest: Asks, seed: int, enough: Callable[[], bool]
-) -> tuple[list[Actor], list[Appender], list[Player]]:
+def _cast(share: Path, guest: Asks, seed: int, enough: Callable[[], bool]) -> tuple[list[Actor], list[Appender], list[Player]]:
     """Each actor has a directory and a seed of its own; so its history is the same each time, whatever the others do."""
     (share / SHARED_LOG).touch()
     getflags = _getflags(share / SHARED_LOG)
