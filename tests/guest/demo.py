@@ -116,7 +116,9 @@ def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
     kernel = load_kernel(cache)
     image = build_image(cache, kernel)
     queues = min(2, kind.request_queues)
-    with Daemon(kind, share, directory) as daemon:
+    archive = directory / "archive"
+    words = ("--journal-archive", str(archive)) if kind is STEADFS else ()
+    with Daemon(kind, share, directory, words) as daemon:
         progress.say(f"{kind.name} serves {share}")
         device = FsDevice(daemon.socket, request_queues=queues)
         with Guest(boot_image(kernel), image, directory, [device], smp=2, watch=daemon.check_alive) as guest:
@@ -135,7 +137,7 @@ def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
     if kind is STEADFS:
         print()
         right.append(print_journal_summary(daemon.journal))
-        right.append(audit(daemon.journal, cache / "demo"))
+        right.append(audit(daemon.journal, archive, cache / "demo"))
     return all(right)
 
 

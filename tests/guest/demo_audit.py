@@ -1,5 +1,6 @@
 """The end of `make demo`: an auditor looks at the journal that it leaves behind."""
 
+import os
 import pathlib
 import shutil
 
@@ -7,13 +8,19 @@ from journal.audit.cli import main
 from journal.audit.exits import Exit
 
 
-def audit(journal: pathlib.Path, kept: pathlib.Path) -> bool:
-    """Keeps a copy of the journal in `kept` (an older one goes), verifies it, writes the report. True when it is whole."""
+def audit(journal: pathlib.Path, archive: pathlib.Path, kept: pathlib.Path) -> bool:
+    """Keeps copies of journal and archive in `kept` (older ones go), verifies both, writes the report. True when whole."""
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
-    copy, page = kept / "journal", kept / "report.html"
-    shutil.copytree(journal, copy, ignore=shutil.ignore_patterns("lock", "slots"))
-    print(f"\n$ steadfs-audit verify {copy}")
-    whole = main(["verify", str(copy)]) == Exit.WHOLE
-    print(f"$ steadfs-audit report {copy} --html {page}")
-    return main(["report", str(copy), "--html", str(page)]) == Exit.WHOLE and whole
+    for source in (journal, archive):
+        shutil.copytree(source, kept / source.name, ignore=shutil.ignore_patterns("lock"))
+    where = pathlib.Path(os.path.relpath(kept))
+    both = [str(where / journal.name), "--archive", str(where / archive.name)]
+    print()
+    whole = _told("verify", *both)
+    return _told("report", *both, "--html", str(where / "report.html")) and whole
+
+
+def _told(*words: str) -> bool:
+    print(f"$ .venv/bin/steadfs-audit {' '.join(words)}")
+    return main(words) == Exit.WHOLE
