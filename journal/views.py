@@ -10,7 +10,8 @@ SELECT commits.first + item.key AS seq,
        json_extract(item.value, '$[5].gid') AS gid,
        json_extract(item.value, '$[5].pid') AS pid,
        json_extract(item.value, '$[5].node') AS node,
-       json_extract(item.value, '$[5].name') AS name,
+       CASE json_extract(item.value, '$[5].op') WHEN 'READDIRPLUS' THEN NULL
+       ELSE json_extract(item.value, '$[5].name') END AS name,
        json_extract(item.value, '$[5].name2') AS name2,
        json_extract(item.value, '$[5].args') AS args,
        json_extract(item.value, '$[0]') AS machine,
@@ -19,7 +20,8 @@ SELECT commits.first + item.key AS seq,
 FROM commits, json_each(commits.body) AS item
 WHERE json_extract(item.value, '$[5].op') IS NOT NULL
 """
-"""One row for each request of the guest; `key` is the inode or handle that it touched first."""
+"""One row for each request of the guest; `key` is the inode or handle that it touched first. READDIRPLUS brings names, and
+has none itself."""
 
 TRAFFIC = f"""
 SELECT commits.first + item.key AS seq,

@@ -83,7 +83,7 @@ def verdict(place: object, found: Mapping[str, Any]) -> str:
     commits, transitions, checkpoint = found["commits"], found["transitions"], found["checkpoint"]
     facts = [
         ("commits", f"{commits['first']} to {commits['last']}"),
-        ("transitions", f"{transitions['first']} to {transitions['last']}, {transitions['deleted']} deleted before"),
+        ("transitions", f"{transitions['first']} to {transitions['last']}{_deleted(transitions)}"),
         ("head (digest of the last commit)", found["digest"]),
         ("digest of the specs", found["specs_digest"]),
         (
@@ -111,6 +111,14 @@ def verdict(place: object, found: Mapping[str, Any]) -> str:
         + "".join(f'<p class="pale">Note: {escape(note)}</p>' for note in found["notes"])
         + wrong
     )
+
+
+def _deleted(transitions: Mapping[str, int]) -> str:
+    missing = transitions["first"] - 1
+    archived = transitions["deleted"] - missing
+    parts = [f", {archived} of them from the archive"] if archived > 0 else []
+    parts += [f", {missing} older ones are not here"] if missing else []
+    return "".join(parts)
 
 
 def lives(found: list[dict[str, Any]]) -> str:

@@ -103,6 +103,7 @@ def document(stats: Stats, source: Source) -> dict[str, Any]:
         "commits": stats.commits,
         "transitions": sum(stats.moves.values()),
         "deleted_transitions": source.trimmed.last,
+        "missing_transitions": source.start.last,
         "first_ns": stats.first_ns,
         "last_ns": stats.last_ns,
         "operations": dict(stats.operations.most_common()),
@@ -149,7 +150,9 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
 
 
 def _tell(found: dict[str, Any], out: Out) -> None:
-    out.line(f"{found['transitions']} transitions in {found['commits']} commits; {found['deleted_transitions']} older ones")
+    missing = found["missing_transitions"]
+    more = f"; {missing} older ones are not here" if missing else ""
+    out.line(f"{found['transitions']} transitions in {found['commits']} commits{more}")
     if found["first_ns"] is not None:
         out.line(f"from {at(found['first_ns'])} to {at(found['last_ns'])}")
     _table(out, "operations", found["operations"].items())

@@ -1,15 +1,16 @@
 """`steadfs-audit timeline JOURNAL`: what happened, in order, filtered."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from journal.audit import entry_text
-from journal.audit.exits import Exit
+from journal.audit.exits import Exit, UsageError
 from journal.audit.history import Entry, History
 from journal.audit.output import Out, progress
 from journal.audit.point import moment
-from journal.audit.source import Source, open_source
+from journal.audit.source import open_source
 
 HELP = "what happened, in order: operations, messages of the front-end, lives and recoveries"
 
@@ -33,17 +34,32 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
         open_source(options.journal, options.archive) as source,
         progress("timeline", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
-        passing = (entry for entry in _entries(source, shows.told, options) if _passes(entry, options))
+        history = History(source)
+        options.op = [_known(name, history) for name in options.op]
+        options.path = options.path and "/" + options.path.strip("/")
+        passing = (entry for entry in _entries(history, shows.told, options) if _passes(entry, options))
         if out.as_json:
             out.stream_document("timeline", options.journal, "entries", map(entry_text.document, passing))
         else:
-            for entry in passing:
+            count = 0
+            for count, entry in enumerate(passing, 1):  # noqa: B007 - counted
                 out.line(entry_text.line(entry))
+            if not count:
+                print(f"steadfs-audit: nothing of that from transition {source.start.last + 1} on", file=sys.stderr)
     return Exit.WHOLE
 
 
-def _entries(source: Source, told: object, options: argparse.Namespace) -> Iterator[Entry]:
-    history = History(source)
+def _known(name: str, history: History) -> str:
+    """As the journal's specs write it; raises UsageError when they don't know it."""
+    rules = history.rules
+    known = [*rules.operations, *(f"{table.name}.{event.name}" for table in rules.tables.values() for event in table.events)]
+    for spelt in known:
+        if spelt.lower() == name.lower():
+            return spelt
+    raise UsageError(f"--op {name}: this journal's specs know no such operation; the command stats lists those that happened")
+
+
+def _entries(history: History, told: object, options: argparse.Namespace) -> Iterator[Entry]:
     since = moment(options.since) if options.since else None
     until = moment(options.until) if options.until else None
     for entry in history.entries(None, until):

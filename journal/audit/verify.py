@@ -235,7 +235,9 @@ def _notes(source: Source, end: Anchor, checkpoints: Checkpoints) -> list[str]:
     if source.alone:
         notes.append("an archive without its journal: no checkpoint, counts and lives to compare with; newer rows may exist")
     if source.start.last:
-        notes.append(f"history before transition {source.start.last + 1} is not here: nothing was verified of it")
+        notes.append(
+            f"history before transition {source.start.last + 1} is not here: nothing was verified of it (--archive brings it)"
+        )
     if checkpoints.assumed:
         notes.append(f"{checkpoints.assumed} records stand before the first row: only what follows could contradict them")
     if source.live_seq is not None and source.live_seq > end.last:

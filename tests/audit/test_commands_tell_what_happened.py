@@ -273,3 +273,17 @@ def test_wrong_usage_has_a_code_of_its_own(real: Path, capsys: Capture) -> None:
     assert main(["verify", str(real), "--head", "abc"]) == Exit.USAGE
     assert main(["replay", str(real), "--to", "yesterday"]) == Exit.USAGE
     assert main(["diff", str(real), "1", "2", "3"]) == Exit.USAGE
+
+
+def test_an_operation_may_be_named_in_small_letters_and_must_be_one(real: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    large = told(capsys, "timeline", real, "--op", "RENAME", "--op", "connection.SET_OWNER")["entries"]
+    assert {entry["name"] for entry in large} == {"RENAME", "connection.SET_OWNER"}
+    assert told(capsys, "timeline", real, "--op", "rename", "--op", "Connection.set_owner")["entries"] == large
+    assert main(["timeline", str(real), "--op", "RENAMED"]) == Exit.USAGE
+
+
+def test_a_listing_is_not_named_after_its_first_entry_in_the_views(real: Path) -> None:
+    with database(real) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM operations WHERE op = 'READDIRPLUS'")}
+        assert names == {None}
+        assert db.execute("SELECT count(*) FROM operations WHERE op = 'LOOKUP' AND name IS NOT NULL").fetchone()[0] > 0
