@@ -48,6 +48,7 @@ logger = logging.getLogger("steadfs.worker")
 _LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
+_PRESSED_S = 0.005  # between two steps of handing a backlog to the archive, whose socket holds some 200 KiB
 _LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
 _JOURNAL_SEQ, _CHECKPOINT_SEQ = INDEX["journal_seq"], INDEX["checkpoint_seq"]
 _HOPELESS = (
@@ -142,13 +143,13 @@ class Worker:
         busy = True
         while not self._ending:
             self._kin.progress()
-            for fd, _ in self._poll.poll(0 if busy or self._put_off else _LOOK_EVERY_S):
+            idle_s = _PRESSED_S if self.journal.archive_presses else _LOOK_EVERY_S
+            for fd, _ in self._poll.poll(0 if busy or self._put_off else idle_s):
                 self._ready(fd)
             if self._put_off is not None:
                 note, self._put_off = self._put_off, None
                 self._reply(note)
-            more = self.lane.serve()
-            loads = self._load()
+            more, loads = self.lane.serve(), self._load()
             busy = self._tidy() or loads or more
             now = time.monotonic()
             if now >= self._look_at:

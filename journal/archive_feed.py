@@ -80,6 +80,11 @@ class ArchiveFeed:
         """The last commit that is in the archive, on its disk; 0 while that isn't known."""
         return self._acknowledged.commit_seq if self._acknowledged else 0
 
+    @property
+    def presses(self) -> bool:
+        """Whether rows wait for room in a working archiver's socket: look again soon."""
+        return bool(self._outgoing) and not self.trouble
+
     def counters(self) -> dict[str, int]:
         """Fields of the status page."""
         return {

@@ -127,6 +127,11 @@ class Journal:
         """The chain's end: digest of the last commit."""
         return self._digest
 
+    @property
+    def archive_presses(self) -> bool:
+        """Whether the archive takes history as fast as it can, and more waits: `tidy` should be called soon."""
+        return self.archive is not None and self.archive.presses
+
     def archive_counters(self) -> dict[str, int]:
         """For the status page; empty without an archive."""
         return {} if self.archive is None else self.archive.counters()
