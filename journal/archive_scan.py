@@ -28,6 +28,8 @@ class Scanned:
     whole_bytes: int = 0
     header: Header | None = None
     end: Anchor | None = None
+    time_ns: int = 0
+    """Of the last row that was looked at; 0 without one."""
     sealed: bool = False
     torn: str = ""
     damaged: bool = False
@@ -100,8 +102,8 @@ def _take(found: Scanned, item: Item) -> None:
             found.end = item.after
         case End():
             found.sealed = True
-        case (seq, _, last, _, _, digest):
-            found.end = Anchor(seq, last, digest)
+        case (seq, _, last, time_ns, _, digest):
+            found.end, found.time_ns = Anchor(seq, last, digest), time_ns
 
 
 def goes_on(file: BinaryIO, at: int) -> bool:

@@ -4,11 +4,13 @@ What is wrong with the files is noted, and reading goes on: `verify` judges the 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
 from journal.archive_format import Gap
 from journal.archive_read import ArchivedJournal, journals, walk
+from journal.archive_scan import scan
 from journal.audit.exits import UsageError
 from journal.audit.findings import KEPT_MAX
 from journal.chain import DIGEST_BYTES, Anchor, CommitRow
@@ -36,15 +38,24 @@ class ArchivedRows:
         self.specs = next(iter(begun.specs.values()), "")
         """The canonical JSON of the specs that the first file carries; "" when it carries none."""
 
-    def newest(self) -> CommitRow | None:
-        """The last row of all; None when there is none."""
+    def newest(self) -> tuple[Anchor, int]:
+        """Where the last file's rows end, and the time of the last row; `start` and 0 when there is none."""
         for path in reversed(self._files.files):
-            newest = None
-            for item in self._walk(ArchivedJournal(self._files.directory, self._files.journal, (path,))):
-                newest = newest if isinstance(item, Gap) else item
-            if newest is not None:
-                return newest
-        return None
+            end, time_ns = self._end_of(path)
+            if time_ns:
+                return end, time_ns
+        return self.start, 0
+
+    def _end_of(self, path: Path) -> tuple[Anchor, int]:
+        """Most of a sound file need not be understood; of another all that makes sense counts."""
+        with suppress(OSError), path.open("rb") as file:
+            found = scan(file)
+            if found.end is not None and not found.damaged:
+                return found.end, found.time_ns
+        one, time_ns = ArchivedJournal(self._files.directory, self._files.journal, (path,)), 0
+        for item in self._walk(one):
+            time_ns = item.time_ns if isinstance(item, Gap) else item[3]
+        return one.end or self.start, time_ns
 
     def rows(self, after_commit: int) -> Iterator[CommitRow]:
         """The rows behind a commit. Files that can't be read are problems; the rows that are missing then break the chain."""

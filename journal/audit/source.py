@@ -124,7 +124,7 @@ class Source:
         """The commits behind number `after_commit`, oldest first. What an archive and the journal both have comes once."""
         if self._earlier is not None and after_commit < self.trimmed.commit_seq:
             for row in self._earlier.rows(after_commit):
-                if row[0] > self.trimmed.commit_seq:
+                if row[0] > self.trimmed.commit_seq and not self.alone:
                     break
                 yield row
                 after_commit = row[0]
@@ -232,14 +232,13 @@ def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection
     if len(found) > 1:
         raise UsageError(f"{place}: holds the archives of {len(found)} journals; copy the files of one to a place of their own")
     rows = ArchivedRows(place, found[0], None)
-    newest, specs = rows.newest(), rows.specs
-    end = rows.start if newest is None else Anchor(newest[0], newest[2], newest[5])
+    (end, newest_ns), specs = rows.newest(), rows.specs
     migrate(connection, ())
     connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(found[0]),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
     digest = blake2b(specs.encode(), digest_size=DIGEST_BYTES).digest()
     connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (digest, specs))
-    return Source(place, connection, None, rows, newest[3] if newest else 0)
+    return Source(place, connection, None, rows, newest_ns)
 
 
 def _identity(connection: sqlite3.Connection) -> int | None:

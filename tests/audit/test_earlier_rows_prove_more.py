@@ -254,3 +254,18 @@ def test_a_tail_that_is_being_written_is_no_finding(
     file.write_bytes(file.read_bytes()[:-40])  # the last row is lost as well
     finding = told(capsys, "verify", place, "--archive", tmp_path / "archive", expect=Exit.FINDINGS)["findings"][0]
     assert (finding["check"], finding["commit"]) == ("chain", last + 1)
+
+
+def test_of_an_archive_alone_every_row_is_examined_whatever_its_last_line_says(
+    life: tuple[Path, Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, kept = life
+    last = by_the_archiver(place, kept, tmp_path / "archive", range(0))
+    assert told(capsys, "verify", tmp_path / "archive")["commits"] == {"first": 1, "last": last}
+    (file,) = (tmp_path / "archive").iterdir()
+    row = kept.all[last + 1]
+    lines = f"{row[0]} {row[1]} {row[2]} {row[3]} {'0' * 64} {row[4]}\nnonsense\n"
+    file.write_bytes(file.read_bytes() + gzip.compress(lines.encode()))
+    found = told(capsys, "verify", tmp_path / "archive", expect=Exit.FINDINGS)["findings"]
+    assert (found[0]["check"], found[0]["commit"]) == ("chain", last + 1)
+    assert any("not a line" in finding["what"] for finding in found)
