@@ -240,11 +240,6 @@ class Keeper:
                 return
             if note.kind is Kind.ANSWER and kept.pending and note.number == kept.number:
                 self._answered(note)
-            elif note.kind is Kind.REPLAYING and note.number == kept.generation:
-                self._life.move("replay")
-            elif note.kind is Kind.READY and note.number == kept.generation:
-                kept.ready_generation = kept.generation
-                self._life.move("ready")
 
     def _answered(self, answer: Note) -> None:
         """The answer is laid down; from here on it is delivered by whoever is the keeper."""

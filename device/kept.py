@@ -113,9 +113,11 @@ class Kept(ctypes.Structure):
         # the end
         ("end_by_ms", ctypes.c_uint64),
         ("code", ctypes.c_uint64),
-        # the worker's life: `state` is a place in specs/worker.py's states; the kernel stores `worker_pid` in clone(2)
+        # the worker's life: `state` is a place in specs/worker.py's states; the kernel stores `worker_pid` in clone(2);
+        # the worker stores its generation when it replays and when it is ready: what a keeper only heard would die with it
         ("state", ctypes.c_uint64),
         ("generation", ctypes.c_uint64),
+        ("replaying_generation", ctypes.c_uint64),
         ("ready_generation", ctypes.c_uint64),
         ("slot_generation", ctypes.c_uint64),
         ("worker_pid", ctypes.c_int32),

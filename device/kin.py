@@ -1,11 +1,14 @@
-"""The worker's side of the page that it shares with guardian and keeper: progress marks, and whether anybody is left."""
+"""The worker's side of the page that it shares with guardian and keeper: how far it is, and whether anybody is left."""
 
 import logging
 
-from device.kept import Kept, gone
+from device.kept import gone
+from device.life import Birth
+from device.relay import Kind, Note
 
 logger = logging.getLogger("steadfs.worker")
 
+_LOOK = Note(Kind.LOOK).encode()
 _LOOKS_ALONE_MAX = 10
 """Guardian and keeper replace each other within milliseconds; who stays dead for so many looks of 0.1 s is not replaced."""
 
@@ -13,8 +16,9 @@ _LOOKS_ALONE_MAX = 10
 class Kin:
     """`progress` once a round of the main loop; `left_alone` every 0.1 s."""
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self, birth: Birth) -> None:
+        self._birth = birth
+        self._kept = birth.kept
         self._alone = 0
 
     def progress(self) -> None:
@@ -28,6 +32,16 @@ class Kin:
         if self._alone == _LOOKS_ALONE_MAX:
             logger.error("guardian and keeper are dead: the worker ends in order")
         return self._alone >= _LOOKS_ALONE_MAX
+
+    def replaying(self) -> None:
+        """The record of an earlier worker was found; this one goes on from it."""
+        self._kept.replaying_generation = self._birth.generation
+        self._birth.relay.send(_LOOK)
+
+    def ready(self) -> None:
+        """This worker serves."""
+        self._kept.ready_generation = self._birth.generation
+        self._birth.relay.send(_LOOK)
 
     def told(self) -> dict[str, int]:
         """Fields of the status page."""

@@ -196,6 +196,10 @@ class Life:
         match self.state:
             case "none":
                 self.spawn()
+            case "starting" | "replaying" if kept.ready_generation == kept.generation:
+                self.move("ready")
+            case "starting" if kept.replaying_generation == kept.generation:
+                self.move("replay")
             case "stalled":
                 kill(kept.worker_slot)
             case "crashed":

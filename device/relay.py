@@ -24,9 +24,9 @@ class Kind(IntEnum):
     DISCONNECT = 2
     MESSAGE = 3
     END = 4
-    READY = 5
+    LOOK = 5
+    """The worker has stored something in the page that outlives the keeper: word of it alone could be lost with a keeper."""
     ANSWER = 6
-    REPLAYING = 7
 
 
 FLAG_AGAIN = 1

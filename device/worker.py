@@ -68,7 +68,7 @@ class Worker:
         self._birth = birth
         self._relay = birth.relay
         self._relay.setblocking(False)
-        self._kin = Kin(birth.kept)
+        self._kin = Kin(birth)
         self._answered = Note(Kind.ANSWER)
         self._ending = False
         self._put_off: Note | None = None
@@ -127,7 +127,7 @@ class Worker:
                 self._end_earlier_life(recovered.records)
             self.executor.lifecycle.start()
         else:
-            self._relay.send(Note(Kind.REPLAYING, self._birth.generation).encode())
+            self._kin.replaying()
             self._go_on(recovered.records)
             self.live.set(
                 recoveries=self.live.words[INDEX["recoveries"]] + 1,
@@ -136,7 +136,7 @@ class Worker:
         for fd in (self._relay.fileno(), self.engine.doorbell_fd):
             self._poll.register(fd, select.EPOLLIN)
         self._update_live()
-        self._relay.send(Note(Kind.READY, self._birth.generation).encode())
+        self._kin.ready()
 
     def serve(self) -> int:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""

@@ -35,7 +35,7 @@ _AROUND_KEEPER = {
     "device.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
     "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
 }
-_NO_STEP = {"progress", "worker_code"}
+_NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation"}
 """Stores of the worker, not of the keeper."""
 _WORDS_OF_SQL = 4
 
@@ -95,7 +95,7 @@ def _install(point: Callable[[bytes], None]) -> None:
 
 
 def _install_keeper(point: Callable[[bytes], None]) -> None:
-    """Round the keeper's steps, its two system calls, and each store into its page."""
+    """Round the keeper's steps, its two system calls, each store into its page, and where a note was taken from the relay."""
     from device import keeper, kept  # noqa: PLC0415
 
     _around_methods(point, _AROUND_KEEPER)
@@ -106,6 +106,7 @@ def _install_keeper(point: Callable[[bytes], None]) -> None:
         sendmmsg = staticmethod(_around(point, channel._libc.sendmmsg, "sendmmsg"))
 
     channel._libc = Calls
+    keeper.decode = _around(point, keeper.decode, "decode")  # type: ignore[attr-defined]
     keeper.put_into_slot = _around(point, keeper.put_into_slot, "put_into_slot")  # type: ignore[attr-defined]
     for kind in (kept.Kept, kept.Letter):
         _after_each_store(point, kind)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.play.daemons import ROOT, Kind
 
-_HEAD = struct.Struct("=qqIIII48s")  # native/crash_points.c
+_HEAD = struct.Struct("=qqIIII48s48s")  # native/crash_points.c
 _NAME_BYTES = 48
 _TRACE_MAX = 8192
 
@@ -27,15 +27,18 @@ class Points:
         with path.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), size)
 
-    def arm(self, first: int, second: int = 0) -> None:
-        """The worker dies at the `first` point that it passes from now on, and the next one at its `second` (0: lives)."""
-        self._page[: _HEAD.size] = _HEAD.pack(0, second, 0, 0, 0, 0, b"")
+    def arm(self, first: int, second: int = 0, only: str = "") -> None:
+        """The worker dies at the `first` point that it passes from now on, and the next one at its `second` (0: lives).
+
+        `only`: points of that name are counted and no others.
+        """
+        self._page[: _HEAD.size] = _HEAD.pack(0, second, 0, 0, 0, 0, b"", only.encode()[: _NAME_BYTES - 1])
         struct.pack_into("=q", self._page, 0, first)
 
     def disarm(self) -> tuple[int, str]:
         """How many died, and where the last one did."""
         struct.pack_into("=qq", self._page, 0, 0, 0)
-        _, _, _, _, deaths, _, name = _HEAD.unpack_from(self._page)
+        _, _, _, _, deaths, _, name, _ = _HEAD.unpack_from(self._page)
         return deaths, name.rstrip(b"\0").decode()
 
     def deaths(self) -> int:
@@ -66,8 +69,8 @@ def in_python(path: Path) -> Callable[[bytes], None]:
             return
         struct.pack_into("=q", page, 0, countdown - 1)
         if countdown == 1:
-            (_, following, *counts, _) = _HEAD.unpack_from(page)
-            _HEAD.pack_into(page, 0, following, 0, counts[0], counts[1], counts[2] + 1, 0, name)
+            (_, following, *counts, _, only) = _HEAD.unpack_from(page)
+            _HEAD.pack_into(page, 0, following, 0, counts[0], counts[1], counts[2] + 1, 0, name, only)
             os.kill(os.getpid(), signal.SIGKILL)
 
     return point

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct page {
     uint32_t deaths;
     uint32_t unused;
     char died_at[NAME_BYTES];
+    char only[NAME_BYTES]; /* when not empty: points of another name aren't counted */
     char trace[TRACE_MAX][NAME_BYTES];
 };
 
@@ -66,6 +68,8 @@ void crash_point(const char *where)
         if (at < TRACE_MAX)
             snprintf(page->trace[at], NAME_BYTES, "%s", where);
     }
+    if (page->only[0] != '\0' && strncmp(page->only, where, NAME_BYTES - 1) != 0)
+        return;
     if (__atomic_load_n(&page->countdown, __ATOMIC_RELAXED) > 0 &&
         __atomic_sub_fetch(&page->countdown, 1, __ATOMIC_SEQ_CST) == 0)
         die(where);
