@@ -21,6 +21,8 @@ from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 
 CTL = REPOSITORY / ".venv" / "bin" / "steadfsctl"
+SANDBOX = os.environ.get("STEADFS_SANDBOX", "")
+"""The mode in which daemons of tests run that don't name one themselves; by default the daemon's own."""
 ENDED = ("inode", "handle", "mount", "vring", "region", "connection")
 
 
@@ -42,6 +44,8 @@ class Served:
         assert kind is not None, "steadfsd is not installed in .venv"
         self.share = share
         self.journal = state / "journal"
+        if SANDBOX and not any(option.startswith("--sandbox") for option in options):
+            options = (*options, f"--sandbox={SANDBOX}")
         self.daemon = Daemon(kind, share, state, options)
         self._start: Callable[[], Daemon] = lambda: Daemon(kind, share, state, options)
         self.socket_path = self.daemon.socket_path

@@ -11,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from tests.recovery import statements
 from tests.recovery.points import in_python
 
 _AROUND = {
@@ -37,7 +38,6 @@ _AROUND_KEEPER = {
 }
 _NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation"}
 """Stores of the worker, not of the keeper."""
-_WORDS_OF_SQL = 4
 
 
 def main(words: list[str]) -> int:
@@ -91,7 +91,7 @@ def _install(point: Callable[[bytes], None]) -> None:
         STEPS[name] = _after(point, step, f"after step {name}")
     _around_methods(point, _AROUND)
     _around_actions(point)
-    _at_each_statement(point)
+    statements.install(point)
 
 
 def _install_keeper(point: Callable[[bytes], None]) -> None:
@@ -170,20 +170,6 @@ def _around_actions(point: Callable[[bytes], None]) -> None:
         return result
 
     Control._perform = call  # type: ignore[method-assign]
-
-
-def _at_each_statement(point: Callable[[bytes], None]) -> None:
-    """Before each statement that the open journal runs."""
-    writer: Any = importlib.import_module("journal.writer")
-
-    original = writer.open_database
-
-    def call(*args: Any) -> Any:
-        opened = original(*args)
-        opened.connection.set_trace_callback(lambda text: point(" ".join(text.split()[:_WORDS_OF_SQL]).encode()))
-        return opened
-
-    writer.open_database = call
 
 
 def _shrink_the_journal() -> None:

@@ -1,7 +1,9 @@
 """The test's side of the page that a daemon with crash points shares: arm it, learn where it died, what it passed."""
 
+import ctypes
 import mmap
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -53,6 +55,10 @@ class Points:
     def traced(self) -> list[str]:
         """The names since `trace`, which ends."""
         struct.pack_into("=I", self._page, 16, 0)
+        return self.so_far()
+
+    def so_far(self) -> list[str]:
+        """The names since `trace`, which goes on."""
         count = min(_HEAD.unpack_from(self._page)[3], _TRACE_MAX)
         names = (self._page[at : at + _NAME_BYTES] for at in range(_HEAD.size, _HEAD.size + count * _NAME_BYTES, _NAME_BYTES))
         return [name.rstrip(b"\0").decode() for name in names]
@@ -72,6 +78,9 @@ def in_python(path: Path) -> Callable[[bytes], None]:
             (_, following, *counts, _, only) = _HEAD.unpack_from(page)
             _HEAD.pack_into(page, 0, following, 0, counts[0], counts[1], counts[2] + 1, 0, name, only)
             os.kill(os.getpid(), signal.SIGKILL)
+            # The first process of a pid namespace is immune to its own signals, not to a fault.
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            ctypes.string_at(0)
 
     return point
 
