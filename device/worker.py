@@ -80,7 +80,7 @@ class Worker:
         self.host = Host(share_fd, settings, place.proc_fd)
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
-        self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth.generation, self.live)
+        self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth, self.live, self._kin.progress)
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_birth(self.live, birth.generation, place.pid)
         self.executor = Executor(self.host, settings, self.journal, self._commit_now)

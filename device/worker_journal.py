@@ -11,12 +11,14 @@ from device import slots
 from device.draft import NO_FD
 from device.errors import OperatorError
 from device.exits import Exit
+from device.life import Birth
 from device.options import Options
 from journal import Hold, Journal
 from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
-from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull
+from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalUnreachable
 from journal.live import INDEX, LOST_WHY, LivePage
+from journal.passing import Waiting
 from machine.canonical import canonical, digest
 from machine.fold import EffectItem, Record, Records, Transition
 from specs.catalog import CATALOG
@@ -43,15 +45,23 @@ def prepare_specs() -> tuple[str, bytes]:
 
 
 def open_journal(
-    options: Options, hold: Hold, archive: Archive | None, source: Source, generation: int, live: LivePage
+    options: Options,
+    hold: Hold,
+    archive: Archive | None,
+    source: Source,
+    birth: Birth,
+    live: LivePage,
+    waiting: Waiting,
 ) -> tuple[Journal, str]:
     """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
 
-    A first worker has no state to lose: its journal is set aside as well, with a line in the log. Raises JournalError.
+    A first worker has no state to lose: its journal is set aside as well, with a line in the log. `waiting` is called again and
+    again while it waits for room or for the file system. Raises JournalError.
     """
+    generation = birth.generation
     committed = live.words[INDEX["journal_seq"]]
     try:
-        journal = _open(options, hold, archive, source)
+        journal = _open(options, hold, archive, source, waiting)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:
         if generation == 1 and isinstance(error, ForeignJournal):
             raise
@@ -65,13 +75,14 @@ def open_journal(
     name = set_aside_damaged(hold.directory)
     logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
     if generation == 1:
-        return _open(options, hold, archive, source), ""
+        return _open(options, hold, archive, source, waiting), ""
     live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
-    return _open(options, hold, archive, source), why
+    return _open(options, hold, archive, source, waiting), why
 
 
-def _open(options: Options, hold: Hold, archive: Archive | None, source: Source) -> Journal:
-    """Waits for room: a worker that ended for want of it would be followed by others until the keeper gives up."""
+def _open(options: Options, hold: Hold, archive: Archive | None, source: Source, waiting: Waiting) -> Journal:
+    """Waits for room, and while the file system fails: a worker that ended for want of it would be followed by others until
+    the keeper gives up, and a state that can't be read now isn't lost."""
     text, text_digest = prepare_specs()
     tries = 0
     while True:
@@ -86,11 +97,13 @@ def _open(options: Options, hold: Hold, archive: Archive | None, source: Source)
                 hold=hold,
                 left=_LOADED_LATER,
                 archive=archive,
+                waiting=waiting,
             )
-        except JournalFull as error:
+        except (JournalFull, JournalUnreachable) as error:
             if tries % _ROOM_LOG_EVERY == 0:
-                logger.error("the journal can't be opened until there is room: %s", error)
+                logger.error("the journal can't be opened, requests wait until it can: %s", error)
             tries += 1
+            waiting()
             time.sleep(_ROOM_RETRY_S)
 
 

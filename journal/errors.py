@@ -75,6 +75,10 @@ class JournalFailed(JournalError):
         super().__init__(f"{path} can't be written ({why}): see the kernel's log, or use another --journal-dir")
 
 
+class JournalUnreachable(JournalFailed):
+    """The file system (or memory) fails, not the journal's content: it may pass, and then everything is as it was."""
+
+
 class ArchiveHolds(JournalFull):
     """As much history waits for the archive as may, and none is to be dropped."""
 

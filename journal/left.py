@@ -10,16 +10,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from journal.encode import I63, key_to_column
+from journal.passing import Waiting, patiently
 from journal.schema import checkpoint_table, found_column
 
 
 class Left:
     """The records of one table that were not taken yet. Texts are lines of a key and its record, b"" for none.
 
-    `highest`: no record has a higher key. All of it raises ValueError when the checkpoint can't be read.
+    `highest`: no record has a higher key. All of it raises ValueError when the checkpoint is damaged, and waits while its file
+    can't be read; `waiting` is called then.
     """
 
-    def __init__(self, connection: sqlite3.Connection, table: str, touched: Iterable[int]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, table: str, touched: Iterable[int], waiting: Waiting = lambda: None
+    ) -> None:
+        self._waiting = waiting
         self._taken = set(touched)
         self._connection = connection
         self._name = checkpoint_table(table)
@@ -67,7 +72,7 @@ class Left:
 
     def _ask(self, sql: str, *values: int | str) -> list[Any]:
         try:
-            return self._connection.execute(sql, values).fetchall()
+            return patiently(lambda: self._connection.execute(sql, values).fetchall(), self._waiting)
         except sqlite3.Error as error:
             raise ValueError(f"the checkpoint can't be read: {error}") from error
 

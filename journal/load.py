@@ -8,6 +8,7 @@ from pathlib import Path
 from journal.chain import Anchor, CommitRow, verify
 from journal.encode import key_from_column, key_to_column
 from journal.errors import JournalDamaged
+from journal.passing import passing
 from journal.schema import checkpoint_table, checkpoint_tables
 from machine.errors import FoldError
 from machine.fold import Fold, Transition
@@ -33,10 +34,12 @@ def commit_rows(connection: sqlite3.Connection, beyond: int = 0) -> Iterator[Com
 
 
 def verify_present(connection: sqlite3.Connection, path: Path) -> Anchor:
-    """Verifies the chain of the present rows and returns its end; raises JournalDamaged."""
+    """Verifies the chain of the present rows and returns its end; raises JournalDamaged, or sqlite3.Error when it can't be."""
     try:
         return verify(anchor(connection), commit_rows(connection))
     except (ValueError, TypeError, sqlite3.DatabaseError) as error:
+        if passing(error):
+            raise
         raise JournalDamaged(path, str(error)) from error
 
 
@@ -62,12 +65,14 @@ def load(
     """Folds checkpoint and journal; `absent` gives each machine table's state without a record.
 
     Of the tables in `left` the fold has only the records that transitions after the horizon touch, as they came to be:
-    the others are as the checkpoint has them, see `journal.left`. Raises JournalDamaged when they don't fit together. Verify
-    the chain first: this doesn't.
+    the others are as the checkpoint has them, see `journal.left`. Raises JournalDamaged when they don't fit together, and
+    sqlite3.Error when they can't be read. Verify the chain first: this doesn't.
     """
     try:
         return _load(connection, absent, touch, left)
     except (FoldError, ValueError, TypeError, KeyError, LookupError, sqlite3.DatabaseError) as error:
+        if passing(error):
+            raise
         raise JournalDamaged(path, f"{type(error).__name__}: {error}") from error
 
 

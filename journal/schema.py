@@ -14,6 +14,7 @@ from sqlite_utils.migrations import Migrations
 from journal.chain import GENESIS
 from journal.encode import key_to_column
 from journal.errors import ForeignJournal
+from journal.passing import passing
 from journal.transaction import transaction
 from journal.views import VIEWS
 from machine.fold import Record
@@ -180,6 +181,8 @@ def recognise(connection: sqlite3.Connection, path: Path) -> None:
             if int(found[0]) > FORMAT:
                 raise ForeignJournal(path, f"has format {found[0]}, newer than {FORMAT} which this version knows")
     except sqlite3.DatabaseError as error:
+        if passing(error):
+            raise
         raise ForeignJournal(path, f"is not a steadfs journal ({error})") from error
 
 

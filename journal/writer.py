@@ -12,11 +12,12 @@ from journal.archive_feed import ArchiveFeed
 from journal.chain import Anchor, link
 from journal.checkpoint import Checkpoint, Source, Spared
 from journal.directory import Hold
-from journal.errors import ArchiveHolds, JournalError, JournalFailed, JournalFull
+from journal.errors import ArchiveHolds
 from journal.left import Left
 from journal.limits import Limits
 from journal.native_commit import AVAILABLE, Committer
 from journal.opening import Opened, open_database
+from journal.passing import Waiting, blame, patiently
 from journal.schema import DATABASE_NAME
 from journal.transaction import transaction
 from journal.trim import UNTOLD, Trim
@@ -24,6 +25,8 @@ from machine.fold import Fold, Transition
 from machine.table import Table
 
 _INSERT = "INSERT INTO commits (seq, first, last, time_ns, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+
+_RECENT = "SELECT body FROM commits ORDER BY seq DESC LIMIT ?"
 
 
 class Journal:
@@ -60,6 +63,7 @@ class Journal:
         self._bytes_since_round = opened.bytes_present
         self._last_at_tidy = self.last_seq
         self._vacuum_due = False
+        self._waiting: Waiting = lambda: None
 
     @classmethod
     def open(
@@ -75,32 +79,38 @@ class Journal:
         hold: Hold | None = None,
         left: Mapping[str, Iterable[str]] | None = None,
         archive: Archive | None = None,
+        waiting: Waiting = lambda: None,
     ) -> "Journal":
         """Opens the directory's journal, or begins one; a new life is noted in it.
 
         `specs_json` is the canonical JSON of the specs and `specs_digest` its digest; a journal that other specs wrote
         is set aside as journal-<n>.db. `hold` is a hold taken before (and kept by the caller); else one is taken.
         Of the tables in `left`, `take_recovered` has only what the journal's tail touched, `left` the rest, which can be
-        found by the fields named there. `archive`, also the caller's, is where history goes before it is deleted.
+        found by the fields named there. `archive`, also the caller's, is where history goes before it is deleted. `waiting` is
+        called again and again when, after this, something waits for a file that can't be read (`left`, `recent`).
 
-        Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed.
+        Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed; of these
+        JournalUnreachable says nothing of the content and may pass.
         """
         limits = limits or Limits()
         held = hold or Hold.take(directory, on_disk)
         try:
             opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid, left or {})
-        except sqlite3.Error as error:
+            try:
+                journal = cls(held, hold is None, opened, source, limits)
+                if archive is not None:
+                    specs = specs_digest, specs_json
+                    journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.start, opened.end)
+            except BaseException:
+                opened.connection.close()
+                raise
+        except BaseException as error:
             if hold is None:
                 held.release()
-            raise _blame(held.directory, error) from error
-        except BaseException:
-            if hold is None:
-                held.release()
+            if isinstance(error, sqlite3.Error):
+                raise blame(held.directory / DATABASE_NAME, error) from error
             raise
-        journal = cls(held, hold is None, opened, source, limits)
-        if archive is not None:
-            specs = specs_digest, specs_json
-            journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.start, opened.end)
+        journal._waiting = waiting
         return journal
 
     def take_recovered(self) -> Fold | None:
@@ -110,7 +120,7 @@ class Journal:
 
     def left(self, table: str) -> Left:
         """The records of a table in `left` that the fold doesn't have. Ask before the first commit."""
-        return Left(self._connection, table, self._dirty[table])
+        return Left(self._connection, table, self._dirty[table], self._waiting)
 
     @property
     def pending(self) -> int:
@@ -258,9 +268,9 @@ class Journal:
         try:
             row = self._execute("SELECT digest FROM commits WHERE seq = ?", (seq,)).fetchone()
         except sqlite3.Error as second:
-            raise _blame(self.directory, second) from error
+            raise blame(self.directory / DATABASE_NAME, second) from error
         if row is None or row[0] != digest:
-            raise _blame(self.directory, error) from error
+            raise blame(self.directory / DATABASE_NAME, error) from error
 
     def tidy(self, count: int | None = None) -> bool:
         """One bounded step of checkpoint or trimming when one is due; returns whether more is due.
@@ -274,14 +284,14 @@ class Journal:
         try:
             return self._tidy(count)
         except sqlite3.Error as error:
-            raise _blame(self.directory, error) from error
+            raise blame(self.directory / DATABASE_NAME, error) from error
 
     def _make_room(self, archive: ArchiveFeed) -> None:
         """With the policy to drop, `tidy` makes it. Else whoever commits is told to come again."""
         try:
             archive.step()
         except sqlite3.Error as error:
-            raise _blame(self.directory, error) from error
+            raise blame(self.directory / DATABASE_NAME, error) from error
         if archive.overfull and archive.settings.policy == "hold":
             raise ArchiveHolds
 
@@ -340,11 +350,11 @@ class Journal:
         return lambda table, key: table in cleared or (table, key) in marks
 
     def recent(self, commits: int) -> Iterator[Transition]:
-        """The transitions of the last commits, newest first. Raises JournalFailed."""
+        """The transitions of the last commits, newest first; waits as `open` says. Raises JournalFailed."""
         try:
-            rows = self._execute("SELECT body FROM commits ORDER BY seq DESC LIMIT ?", (commits,)).fetchall()
+            rows = patiently(lambda: self._execute(_RECENT, (commits,)).fetchall(), self._waiting)
         except sqlite3.Error as error:
-            raise _blame(self.directory, error) from error
+            raise blame(self.directory / DATABASE_NAME, error) from error
         for (body,) in rows:
             for item in reversed(json.loads(body)):
                 yield Transition._make(item)
@@ -362,10 +372,3 @@ class Journal:
         self._connection.close()
         if self._hold is not None:
             self._hold.release()
-
-
-def _blame(directory: Path, error: sqlite3.Error) -> JournalError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL,):
-        return JournalFull(directory / DATABASE_NAME, str(error))
-    return JournalFailed(directory / DATABASE_NAME, str(error))

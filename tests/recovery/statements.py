@@ -41,7 +41,7 @@ def install(point: Callable[[bytes], None]) -> None:
     class Connection(sqlite3.Connection):
         before = ""
 
-        def cursor(self, *_: Any) -> Cursor:
+        def cursor(self, *_: Any) -> Cursor:  # type: ignore[override]
             return super().cursor(Cursor)
 
         def execute(self, sql: str, *values: Any) -> Cursor:
