@@ -196,9 +196,9 @@ class Engine:
         """The used index as guest memory has it: the truth about what was published."""
         return _check(lib.engine_vring_used_idx(self._engine, queue), f"used index of vring {queue}")
 
-    def died_with(self, queue: int, head: int) -> int:
-        """One more worker died while this request was executed; returns how many did."""
-        return _check(lib.engine_slot_died_with(self._engine, queue, head), f"slot {head} of vring {queue}")
+    def died_with(self, queue: int, head: int, weight: int) -> int:
+        """One more worker died while this request was executed; returns the sum of such weights."""
+        return _check(lib.engine_slot_died_with(self._engine, queue, head, weight), f"slot {head} of vring {queue}")
 
     def peek(self, queue: int, head: int) -> tuple[int, int, int]:
         """Opcode, unique and nodeid of a request as guest memory has them; zeros when its chain can't be read."""

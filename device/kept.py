@@ -126,6 +126,7 @@ class Kept(ctypes.Structure):
         ("retry_at_ms", ctypes.c_uint64),
         ("progress", ctypes.c_uint64),
         ("last_worker_death", ctypes.c_uint64),
+        ("died_by_fault", ctypes.c_uint64),
         ("last_keeper_death", ctypes.c_uint64),
         ("watchdog_kills", ctypes.c_uint64),
         # the front-end: `pending` is a relay.Kind, 0 when none is; `answered` the number whose answer is in `answer`

@@ -43,6 +43,10 @@ class Kin:
         self._kept.ready_generation = self._birth.generation
         self._birth.relay.send(_LOOK)
 
+    def killed(self) -> bool:
+        """Whether the worker before died by SIGKILL from outside, as far as anybody knows."""
+        return not self._kept.died_by_fault
+
     def told(self) -> dict[str, int]:
         """Fields of the status page."""
         kept = self._kept

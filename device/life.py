@@ -34,6 +34,7 @@ WATCHDOG_LOOKS = 4
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LIVING = frozenset({"starting", "replaying", "serving"})
 WITH_PROCESS = LIVING | {"stalled", "ending"}
+_BY_SIGKILL = 128 + signal.SIGKILL + 1
 _step = compile_step(WORKER)
 
 
@@ -172,6 +173,7 @@ class Life:
         self._noticed_ns = time.monotonic_ns()
         kept = self._kept
         how = "unknown"
+        fault = self.state == "stalled" or bool(kept.worker_code)
         if kept.worker_code:
             how = f"exit code {kept.worker_code - 1}"
             kept.last_worker_death = kept.worker_code
@@ -180,8 +182,10 @@ class Life:
             if pid:
                 kept.last_worker_death = shell_status(status) + 1
                 how = how_it_ended(status)
+                fault |= kept.last_worker_death != _BY_SIGKILL
         if self.state != "ending" and not self._says_why():
             log.warning("worker %d (generation %d) died: %s", kept.worker_pid, kept.generation, how)
+        kept.died_by_fault = fault  # whose child it was not can't be asked: then it was killed, like its maker
         self.move("die")
 
     def advance(self) -> None:

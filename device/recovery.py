@@ -20,7 +20,10 @@ from specs.opcodes import OPCODES
 from specs.recovery import RECOVERY
 
 _LIMIT = {row.name: row.value for row in LIMITS}
-QUARANTINE_DEATHS = _LIMIT["quarantine_deaths_max"]
+QUARANTINE_WEIGHT = _LIMIT["quarantine_kills_max"]
+KILL_WEIGHT = 1
+FAULT_WEIGHT = -(-QUARANTINE_WEIGHT // _LIMIT["quarantine_deaths_max"])
+"""What one death counts: by SIGKILL from outside, and by a fault of the worker."""
 _INDEX_MASK = 0xFFFF
 _HALF = 0x8000
 _OUT_HEADER = struct.Struct("<IiQ")  # struct fuse_out_header
@@ -66,7 +69,8 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """One request that was left. `slot` is None when it is damaged; `recorded` None when the journal is lost."""
+    """One request that was left. `slot` is None when it is damaged; `recorded` None when the journal is lost. `deaths`: the
+    weights of the workers that died while it was executed, summed."""
 
     slot: Slot | None
     header: Header
@@ -148,7 +152,7 @@ def facts_of(left: Left, effect: str = "repeatable") -> dict[str, str]:
         "session": "present" if alive or not left.recorded else "ended",
         "effect": effect,
         "result": "error" if slot is not None and slot.error else "success",
-        "deaths": "many" if left.deaths >= QUARANTINE_DEATHS else "few",
+        "deaths": "many" if left.deaths >= QUARANTINE_WEIGHT else "few",
     }
 
 

@@ -24,9 +24,13 @@ Journaled = Callable[[], Mapping[int, Sequence[Recorded]] | None]
 
 
 class TakingUp:
-    """`counts` tells afterwards how many requests were in each choice, and `damaged`."""
+    """`counts` tells afterwards how many requests were in each choice, and `damaged`. `killed`: the worker before was killed by
+    SIGKILL from outside, which no request of the guest's did."""
 
-    def __init__(self, engine: Engine, control: Control, lane: StateLane, files: recovery.Resolves) -> None:
+    def __init__(
+        self, engine: Engine, control: Control, lane: StateLane, files: recovery.Resolves, *, killed: bool = False
+    ) -> None:
+        self._weight = recovery.KILL_WEIGHT if killed else recovery.FAULT_WEIGHT
         self._engine = engine
         self._control = control
         self._lane = lane
@@ -86,7 +90,7 @@ class TakingUp:
 
     def _take_up(self, queue: int, head: int, slot: slots.Slot | None) -> None:
         engine = self._engine
-        deaths = engine.died_with(queue, head) if slot is not None and slot.phase == "executing" else 0
+        deaths = engine.died_with(queue, head, self._weight) if slot is not None and slot.phase == "executing" else 0
         header = Header(*engine.peek(queue, head))
         journaled = self._journaled
         recorded = None if journaled is None else recovery.recorded_of(journaled, slot, header)
@@ -95,7 +99,7 @@ class TakingUp:
         self.counts[case.choice] += 1
         logger.debug("left in flight: %s, %s: %s (%s)", slot or (queue, head), header, case.choice, case.label)
         if case.choice == "quarantine":
-            logger.error("request %d (opcode %d) is quarantined: %d workers died with it", header.unique, header.opcode, deaths)
+            logger.error("request %d (opcode %d) is quarantined: workers died with it", header.unique, header.opcode)
         if case.choice in ("quarantine", "refuse") and not recovery.waits_for_witness(left):
             engine.resubmit(queue, head, errno.EIO)
             return

@@ -325,7 +325,7 @@ class Worker:
 
     def _resume(self, starts: dict[int, StartVring], journaled: Journaled) -> int:
         """Has all that was left in the rings answered, and serves them; returns how many were quarantined."""
-        taking_up = TakingUp(self.engine, self.control, self.lane, self.files)
+        taking_up = TakingUp(self.engine, self.control, self.lane, self.files, killed=self._kin.killed())
         try:
             left = taking_up.attach(starts, self._slots_fd, self._slots_lost, journaled)
         except PeerError as error:

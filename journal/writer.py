@@ -96,12 +96,15 @@ class Journal:
         held = hold or Hold.take(directory, on_disk)
         try:
             opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid, left or {})
+            journal = None
             try:
                 journal = cls(held, hold is None, opened, source, limits)
                 if archive is not None:
                     specs = specs_digest, specs_json
                     journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.start, opened.end)
             except BaseException:
+                if journal is not None and journal.committer is not None:
+                    journal.committer.close()
                 opened.connection.close()
                 raise
         except BaseException as error:

@@ -29,7 +29,8 @@ LIMITS = (
     Limit("attr_timeout_always_ns", 86400000000000, "--cache always and metadata: a day, as virtiofsd"),
     Limit("poll_ns_max", 32000, "about twice a wake-up of 8 to 16 us; the guest pays for more with its own cores"),
     Limit("state_lane_spin_ns", 20000, "a sleeping interpreter needs as long to wake up; a guest that waits sends by then"),
-    Limit("quarantine_deaths_max", 3, "a request that was being executed at so many deaths of workers is answered EIO"),
+    Limit("quarantine_deaths_max", 3, "a request that was being executed when so many workers died by a fault is answered EIO"),
+    Limit("quarantine_kills_max", 48, "the same for SIGKILL from outside: a request causes that only by the host's memory"),
     Limit("deaths_before_ready_max", 8, "workers in a row that can't even begin: another won't either"),
     Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),
 )

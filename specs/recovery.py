@@ -37,7 +37,12 @@ FACTS = (
         "on the host, by its witness; `repeatable`: a second time changes nothing more, so there is no witness",
     ),
     Fact("result", ("success", "error"), "of its system call, from phase executed on"),
-    Fact("deaths", ("few", "many"), "workers that died while it was being executed; `many`: quarantine_deaths_max"),
+    Fact(
+        "deaths",
+        ("few", "many"),
+        "workers that died while it was being executed; `many`: quarantine_deaths_max by a fault of their own or the watchdog,"
+        " or quarantine_kills_max by SIGKILL from outside, or as much of both together",
+    ),
 )
 
 CHOICES = (

@@ -102,7 +102,7 @@ int engine_publish(struct engine *e, struct lane_request **batch, uint32_t n);
 int engine_vring_used_idx(struct engine *e, uint32_t queue);
 int engine_slot_scrubbed(struct engine *e, uint32_t queue, uint32_t head);
 int engine_vring_ring(struct engine *e, uint32_t queue, uint16_t *avail_idx, uint16_t *avail, uint16_t *used);
-int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head);
+int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head, uint32_t weight);
 int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out);
 int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error);
 void engine_counter_raise(struct engine *e, uint64_t counter);

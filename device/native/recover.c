@@ -32,12 +32,12 @@ int engine_slot_scrubbed(struct engine *e, uint32_t queue, uint32_t head)
     return 0;
 }
 
-int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head)
+int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head, uint32_t weight)
 {
     struct vring *v = idle_vring(e, queue);
-    if (v == NULL || head >= v->num || v->requests[head].slot == NULL)
+    if (v == NULL || head >= v->num || v->requests[head].slot == NULL || weight > UINT16_MAX)
         return -EINVAL;
-    return slot_died_with(v->requests[head].slot);
+    return slot_died_with(v->requests[head].slot, (uint16_t)weight);
 }
 
 int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out)

@@ -185,11 +185,11 @@ void slot_freed(struct slot *slot)
     set_state(slot, SLOT_FREE);
 }
 
-uint16_t slot_died_with(struct slot *slot)
+uint16_t slot_died_with(struct slot *slot, uint16_t weight)
 {
     uint64_t low = low_of(slot);
-    uint16_t attempts = slot_attempts_of(low);
-    attempts = attempts == UINT16_MAX ? attempts : (uint16_t)(attempts + 1);
+    uint32_t sum = (uint32_t)slot_attempts_of(low) + weight;
+    uint16_t attempts = sum > UINT16_MAX ? UINT16_MAX : (uint16_t)sum;
     set_state(slot, (low & 0xffffull) | (uint64_t)attempts << 16);
     return attempts;
 }

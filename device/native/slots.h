@@ -88,8 +88,8 @@ uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max);
 /* Before the used index moves; slot_freed after it. */
 void slot_published(struct slot *slot, uint16_t used_at);
 void slot_freed(struct slot *slot);
-/* A worker died while this one was being executed: attempts + 1 (saturating), all else as it is; returns the attempts. */
-uint16_t slot_died_with(struct slot *slot);
+/* A worker died while this one was being executed: attempts + weight (saturating), all else as it is; returns the attempts. */
+uint16_t slot_died_with(struct slot *slot, uint16_t weight);
 /* One more process begins to work on it: back to POPPED, attempts + 1 (saturating); returns the attempts. */
 uint16_t slot_attempted_again(struct slot *slot);
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.play.daemons import Kind, steadfs
 
 _SOURCE = Path(__file__).resolve().parent / "native" / "failing_writes.c"
-_PAGE = struct.Struct("=iiii4Q")
+_PAGE = struct.Struct("=iiii4Qii")
 _FLAGS = ("-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
@@ -38,8 +38,16 @@ class FailingDisk:
 
     def fail(self, *, writes: int = 0, reads: int = 0, halves: bool = False) -> None:
         """From now on; errno values, 0: as always."""
-        self._page[:] = _PAGE.pack(0, 0, halves, 0, *self._inodes)
+        self._page[:] = _PAGE.pack(0, 0, halves, 0, *self._inodes, 0, 0)
         struct.pack_into("=ii", self._page, 0, writes, reads)
+
+    def hold_syncs(self, hold: bool) -> None:
+        """From now on every fsync(2) waits until it is let go."""
+        struct.pack_into("=i", self._page, _PAGE.size - 8, hold)
+
+    def syncs(self) -> int:
+        """How many have begun to wait."""
+        return int(_PAGE.unpack_from(self._page)[-1])
 
     def mend(self) -> int:
         """How many calls failed."""

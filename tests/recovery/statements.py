@@ -1,4 +1,4 @@
-"""A crash point before and after each SQL statement that the journal runs, from the opening of its database on.
+"""A crash point before and after each SQL statement that the journal runs in Python, from the opening of its database on.
 
 A point's name is the statement's beginning, without the name of a checkpoint table, and a digest of all of it. A COMMIT is told
 by the statement that the same connection ran before: so each kind of transaction has one of its own.
@@ -22,6 +22,7 @@ _TABLE = re.compile(r'"checkpoint_\w+"')
 def install(point: Callable[[bytes], None]) -> None:
     """In a process that has not opened a journal yet."""
     opening: Any = importlib.import_module("journal.opening")
+    from journal import native_commit  # noqa: PLC0415 - not before the crashing daemon has put its extensions in their places
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, *values: Any) -> "Cursor":
@@ -38,7 +39,7 @@ def install(point: Callable[[bytes], None]) -> None:
             point((AFTER + name).encode())
             return self
 
-    class Connection(sqlite3.Connection):
+    class Connection(native_commit.Connection):
         before = ""
 
         def cursor(self, *_: Any) -> Cursor:  # type: ignore[override]
@@ -51,7 +52,8 @@ def install(point: Callable[[bytes], None]) -> None:
             return self.cursor().executemany(sql, *values)
 
     def connect(*args: Any, **named: Any) -> sqlite3.Connection:
-        return sqlite3.connect(*args, **named, factory=Connection)
+        opened: sqlite3.Connection = sqlite3.connect(*args, **{**named, "factory": Connection})
+        return opened
 
     opening.sqlite3 = SimpleNamespace(connect=connect)
 

@@ -22,6 +22,8 @@ struct page {
     int32_t halves; /* whether a failing write stores its first half */
     int32_t failed; /* how many calls did */
     uint64_t inodes[FILES_MAX];
+    int32_t syncs_wait; /* fsync(2) of any file waits while this stands */
+    int32_t waiting;    /* how many began to wait */
 };
 
 static struct page *page;
@@ -51,6 +53,19 @@ static int fails(int fd, const int32_t *error)
         }
     }
     return 0;
+}
+
+int fsync(int fd)
+{
+    static int (*real)(int);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "fsync");
+    if (page && page->syncs_wait) {
+        __atomic_fetch_add(&page->waiting, 1, __ATOMIC_SEQ_CST);
+        while (__atomic_load_n(&page->syncs_wait, __ATOMIC_SEQ_CST))
+            usleep(1000);
+    }
+    return real(fd);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at)
