@@ -34,7 +34,7 @@ RSS_GROWTH_BYTES_MAX = 24 << 20
 JOURNAL_BYTES_MAX = 64 << 20
 SHARED_LOG = "log"
 SHARES = "/dev/shm"
-"""On tmpfs: a disk's FSYNC can outlast three kills in a row, and is then quarantined though it harmed nobody."""
+"""On tmpfs, where requests are many: on a disk FSYNCs are what it would wait for."""
 
 
 @dataclass(frozen=True)
