@@ -71,11 +71,12 @@ def in_python(path: Path) -> Callable[[bytes], None]:
 
     def point(name: bytes) -> None:
         (countdown,) = struct.unpack_from("=q", page)
-        if countdown <= 0:
+        only = page[_HEAD.size - _NAME_BYTES : _HEAD.size].rstrip(b"\0")
+        if countdown <= 0 or only not in (b"", name):
             return
         struct.pack_into("=q", page, 0, countdown - 1)
         if countdown == 1:
-            (_, following, *counts, _, only) = _HEAD.unpack_from(page)
+            (_, following, *counts, _, _) = _HEAD.unpack_from(page)
             _HEAD.pack_into(page, 0, following, 0, counts[0], counts[1], counts[2] + 1, 0, name, only)
             os.kill(os.getpid(), signal.SIGKILL)
             # The first process of a pid namespace is immune to its own signals, not to a fault.

@@ -61,7 +61,11 @@ def test_a_death_of_worker_or_archiver_at_each_step_leaves_one_chain(tmp_path: P
     with archiving(tmp_path, "archive") as (points, guest, died):
         chosen = Random(11)
         for number in range(QUIET_ROUNDS_MAX):
-            points.arm(chosen.randint(1, QUIET_POINTS))
+            missing = sorted(STEPS - set(died))
+            if number < BUSY_ROUNDS or not missing:
+                points.arm(chosen.randint(1, QUIET_POINTS))
+            else:
+                points.arm(1, only=missing[number % len(missing)])
             one_round(guest, number)
             with suppress(TimeoutError):
                 eventually(points.deaths, QUIET_S)
