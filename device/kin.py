@@ -40,4 +40,5 @@ class Kin:
             "last_worker_death": kept.last_worker_death,
             "last_keeper_death": kept.last_keeper_death,
             "watchdog_kills": kept.watchdog_kills,
+            "spare_pid": kept.spare_pid if kept.spare_waits else 0,
         }

@@ -28,6 +28,9 @@ logger = logging.getLogger("steadfs.worker")
 Source = Callable[[str, int], Record | None]
 _LOADED_LATER = {"inode": ("ino", "fd"), "handle": ()}
 """Tables with too many records to load them all while the guest waits, and by what a record is asked for (fuse.loading)."""
+HOPELESS = (
+    "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
+)
 _ROOM_RETRY_S = 0.05
 _ROOM_LOG_EVERY = 100
 _STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")

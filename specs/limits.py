@@ -31,5 +31,6 @@ LIMITS = (
     Limit("state_lane_spin_ns", 20000, "a sleeping interpreter needs as long to wake up; a guest that waits sends by then"),
     Limit("quarantine_deaths_max", 3, "a request that was being executed at so many deaths of workers is answered EIO"),
     Limit("deaths_before_ready_max", 8, "workers in a row that can't even begin: another won't either"),
+    Limit("spare_deaths_max", 8, "spares in a row that died while a worker serves: until it is dead itself there is no other"),
     Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),
 )

@@ -34,9 +34,10 @@ _AROUND_KEEPER = {
     "device.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
     "device.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
     "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
+    "device.spare.Spare": ("make", "call", "say_again", "_enter", "_let_go", "bury"),
 }
-_NO_STEP = {"progress", "worker_code"}
-"""Stores of the worker, not of the keeper."""
+_NO_STEP = {"progress", "worker_code", "spare_waits"}
+"""Stores of worker and spare, not of the keeper."""
 _WORDS_OF_SQL = 4
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from device.kept import make_kept
-from device.life import Birth
 from device.options import Options
 from device.relay import make_pair
 from device.sandbox import Place
 from device.session import Reply
+from device.summons import Birth
 from device.wire import Frame, encode_body
 from device.worker import Worker
 from device.worker_parts import prepare
