@@ -110,7 +110,7 @@ class Life:
             if kept.slot_generation != kept.generation:
                 self._enter()
             if self.state == "starting" and kept.called == kept.generation:
-                self.spare.say_again(word(self._birth(), kept.keeper_generation))
+                self.spare.say_again(word(self._birth(), kept.keeper_generation, settled=False))
 
     def _clone(self) -> None:
         """Or has the spare be it, which was cloned before."""

@@ -41,6 +41,10 @@ _INIT, _OPENDIR, _RELEASEDIR = (_CODE[name] for name in ("INIT", "OPENDIR", "REL
 _HANDLES = 300
 """In the journal's tail: as many transitions as a real one often has."""
 _ROUNDS = 8
+_KEPT_OBJECTS = 24_000
+_OBJECTS_PER_ARENA = 3_000
+"""An arena of Python's allocator (1 MiB) that holds one object is not given back."""
+_HELD: list[object] = []
 
 
 class Rehearsal:
@@ -57,10 +61,17 @@ class Rehearsal:
         """Leaves out the rest when it is called. Whatever is wrong, a worker will find and tell."""
         if called() or not self._content:
             return
+        _keep_memory()
         with _silent("a spare's rehearsal failed"), _directory_in(place.journal) as directory:
             (directory / DATABASE_NAME).write_bytes(self._content)
             if not called():
                 _begin(self._options, Hold(directory, self._fd, place.pid), place, called)
+
+
+def _keep_memory() -> None:
+    """Two MiB that are this process's own already, for what a worker makes of the journal."""
+    objects = [(number, None) for number in range(_KEPT_OBJECTS)]
+    _HELD.extend(objects[::_OBJECTS_PER_ARENA])
 
 
 @contextlib.contextmanager
@@ -124,7 +135,9 @@ def _begin(options: Options, hold: Hold, place: Place, called: Callable[[], bool
         try:
             if not called():
                 worker.start()
+                worker.control.connect()
                 _mount(worker, called)
+                worker.control.disconnect("rehearsed")
         finally:
             worker.close()
 

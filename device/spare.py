@@ -73,8 +73,9 @@ class Spare:
         kept = self._kept
         if not self.there or gone(kept.spare_slot):
             return False
+        settled = bool(kept.spare_waits)
         birth = make_birth()
-        told = word(birth, kept.keeper_generation)
+        told = word(birth, kept.keeper_generation, settled)
         if told is None:
             return False
         kept.called = birth.generation

@@ -16,7 +16,7 @@ from device.kept import Kept, gone
 from device.relay import DATAGRAM_BYTES_MAX
 from device.table import still_open
 
-_HEAD = struct.Struct("<QQQI")
+_HEAD = struct.Struct("<QQQ?I")
 _LOOK_AGAIN_MS = 100
 _GUARDIANS_AND_KEEPERS = 2
 
@@ -64,10 +64,11 @@ class AtOnce:
         return self._birth
 
 
-def word(birth: Birth, keeper_generation: int) -> bytes | None:
-    """The datagram; None: so many descriptors are open that it doesn't hold them."""
+def word(birth: Birth, keeper_generation: int, settled: bool) -> bytes | None:
+    """The datagram; None: so many descriptors are open that it doesn't hold them. `settled`: the spare was waiting before the
+    keeper looked which are open."""
     fds = array("i", (*birth.keep, *birth.found)).tobytes()
-    head = _HEAD.pack(birth.generation, keeper_generation, birth.noticed_ns, len(birth.keep))
+    head = _HEAD.pack(birth.generation, keeper_generation, birth.noticed_ns, settled, len(birth.keep))
     return head + fds if len(head) + len(fds) <= DATAGRAM_BYTES_MAX else None
 
 
@@ -85,13 +86,14 @@ class Waiting:
         return bool(_readable((self._end.fileno(),), 0))
 
     def birth(self, own: Collection[int]) -> Birth | None:
-        """See Summons. Between the keeper's look and ours the spare may have closed descriptors of its own: their numbers are
-        no predecessor's. A keeper's that has come since then might have one of these for a moment; but it says the word again.
+        """See Summons. Since the keeper's look a spare that wasn't settled may have closed descriptors of its own: their
+        numbers are nobody's. A keeper that has come since might have one of them for a moment; but it says the word again.
         """
         self._kept.spare_waits = 1
         while self._await():
-            told, keeper_generation = self._decode(self._end.recv(DATAGRAM_BYTES_MAX))
-            found = tuple(fd for fd in still_open(told.found) if fd not in own)
+            told, keeper_generation, settled = self._decode(self._end.recv(DATAGRAM_BYTES_MAX))
+            left = told.found if settled else still_open(told.found)
+            found = tuple(fd for fd in left if fd not in own)
             if self._kept.keeper_generation == keeper_generation:
                 self.born = True
                 return replace(told, found=found)
@@ -109,11 +111,11 @@ class Waiting:
             if not left:
                 return False
 
-    def _decode(self, data: bytes) -> tuple[Birth, int]:
-        generation, keeper_generation, noticed_ns, keeps = _HEAD.unpack_from(data)
+    def _decode(self, data: bytes) -> tuple[Birth, int, bool]:
+        generation, keeper_generation, noticed_ns, settled, keeps = _HEAD.unpack_from(data)
         fds = array("i", data[_HEAD.size :]).tolist()
         keep, found = frozenset(fds[:keeps]), tuple(fds[keeps:])
-        return Birth(self._kept, generation, self._relay, keep, found, noticed_ns), keeper_generation
+        return Birth(self._kept, generation, self._relay, keep, found, noticed_ns), keeper_generation, settled
 
 
 def _readable(fds: Sequence[int], patience_ms: int | None) -> list[int]:

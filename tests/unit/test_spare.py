@@ -60,7 +60,7 @@ def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(
     assert not waiting.born
     assert not born
     told = birth_of(kept, ends[1], (1, 2))
-    ends[0].send(word(told, 3) or b"")
+    ends[0].send(word(told, 3, settled=False) or b"")
     thread.join(5)
     assert born == [told]
     assert waiting.born
@@ -71,8 +71,8 @@ def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(
 ) -> None:
     waiting = Waiting(kept, ends[1], ends[1])
     told = birth_of(kept, ends[1])
-    ends[0].send(word(replace(told, found=(0, 1)), 2) or b"")
-    ends[0].send(word(told, 3) or b"")
+    ends[0].send(word(replace(told, found=(0, 1)), 2, settled=False) or b"")
+    ends[0].send(word(told, 3, settled=False) or b"")
     assert waiting.birth(()) == told
 
 
@@ -82,7 +82,7 @@ def test_numbers_that_the_spare_has_closed_since_or_holds_itself_are_no_predeces
     closed, own = os.dup(0), os.dup(0)
     os.close(closed)
     waiting = Waiting(kept, ends[1], ends[1])
-    ends[0].send(word(birth_of(kept, ends[1], (0, closed, own)), 3) or b"")
+    ends[0].send(word(birth_of(kept, ends[1], (0, closed, own)), 3, settled=False) or b"")
     born = waiting.birth({own})
     os.close(own)
     assert born is not None
@@ -90,7 +90,7 @@ def test_numbers_that_the_spare_has_closed_since_or_holds_itself_are_no_predeces
 
 
 def test_more_descriptors_than_the_word_holds_are_told_by_a_clone(kept: Kept, ends: Ends) -> None:
-    assert word(birth_of(kept, ends[1], tuple(range(MANY))), 3) is None
+    assert word(birth_of(kept, ends[1], tuple(range(MANY))), 3, settled=True) is None
 
 
 def test_a_spare_alone_ends(kept: Kept, ends: Ends) -> None:
