@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from device.equipment import Equipment
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.family import Family
@@ -108,12 +109,14 @@ def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbo
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = sandbox.settle()
     prepared.rehearsal.run(place, summons.called)
-    birth = summons.birth({place.proc_fd})
+    equipment = Equipment(options, place)
+    birth = summons.birth(equipment.fds())
     if birth is None:
-        os.close(place.proc_fd)
+        equipment.close()
         return Exit.OK
     try:
-        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place, prepared.session, archive)
+        own = Hold(place.journal, hold.fd, place.pid)
+        worker = Worker(options, own, birth, equipment, place.pid, prepared.session, archive)
         try:
             worker.start()
             gc.enable()

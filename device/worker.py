@@ -17,25 +17,21 @@ from device.control import Control
 from device.control import Host as ControlHost
 from device.draft import fds_of
 from device.engine import Engine
+from device.equipment import Equipment
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.kin import Kin
 from device.native_serving import native_serving
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, frame_of
-from device.sandbox import Place
 from device.session import Session
-from device.share import open_share
 from device.state_lane import StateLane
 from device.summons import Birth
 from device.table import close_of_directory, sweep
 from device.taking_up import Journaled, TakingUp
 from device.worker_journal import HOPELESS, all_open, lost_state, needing_reset, open_journal, open_slots
-from device.worker_parts import file_settings, only_asks, tell_birth
-from fuse.executor import Executor
-from fuse.host import Host
+from device.worker_parts import only_asks, tell_birth
 from fuse.native_executor import NativeExecutor
-from fuse.recovery import Recovery
 from journal import Hold, encode
 from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
@@ -60,7 +56,14 @@ class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
     def __init__(
-        self, options: Options, hold: Hold, birth: Birth, place: Place, session: Session, archive: Archive | None
+        self,
+        options: Options,
+        hold: Hold,
+        birth: Birth,
+        equipment: Equipment,
+        pid: int,
+        session: Session,
+        archive: Archive | None,
     ) -> None:
         begun_ns = time.monotonic_ns()
         self._birth = birth
@@ -73,16 +76,15 @@ class Worker:
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
         self._fds_found = close_of_directory(birth.found, hold.directory, birth.keep)
-        self._share_fd = open_share(place.share)
-        settings = file_settings(options)
-        self.host = Host(self._share_fd, settings, place.proc_fd)
+        self._equipment = equipment
+        self.host, self.executor, self.files = equipment.host, equipment.executor, equipment.files
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth.generation, self.live)
         self.live.set(recovery_opened_ns=time.monotonic_ns())
-        tell_birth(self.live, birth.generation, place.pid)
-        self.executor = Executor(self.host, settings, self.journal, self._commit_now)
-        self.files = Recovery(self.executor)
+        tell_birth(self.live, birth.generation, pid)
+        equipment.journal.is_here(self.journal)
+        equipment.commit = self._commit_now
         self.engine = Engine(
             queues=1 + options.request_queues,
             ops=self.host.lane_ops,
@@ -163,9 +165,8 @@ class Worker:
         if self.files.loading is not None:
             self.files.loading.end()  # pool threads may wait for it
         self.engine.close()
-        self.host.close()
-        for fd in (self._share_fd, self._slots_fd):
-            os.close(fd)
+        self._equipment.close()
+        os.close(self._slots_fd)
         self.journal.close()
         self.live.close()
         self._poll.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from device.equipment import Equipment
 from device.kept import Kept, make_kept, put_into_slot
 from device.options import Options
 from device.rehearsal import DIRECTORY, Rehearsal
@@ -18,11 +19,15 @@ from device.sandbox import Place
 from device.spare import DEATHS_MAX, Spare
 from device.summons import Birth, Waiting, word
 from device.table import close_of_directory, open_fds, sweep
+from device.worker_journal import open_journal
 from device.worker_parts import prepare
 from journal import Hold
+from journal.live import LivePage
+from specs.opcodes import OPCODES
 from tests.device.served import eventually
 
 MANY = 20_000
+MACHINES = ("inode", "handle", "mount", "session")
 Ends = tuple[socket.socket, socket.socket]
 
 
@@ -148,6 +153,38 @@ def test_the_whole_table_is_found_and_swept_but_for_what_is_named(tmp_path: Path
     assert left == set(found) - {journal}
     assert sweep(left, left - {stray}) == 1
     assert not {journal, stray} & set(open_fds("/proc"))
+
+
+@pytest.mark.parametrize("handles", ["never", "prefer"])
+def test_a_spares_equipment_knows_all_descriptors_that_it_has_opened(tmp_path: Path, handles: str) -> None:
+    """One that it didn't know it would close as a dead worker's."""
+    options = Options(shared_dir=tmp_path, fd=0, inode_file_handles=handles)  # type: ignore[arg-type]
+    proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
+    before = set(open_fds("/proc")) - {proc_fd}
+    equipment = Equipment(options, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
+    assert set(open_fds("/proc")) - before == equipment.fds()
+    equipment.close()
+    assert set(open_fds("/proc")) == before
+
+
+def test_an_equipment_counts_kinds_as_the_journal_does_that_it_gets(tmp_path: Path) -> None:
+    chosen = Options(shared_dir=tmp_path, journal_dir=tmp_path / "journal", fd=0)
+    proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
+    equipment = Equipment(chosen, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
+    with pytest.raises(RuntimeError):
+        equipment.executor.lifecycle.start()
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    live = LivePage(directory)
+    journal, _ = open_journal(chosen, Hold(directory, -1), None, equipment.executor.record_of, 1, live)
+    equipment.journal.is_here(journal)
+    for row in OPCODES:
+        if row.lane == "state":
+            for event, number in equipment.executor.compiled(row.code).kinds.items():
+                assert number in {journal.kind(machine, event, row.name) for machine in MACHINES}
+    journal.close()
+    live.close()
+    equipment.close()
 
 
 @pytest.mark.parametrize("patience", range(12))
