@@ -117,6 +117,7 @@ class Life:
         kept = self._kept
         if not self.spare.call(self._birth):
             self.spare.dismiss()
+            kept.called = 0
             birth = self._birth()
             if clone_sharing_files(self._sandbox.clone_flags, kept.where("worker_pid")) == 0:
                 self._become(AtOnce(birth))
