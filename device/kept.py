@@ -114,7 +114,8 @@ class Kept(ctypes.Structure):
         # the end
         ("end_by_ms", ctypes.c_uint64),
         ("code", ctypes.c_uint64),
-        # the worker's life: `state` is a place in specs/worker.py's states; the kernel stores `worker_pid` in clone(2)
+        # the worker's life: `state` is a place in specs/worker.py's states; the kernel stores `worker_pid` in clone(2),
+        # the worker itself `ready_generation`
         ("state", ctypes.c_uint64),
         ("generation", ctypes.c_uint64),
         ("ready_generation", ctypes.c_uint64),

@@ -35,7 +35,8 @@ SPARE_AFTER_MS = 10
 WATCHDOG_LOOKS = 4
 """Of its time: a keeper that was stopped itself sees one look without progress, not all of them."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-LIVING = frozenset({"starting", "replaying", "serving"})
+YOUNG = frozenset({"starting", "replaying"})
+LIVING = YOUNG | {"serving"}
 WITH_PROCESS = LIVING | {"stalled", "ending"}
 _step = compile_step(WORKER)
 
@@ -109,6 +110,8 @@ class Life:
                 return
             if kept.slot_generation != kept.generation:
                 self._enter()
+            if self.state in YOUNG and kept.ready_generation == kept.generation:
+                self.ready()  # the dead keeper may have heard it and done nothing
             if self.state == "starting" and kept.called == kept.generation:
                 self.spare.say_again(word(self._birth(), kept.keeper_generation, settled=False))
 
@@ -133,7 +136,6 @@ class Life:
 
     def ready(self) -> None:
         """The worker serves. The spare isn't made at once: the guest has waited, and takes what the processor can give."""
-        self._kept.ready_generation = self._kept.generation
         if self.move("ready"):
             self._kept.spare_retry_at_ms = now_ms() + SPARE_AFTER_MS
 

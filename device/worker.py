@@ -136,6 +136,7 @@ class Worker:
         for fd in (self._relay.fileno(), self.engine.doorbell_fd):
             self._poll.register(fd, select.EPOLLIN)
         self._update_live()
+        self._birth.kept.ready_generation = self._birth.generation  # a keeper that hears the note may die of it
         self._relay.send(Note(Kind.READY, self._birth.generation).encode())
 
     def serve(self) -> int:

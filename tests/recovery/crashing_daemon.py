@@ -36,7 +36,7 @@ _AROUND_KEEPER = {
     "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
     "device.spare.Spare": ("make", "call", "say_again", "_enter", "_let_go", "bury"),
 }
-_NO_STEP = {"progress", "worker_code", "spare_waits"}
+_NO_STEP = {"progress", "worker_code", "ready_generation", "spare_waits"}
 """Stores of worker and spare, not of the keeper."""
 _WORDS_OF_SQL = 4
 

@@ -267,10 +267,6 @@ def test_a_keepers_death_at_any_step_of_a_connections_life_changes_nothing(stage
     eventually(lambda: len(served.fds()) <= fds + 4)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("STEADFS_WHOLE_MATRIX"),
-    reason="in one of six runs a message went unanswered: not understood yet; runs in `make matrix`",
-)
 def test_a_death_of_keeper_or_guardian_at_any_step_of_a_workers_replacement_changes_nothing(
     stage: tuple[Served, Points],
 ) -> None:
