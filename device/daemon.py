@@ -116,7 +116,7 @@ def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbo
         return Exit.OK
     try:
         own = Hold(place.journal, hold.fd, place.pid)
-        worker = Worker(options, own, birth, equipment, place.pid, prepared.session, archive)
+        worker = Worker(options, own, birth, equipment, prepared.session, archive)
         try:
             worker.start()
             gc.enable()

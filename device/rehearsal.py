@@ -132,7 +132,7 @@ def _begin(options: Options, hold: Hold, place: Place, called: Callable[[], bool
     with contextlib.closing(relay[0]), contextlib.closing(relay[1]):
         birth = Birth(Kept(), 1, relay[1], frozenset(), ())
         own = replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd))
-        worker = Worker(options, hold, birth, Equipment(options, own), place.pid, new_session(options), None)
+        worker = Worker(options, hold, birth, Equipment(options, own), new_session(options), None)
         try:
             if not called():
                 worker.start()

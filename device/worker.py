@@ -56,14 +56,7 @@ class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
     def __init__(
-        self,
-        options: Options,
-        hold: Hold,
-        birth: Birth,
-        equipment: Equipment,
-        pid: int,
-        session: Session,
-        archive: Archive | None,
+        self, options: Options, hold: Hold, birth: Birth, equipment: Equipment, session: Session, archive: Archive | None
     ) -> None:
         begun_ns = time.monotonic_ns()
         self._birth = birth
@@ -82,7 +75,7 @@ class Worker:
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth.generation, self.live)
         self.live.set(recovery_opened_ns=time.monotonic_ns())
-        tell_birth(self.live, birth.generation, pid)
+        tell_birth(self.live, birth.generation, hold.pid)
         equipment.journal.is_here(self.journal)
         equipment.commit = self._commit_now
         self.engine = Engine(

@@ -55,7 +55,7 @@ class WorkerLife:
         self.kept = make_kept()
         birth = Birth(self.kept, 1, self.relay[1], frozenset(), ())
         place = Place(share, directory, -1, os.getpid())
-        self.worker = Worker(chosen, self.hold, birth, Equipment(chosen, place), place.pid, prepare(chosen), None)
+        self.worker = Worker(chosen, self.hold, birth, Equipment(chosen, place), prepare(chosen), None)
         self.worker.start()
 
     def end(self) -> None:
