@@ -77,7 +77,8 @@ class Served:
         return self.daemon.process.poll() is None
 
     def fds(self) -> dict[int, str]:
-        """What its descriptors lead to."""
+        """What its descriptors lead to, once the spare worker has all of its own."""
+        eventually(lambda: self.told("spare_pid") not in (0, self.told("worker_pid")))
         found: dict[int, str] = {}
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():
             try:
