@@ -4,24 +4,36 @@ import gc
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from device.equipment import Equipment
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.family import Family
 from device.keeper import Keeper
 from device.kept import make_kept
-from device.life import SIGNALS, Birth
+from device.life import SIGNALS
 from device.listener import Listener, adopt, listen_at
 from device.options import Options
+from device.rehearsal import Rehearsal
 from device.sandbox import Sandbox, enter
 from device.session import Session
+from device.summons import Summons
 from device.worker import Worker
 from device.worker_parts import prepare
 from journal import Hold, default_directory
 from journal.archive_directory import Archive
 from journal.archive_settings import ArchiveSettings
 from journal.errors import JournalError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every worker has from the keeper."""
+
+    session: Session
+    rehearsal: Rehearsal
 
 
 def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
@@ -37,12 +49,12 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
     try:
         archive = take_archive(options)
         listener = _listen(options)
-        session = prepare(options)
         try:
+            prepared = Prepared(prepare(options), Rehearsal(options, hold))
             outside = (*listener.outside(), *(archive.outside() if archive else ()))
             sandbox = enter(options.sandbox, options.shared_dir, directory, outside)
             try:
-                return _family(options, guarded, hold, archive, listener, sandbox, session).run()
+                return _family(options, guarded, hold, archive, listener, sandbox, prepared).run()
             finally:
                 sandbox.close()
         finally:
@@ -62,14 +74,14 @@ def _family(
     archive: Archive | None,
     listener: Listener,
     sandbox: Sandbox,
-    session: Session,
+    prepared: Prepared,
 ) -> Family:
     """This process becomes the guardian. Whoever follows it must be found where this one is named."""
     kept = make_kept()
     keeper = Keeper(
         kept,
         listener,
-        lambda birth: guarded(lambda: _work(options, hold, archive, sandbox, birth, session)),
+        lambda summons: guarded(lambda: _work(options, hold, archive, sandbox, summons, prepared)),
         (hold.fd, *(archive.fds if archive else ())),
         sandbox,
         keep_listening=options.keep_listening,
@@ -92,12 +104,19 @@ def _family(
     return Family(kept, keeper.run, sign, finish)
 
 
-def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbox, birth: Birth, session: Session) -> int:
+def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbox, summons: Summons, prepared: Prepared) -> int:
     """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = sandbox.settle()
+    prepared.rehearsal.run(place, summons.called)
+    equipment = Equipment(options, place)
+    birth = summons.birth(equipment.fds())
+    if birth is None:
+        equipment.close()
+        return Exit.OK
     try:
-        worker = Worker(options, Hold(place.journal, hold.fd, place.pid), birth, place, session, archive)
+        own = Hold(place.journal, hold.fd, place.pid)
+        worker = Worker(options, own, birth, equipment, prepared.session, archive)
         try:
             worker.start()
             gc.enable()

@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from device.deaths import how_it_ended, kill_and_wait, shell_status
 from device.exits import Exit
 from device.kept import Kept, gone, now_ms, put_into_slot
-from device.life import SIGNALS, how_it_ended, kill_and_wait, shell_status
+from device.life import SIGNALS
 from device.spawn import be_subreaper, clone_sharing_files
 
 log = logging.getLogger("steadfs.keeper")
@@ -133,7 +134,7 @@ class Family:
                 if not kept.code:
                     log.warning("keeper %d died: %s; the next one takes over", pid, how_it_ended(status))
                 self._faults = self._faults + 1 if os.WIFEXITED(status) else 0
-            else:  # a worker of a keeper that is dead; its successor may be there already
+            elif pid != kept.spare_pid:  # a worker of a keeper that is dead; its successor may be there already
                 kept.last_worker_death = shell_status(status) + 1
 
     def _new_keeper(self) -> None:
@@ -173,6 +174,7 @@ class Family:
             os.kill(self._child, signal.SIGKILL)
         kill_and_wait(kept.keeper_slot)
         kill_and_wait(kept.worker_slot)
+        kill_and_wait(kept.spare_slot)
 
     # --- the keeper
 
@@ -191,9 +193,9 @@ class Family:
     def _take_office(self) -> None:
         """Enters itself, and the guardian that made it if the keeper before died over that."""
         kept = self._kept
+        kept.keeper_generation += 1  # before a descriptor is opened: see Waiting.birth
         put_into_slot(os.pidfd_open(os.getpid()), kept.keeper_slot)
         kept.keeper_pid = os.getpid()
-        kept.keeper_generation += 1
         if self._maker != kept.guardian_pid:
             self._enter_guardian(self._maker)
 

@@ -12,14 +12,15 @@ import select
 from collections.abc import Sequence
 
 from device.channel import Channel, Disconnected
+from device.deaths import kill_and_wait
 from device.exits import Exit
 from device.family import END_DEADLINE_MS, Family
 from device.kept import Front, Kept, now_ms, put_into_slot
-from device.life import LIVING, WITH_PROCESS, Life, WorkerMain, kill_and_wait
+from device.life import LIVING, WITH_PROCESS, YOUNG, Life, WorkerMain
 from device.listener import Listener
-from device.recovery import open_fds
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, make_pair
 from device.sandbox import Sandbox
+from device.table import open_fds
 from device.wire import StreamError
 
 log = logging.getLogger("steadfs.keeper")
@@ -62,8 +63,11 @@ class Keeper:
             if self._may_mend():
                 family.mend()
             self._life.advance()
+            if self._idle():
+                self._life.make_spare()
             if not self._kept.code:
                 self._round()
+        self._life.spare.dismiss()
         kill_and_wait(self._kept.worker_slot)
         self._listener.unlink()
         return int(self._kept.code) - 1
@@ -94,6 +98,8 @@ class Keeper:
             poll.register(fd, select.POLLIN)
         if life.state in WITH_PROCESS:
             poll.register(kept.worker_slot, select.POLLIN)
+        if life.spare.there:
+            poll.register(kept.spare_slot, select.POLLIN)
         if self._may_mend():
             poll.register(kept.guardian_slot, select.POLLIN)
         if self._idle():
@@ -116,6 +122,8 @@ class Keeper:
         if self._life.died():
             self._hear()
             self._life.bury()
+        elif self._life.spare.died():
+            self._life.spare.bury()
         self._life.watch()
         if self._idle() and kept.front == Front.LEAVING:
             self._part()
@@ -126,7 +134,7 @@ class Keeper:
 
     def _may_mend(self) -> bool:
         """Not while a worker looks which descriptors are nobody's: a new one must not take the number of one that goes."""
-        return not self._kept.end_by_ms and self._life.state not in ("starting", "replaying")
+        return not self._kept.end_by_ms and self._life.state not in YOUNG
 
     def _idle(self) -> bool:
         return not self._kept.pending and self._life.state == "serving" and not self._kept.end_by_ms
@@ -172,7 +180,7 @@ class Keeper:
         """The dead keeper may have accepted one, moved it into its slot, or told of it already."""
         kept = self._kept
         strays = [
-            fd for fd in open_fds(self._sandbox.fds_directory) if fd != kept.front_slot and self._listener.has_accepted(fd)
+            fd for fd in open_fds(self._sandbox.proc) if fd != kept.front_slot and self._listener.has_accepted(fd)
         ]
         here = self._listener.has_accepted(kept.front_slot)
         if kept.front == Front.NONE and kept.pending:
@@ -271,7 +279,7 @@ class Keeper:
     def _keep(self) -> frozenset[int]:
         """A new worker's own descriptors aren't among them, nor any that a dead one left."""
         kept = self._kept
-        mine = {0, 1, 2, *self._held, *self._listener.filenos(), *self._more, *kept.slots()}
+        mine = {0, 1, 2, *self._held, *self._listener.filenos(), *self._more, *kept.slots(), *self._life.spare.fds()}
         mine |= {self._relay.fileno(), self._workers_end.fileno(), *self._channel.fds()}
         if kept.pending and kept.answered == kept.number:
             mine |= set(kept.answer.fds())

@@ -25,6 +25,7 @@ REASON_BYTES_MAX = 128
 _CMSG_HEAD_BYTES = socket.CMSG_LEN(0)
 _CONTROL_BYTES = socket.CMSG_SPACE(FDS_RECEIVED_MAX * 4)
 _PAGES_BYTES = 4 * mmap.PAGESIZE
+SLOTS = ("guardian_slot", "keeper_slot", "worker_slot", "spare_slot", "front_slot")
 
 
 class Front(IntEnum):
@@ -129,6 +130,16 @@ class Kept(ctypes.Structure):
         ("died_by_fault", ctypes.c_uint64),
         ("last_keeper_death", ctypes.c_uint64),
         ("watchdog_kills", ctypes.c_uint64),
+        # the spare: the kernel stores `spare_pid` in clone(2), itself `spare_waits`; `called` is the generation that a spare
+        # was told to be, or is about to be told
+        ("spare_slot", ctypes.c_int64),
+        ("spare_pid", ctypes.c_int32),
+        ("spare_pad", ctypes.c_int32),
+        ("spare_slot_pid", ctypes.c_uint64),
+        ("spare_waits", ctypes.c_uint64),
+        ("spare_deaths", ctypes.c_uint64),
+        ("spare_retry_at_ms", ctypes.c_uint64),
+        ("called", ctypes.c_uint64),
         # the front-end: `pending` is a relay.Kind, 0 when none is; `answered` the number whose answer is in `answer`
         ("front", ctypes.c_uint64),
         ("accepting", ctypes.c_uint64),
@@ -161,7 +172,7 @@ class Kept(ctypes.Structure):
 
     def slots(self) -> frozenset[int]:
         """Descriptors that are there for good."""
-        return frozenset(map(int, (self.guardian_slot, self.keeper_slot, self.worker_slot, self.front_slot, self.empty_fd)))
+        return frozenset(int(getattr(self, name)) for name in (*SLOTS, "empty_fd"))
 
 
 def make_kept() -> Kept:
@@ -170,7 +181,7 @@ def make_kept() -> Kept:
     os.posix_fallocate(fd, 0, _PAGES_BYTES)
     kept = Kept.from_buffer(mmap.mmap(fd, _PAGES_BYTES))
     kept.empty_fd = fd
-    for slot in ("guardian_slot", "keeper_slot", "worker_slot", "front_slot"):
+    for slot in SLOTS:
         setattr(kept, slot, os.dup(fd))
     return kept
 
@@ -179,6 +190,11 @@ def put_into_slot(fd: int, slot: int) -> None:
     """Moves a descriptor into a slot; what was there is closed in the same instant."""
     os.dup2(fd, slot, inheritable=False)
     os.close(fd)
+
+
+def copy_slot(slot: int, other: int) -> None:
+    """What is in `slot` is in `other` as well; no descriptor has another number meanwhile."""
+    os.dup2(slot, other, inheritable=False)
 
 
 def gone(slot: int) -> bool:

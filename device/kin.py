@@ -3,8 +3,8 @@
 import logging
 
 from device.kept import gone
-from device.life import Birth
 from device.relay import Kind, Note
+from device.summons import Birth
 
 logger = logging.getLogger("steadfs.worker")
 
@@ -58,4 +58,5 @@ class Kin:
             "last_worker_death": kept.last_worker_death,
             "last_keeper_death": kept.last_keeper_death,
             "watchdog_kills": kept.watchdog_kills,
+            "spare_pid": kept.spare_pid if kept.spare_waits else 0,
         }

@@ -10,14 +10,16 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from device.deaths import how_it_ended, kill, shell_status
 from device.exits import Exit
 from device.kept import Kept, gone, now_ms, put_into_slot
-from device.recovery import open_fds
 from device.relay import DATAGRAM_BYTES_MAX
 from device.sandbox import Sandbox
+from device.spare import Spare
 from device.spawn import clone_sharing_files
+from device.summons import AtOnce, Birth, Summons, word
+from device.table import open_fds
 from machine.errors import Refused
 from machine.step import compile_step
 from specs.limits import LIMITS
@@ -29,32 +31,19 @@ _LIMIT = {row.name: row.value for row in LIMITS}
 DEATHS_BEFORE_READY_MAX = _LIMIT["deaths_before_ready_max"]
 BACK_OFF_FIRST_MS = 5
 BACK_OFF_MAX_MS = 1000
+SPARE_AFTER_MS = 10
 WATCHDOG_LOOKS = 4
 """Of its time: a keeper that was stopped itself sees one look without progress, not all of them."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-LIVING = frozenset({"starting", "replaying", "serving"})
+YOUNG = frozenset({"starting", "replaying"})
+LIVING = YOUNG | {"serving"}
 WITH_PROCESS = LIVING | {"stalled", "ending"}
 _BY_SIGKILL = 128 + signal.SIGKILL + 1
 _step = compile_step(WORKER)
 
 
-@dataclass(frozen=True, slots=True)
-class Birth:
-    """What a worker is told when it begins: a copy of the keeper's memory, not sent."""
-
-    kept: Kept
-    generation: int
-    relay: socket.socket
-    keep: frozenset[int]
-    """Descriptors of guardian and keeper and of the pending event: not the worker's to close."""
-    found: tuple[int, ...]
-    """Every descriptor there was before this worker: its predecessor's among them."""
-    noticed_ns: int = 0
-    """When the keeper noticed the death of the one before (CLOCK_MONOTONIC); 0: there was none, or another keeper did."""
-
-
-WorkerMain = Callable[[Birth], int]
-"""Runs a worker in its own process and returns its exit code; never raises."""
+WorkerMain = Callable[[Summons], int]
+"""Runs a worker in its own process, from when it is called on, and returns its exit code; never raises."""
 
 
 class Life:
@@ -82,6 +71,7 @@ class Life:
         self._seen = -1
         self._still = 0
         self._look_at_ms = 0
+        self.spare = Spare(kept, relay, lambda pid_at: clone_sharing_files(sandbox.clone_flags, pid_at))
 
     @property
     def state(self) -> str:
@@ -106,27 +96,56 @@ class Life:
         self._drain()
         kept.worker_pid = 0
         kept.worker_code = 0
+        kept.spare_deaths = 0
         kept.generation += 1
         if self.move("spawn"):
             self._clone()
 
     def adopt(self) -> None:
         """A new keeper takes over whoever lives. A worker whose pid the kernel has not stored was never made."""
+        kept = self._kept
+        self.spare.adopt()
         if self.state in WITH_PROCESS:
-            if self._kept.worker_pid == 0:
+            if kept.worker_pid == 0:
                 self._clone()
-            elif self._kept.slot_generation != self._kept.generation:
+                return
+            if kept.slot_generation != kept.generation:
                 self._enter()
+            if self.state in YOUNG and kept.ready_generation == kept.generation:
+                self.ready()  # the dead keeper may have heard it and done nothing
+            if self.state == "starting" and kept.called == kept.generation:
+                self.spare.say_again(word(self._birth(), kept.keeper_generation, settled=False))
 
     def _clone(self) -> None:
+        """Or has the spare be it, which was cloned before."""
         kept = self._kept
-        # Looked up before the clone: afterwards both open new ones. Until the worker is ready, none of ours closes any.
-        found = tuple(open_fds(self._sandbox.fds_directory)) if kept.generation > 1 else ()
-        birth = Birth(kept, kept.generation, self._relay, self._keep(), found, self._noticed_ns)
-        if clone_sharing_files(self._sandbox.clone_flags, kept.where("worker_pid")) == 0:
-            self._become(birth)
-        self._enter()
+        if not self.spare.call(self._birth):
+            self.spare.dismiss()
+            kept.called = 0
+            birth = self._birth()
+            if clone_sharing_files(self._sandbox.clone_flags, kept.where("worker_pid")) == 0:
+                self._become(AtOnce(birth))
+            self._enter()
         self._brief()
+
+    def _birth(self) -> Birth:
+        """Descriptors are looked up before the worker begins: afterwards both open new ones. Until it is ready, none of ours
+        closes any."""
+        kept = self._kept
+        found = tuple(open_fds(self._sandbox.proc)) if kept.generation > 1 else ()
+        return Birth(kept, kept.generation, self._relay, self._keep(), found, self._noticed_ns)
+
+    def ready(self) -> None:
+        """The worker serves. The spare isn't made at once: the guest has waited, and takes what the processor can give."""
+        if self.move("ready"):
+            self._kept.spare_retry_at_ms = now_ms() + SPARE_AFTER_MS
+
+    def make_spare(self) -> None:
+        """While a worker serves and nobody waits. In the child it never returns."""
+        if self.spare.due_in_ms() == 0:
+            waiting = self.spare.make()
+            if waiting is not None:
+                self._become(waiting)
 
     def _enter(self) -> None:
         """The pidfd of `worker_pid`, into its slot. One that is dead and reaped already leaves an empty slot."""
@@ -138,8 +157,8 @@ class Life:
         self._kept.slot_generation = self._kept.generation
         self._seen, self._still = -1, 0
 
-    def _become(self, birth: Birth) -> None:
-        """In the child: never returns."""
+    def _become(self, summons: Summons) -> None:
+        """In the child: never returns. A spare that was never called leaves no code."""
         code = int(Exit.INTERNAL)
         try:
             signal.set_wakeup_fd(-1)
@@ -147,9 +166,10 @@ class Life:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for number in (signal.SIGINT, signal.SIGHUP):  # meant for the guardian, which passes them on
                 signal.signal(number, signal.SIG_IGN)
-            code = self._main(birth)
+            code = self._main(summons)
         finally:
-            self._kept.worker_code = code + 1
+            if summons.born:
+                self._kept.worker_code = code + 1
             logging.shutdown()
             os._exit(code)
 
@@ -201,7 +221,7 @@ class Life:
             case "none":
                 self.spawn()
             case "starting" | "replaying" if kept.ready_generation == kept.generation:
-                self.move("ready")
+                self.ready()
             case "starting" if kept.replaying_generation == kept.generation:
                 self.move("replay")
             case "stalled":
@@ -244,9 +264,10 @@ class Life:
         """After how long `advance` or `watch` has something to do; None: only when something happens."""
         if self.state == "backing_off":
             return max(0, int(self._kept.retry_at_ms) - now_ms()) + 1
+        limits = [self.spare.due_in_ms() if self.state == "serving" else None]
         if self._watchdog_s and self.state in LIVING:
-            return max(0, self._look_at_ms - now_ms()) + 1
-        return None
+            limits.append(max(0, self._look_at_ms - now_ms()))
+        return min((limit + 1 for limit in limits if limit is not None), default=None)
 
     def watch(self) -> None:
         """The watchdog: kills a worker whose mark has not moved in WATCHDOG_LOOKS looks."""
@@ -259,29 +280,3 @@ class Life:
         if self._still >= WATCHDOG_LOOKS and self.move("stall"):
             log.error("worker %d has made no progress for %d s: it is killed (--watchdog)", kept.worker_pid, self._watchdog_s)
             kept.watchdog_kills += 1
-
-
-def kill(slot: int) -> None:
-    """SIGKILL to whoever is in a slot, if anybody."""
-    with contextlib.suppress(OSError):
-        signal.pidfd_send_signal(slot, signal.SIGKILL)
-
-
-def kill_and_wait(slot: int, seconds: float = 5.0) -> None:
-    """The same, and waits until it is gone."""
-    kill(slot)
-    deadline = time.monotonic() + seconds
-    while not gone(slot) and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
-def shell_status(status: int) -> int:
-    """As a shell tells it: the exit code, or 128 and the signal."""
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
-def how_it_ended(status: int) -> str:
-    """For the log."""
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit code {code}" if code >= 0 else f"signal {-code}"

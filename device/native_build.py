@@ -30,7 +30,7 @@ ffibuilder = FFI()
 ffibuilder.cdef((HERE / "native" / "native.cdef.h").read_text())
 ffibuilder.set_source(
     "device._native",
-    '#include "engine.h"\n',
+    '#include "engine.h"\n#include "fds.h"\n',
     sources=[f"{NATIVE}/{name}" for name in SOURCES],
     depends=[f"{NATIVE}/{name}" for name in HEADERS],
     include_dirs=[NATIVE],

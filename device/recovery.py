@@ -3,13 +3,10 @@ memory and the journal. See docs/decisions for the order of stores that this rea
 """
 
 import errno
-import fcntl
-import os
 import struct
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from device.slots import Slot
@@ -219,56 +216,3 @@ def failed(error: int, data: bytes) -> tuple[int, bytes]:
 def case_of(left: Left) -> Case:
     """The case as far as it is known before the witness is asked."""
     return decide(facts_of(left))
-
-
-def open_fds(directory: str) -> list[int]:
-    """Every descriptor of the table; `directory` is /proc/self/fd. Those that the looking itself opens are closed by now, and
-    not among them."""
-    return sorted(fd for fd in map(int, os.listdir(directory)) if _is_open(fd))
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        fcntl.fcntl(fd, fcntl.F_GETFD)
-    except OSError:
-        return False
-    return True
-
-
-def close_of_directory(fds: Iterable[int], directory: Path, keep: frozenset[int]) -> list[int]:
-    """Closes an earlier worker's descriptors of the journal's files. Before the database is opened: to close one later
-    would drop the locks of the new one, which belong to the shared table. Returns the others."""
-    with os.scandir(directory) as entries:
-        files = {_identity(entry.stat(follow_symlinks=False)) for entry in entries}
-    others: list[int] = []
-    for fd in fds:
-        if fd not in keep and _of(fd) in files:
-            os.close(fd)
-        else:
-            others.append(fd)
-    return others
-
-
-def sweep(fds: Iterable[int], named: Callable[[int], bool]) -> int:
-    """Closes what nobody names: opened by an earlier worker and never committed. Returns how many."""
-    closed = 0
-    for fd in fds:
-        if not named(fd):
-            try:
-                os.close(fd)
-                closed += 1
-            except OSError:
-                """Closed since the table was listed."""
-    return closed
-
-
-def _of(fd: int) -> tuple[int, int] | None:
-    try:
-        return _identity(os.fstat(fd))
-    except OSError:
-        return None
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    """Not the path: that of a directory outside of the root may look like one inside."""
-    return found.st_dev, found.st_ino

@@ -45,9 +45,9 @@ class Sandbox:
         self.held = () if journal_fd < 0 else (journal_fd,)
 
     @property
-    def fds_directory(self) -> str:
-        """Where the keeper can list the table of descriptors."""
-        return f"{self._proc}/self/fd"
+    def proc(self) -> str:
+        """Where the keeper finds a procfs."""
+        return self._proc
 
     def settle(self) -> Place:
         """In a new worker, once: takes what it needs of the keeper's /proc and leaves it. Raises OSError."""
@@ -71,7 +71,7 @@ class Sandbox:
                 return namespaces.own_proc()
             except OSError:
                 """The outer one, then."""
-        return os.open(self.fds_directory, _DIRECTORY)
+        return os.open(f"{self._proc}/self/fd", _DIRECTORY)
 
 
 def enter(mode: SandboxMode, share: Path, journal: Path, outside: Sequence[tuple[int, Path]]) -> Sandbox:

@@ -91,7 +91,7 @@ def read(fd: int) -> Iterator[Slot | tuple[int, int]]:
 def _mapped(fd: int) -> mmap.mmap:
     if os.fstat(fd).st_size == 0:
         raise SlotsError("slots file: empty")
-    return mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+    return mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
 
 
 def _report(buffer: Any, size: int) -> Report:

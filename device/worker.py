@@ -17,24 +17,21 @@ from device.control import Control
 from device.control import Host as ControlHost
 from device.draft import fds_of
 from device.engine import Engine
+from device.equipment import Equipment
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
 from device.kin import Kin
-from device.life import Birth
 from device.native_serving import native_serving
 from device.options import Options
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, frame_of
-from device.sandbox import Place
 from device.session import Session
-from device.share import open_share
 from device.state_lane import StateLane
+from device.summons import Birth
+from device.table import close_of_directory, sweep
 from device.taking_up import Journaled, TakingUp
-from device.worker_journal import all_open, lost_state, needing_reset, open_journal, open_slots
-from device.worker_parts import file_settings, only_asks, tell_birth
-from fuse.executor import Executor
-from fuse.host import Host
+from device.worker_journal import HOPELESS, all_open, lost_state, needing_reset, open_journal, open_slots
+from device.worker_parts import only_asks, tell_birth
 from fuse.native_executor import NativeExecutor
-from fuse.recovery import Recovery
 from journal import Hold, encode
 from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
@@ -51,9 +48,6 @@ _LOOK_EVERY_S = 0.1
 _PRESSED_S = 0.005  # between two steps of handing a backlog to the archive, whose socket holds some 200 KiB
 _LAST_NODEID, _LAST_FH = INDEX["last_nodeid"], INDEX["last_fh"]
 _JOURNAL_SEQ, _CHECKPOINT_SEQ = INDEX["journal_seq"], INDEX["checkpoint_seq"]
-_HOPELESS = (
-    "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
-)
 _COMMITS_UNDELIVERED_MAX = 16
 """A batch is one commit, or a few when an INIT is in it, and is published before the next: older ones were delivered."""
 
@@ -62,7 +56,7 @@ class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
     def __init__(
-        self, options: Options, hold: Hold, birth: Birth, place: Place, session: Session, archive: Archive | None
+        self, options: Options, hold: Hold, birth: Birth, equipment: Equipment, session: Session, archive: Archive | None
     ) -> None:
         begun_ns = time.monotonic_ns()
         self._birth = birth
@@ -74,17 +68,18 @@ class Worker:
         self._put_off: Note | None = None
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
-        self._fds_found = recovery.close_of_directory(birth.found, hold.directory, birth.keep)
-        share_fd = open_share(place.share)
-        settings = file_settings(options)
-        self.host = Host(share_fd, settings, place.proc_fd)
+        self._fds_found = close_of_directory(birth.found, hold.directory, birth.keep)
+        self._equipment = equipment
+        self.host, self.executor, self.files = equipment.host, equipment.executor, equipment.files
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
-        self.journal, self._lost = open_journal(options, hold, archive, self.record_of, birth, self.live, self._kin.progress)
+        self.journal, self._lost = open_journal(
+            options, hold, archive, self.record_of, birth.generation, self.live, self._kin.progress
+        )
         self.live.set(recovery_opened_ns=time.monotonic_ns())
-        tell_birth(self.live, birth.generation, place.pid)
-        self.executor = Executor(self.host, settings, self.journal, self._commit_now)
-        self.files = Recovery(self.executor)
+        tell_birth(self.live, birth.generation, hold.pid)
+        equipment.journal.is_here(self.journal)
+        equipment.commit = self._commit_now
         self.engine = Engine(
             queues=1 + options.request_queues,
             ops=self.host.lane_ops,
@@ -165,7 +160,7 @@ class Worker:
         if self.files.loading is not None:
             self.files.loading.end()  # pool threads may wait for it
         self.engine.close()
-        self.host.close()
+        self._equipment.close()
         os.close(self._slots_fd)
         self.journal.close()
         self.live.close()
@@ -290,11 +285,11 @@ class Worker:
         self.engine.set_epoch(self.executor.state.record["epoch"])
         self.live.set(recovery_loaded_ns=time.monotonic_ns())
         starts = self.control.restore(records)
-        missing = named - set(self._fds_found)
+        missing = named - self._fds_found
         if missing:
             self._disbelieve(f"descriptors that the journal names are not open: {sorted(missing)}")
         named |= fds_of(self.control.session.records) | self._birth.keep
-        closed = recovery.sweep(self._fds_found, named.__contains__)
+        closed = sweep(self._fds_found, named)
         self.live.set(recovery_swept_ns=time.monotonic_ns())
         quarantined = self._resume(starts, self._journaled)
         self.live.set(last_recovery_fds_closed=closed, quarantined=words[INDEX["quarantined"]] + quarantined)
@@ -310,7 +305,7 @@ class Worker:
         directory = self.journal.directory
         records = connection_copy.read(directory)
         if records is None or not all_open(fds_of(records)):
-            raise OperatorError("--journal-dir", f"{directory}: {_HOPELESS}", Exit.STATE_LOST)
+            raise OperatorError("--journal-dir", f"{directory}: {HOPELESS}", Exit.STATE_LOST)
         state, words = self.executor.state, self.live.words
         state.last_nodeid, state.last_fh = max(1, words[_LAST_NODEID]), words[_LAST_FH]
         state.record = {**state.record, "epoch": words[INDEX["session_epoch"]] + 1}
@@ -319,7 +314,7 @@ class Worker:
         self._record([lost_state(records, state.record)])
         state.session = "fresh"
         named = fds_of(records) | self._birth.keep
-        closed = recovery.sweep(self._fds_found, named.__contains__)
+        closed = sweep(self._fds_found, named)
         self._resume(starts, lambda: None)
         self.live.set(last_recovery_fds_closed=closed)
 
@@ -329,7 +324,7 @@ class Worker:
         try:
             left = taking_up.attach(starts, self._slots_fd, self._slots_lost, journaled)
         except PeerError as error:
-            raise OperatorError("--journal-dir", f"{self.journal.directory}: {error}; {_HOPELESS}", Exit.STATE_LOST) from error
+            raise OperatorError("--journal-dir", f"{self.journal.directory}: {error}; {HOPELESS}", Exit.STATE_LOST) from error
         self.lane.drain()
         self.lane.left.clear()  # data requests among them were never the state lane's
         for queue in starts:

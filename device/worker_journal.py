@@ -11,7 +11,6 @@ from device import slots
 from device.draft import NO_FD
 from device.errors import OperatorError
 from device.exits import Exit
-from device.life import Birth
 from device.options import Options
 from journal import Hold, Journal
 from journal.archive_directory import Archive
@@ -30,6 +29,7 @@ logger = logging.getLogger("steadfs.worker")
 Source = Callable[[str, int], Record | None]
 _LOADED_LATER = {"inode": ("ino", "fd"), "handle": ()}
 """Tables with too many records to load them all while the guest waits, and by what a record is asked for (fuse.loading)."""
+HOPELESS = "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
 _ROOM_RETRY_S = 0.05
 _ROOM_LOG_EVERY = 100
 _STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")
@@ -49,7 +49,7 @@ def open_journal(
     hold: Hold,
     archive: Archive | None,
     source: Source,
-    birth: Birth,
+    generation: int,
     live: LivePage,
     waiting: Waiting,
 ) -> tuple[Journal, str]:
@@ -58,7 +58,6 @@ def open_journal(
     A first worker has no state to lose: its journal is set aside as well, with a line in the log. `waiting` is called again and
     again while it waits for room or for the file system. Raises JournalError.
     """
-    generation = birth.generation
     committed = live.words[INDEX["journal_seq"]]
     try:
         journal = _open(options, hold, archive, source, waiting)

@@ -1,6 +1,7 @@
 """Composition: what of a worker depends on the options alone. The keeper makes what takes long, each worker is its copy."""
 
 import time
+from contextlib import suppress
 
 from device.messages import BY_CODE, Offer
 from device.options import Options
@@ -9,6 +10,7 @@ from device.session import Session
 from device.worker_journal import prepare_specs
 from fuse.settings import Settings
 from journal.live import INDEX, LivePage
+from journal.relative import uri_suffix as prepare_names
 from machine.step import compile_step
 from specs.session import SESSION
 
@@ -34,6 +36,13 @@ def prepare(options: Options) -> Session:
     """
     prepare_specs()
     compile_step(SESSION)
+    with suppress(OSError):  # said by whoever needs it
+        prepare_names()
+    return new_session(options)
+
+
+def new_session(options: Options) -> Session:
+    """A session that nothing has happened to."""
     return Session(Offer(options.request_queues, options.tag))
 
 

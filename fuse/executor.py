@@ -64,7 +64,7 @@ class Executor:
         self.counts: Counter[str] = Counter()
         self.now_ns = 0
         """The time that the request at hand means by "now"; 0: the host's own, which can't be told again."""
-        self._add = journal.add
+        self._journal = journal
         self._operation = Operation()
         self._step = compile_step(SESSION)
         rows = [row for row in OPCODES if row.lane == "state"]
@@ -220,7 +220,7 @@ class Executor:
         """Its first transition carries the kept reply."""
         kinds = op.ready.kinds
         for text, machine, key, event in op.records:
-            self._add(finished(text, reply) if reply else text + "null]", machine, key, kinds[event])
+            self._journal.add(finished(text, reply) if reply else text + "null]", machine, key, kinds[event])
             reply = b""
         op.records.clear()
 

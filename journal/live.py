@@ -71,6 +71,7 @@ FIELDS = (
     "archive_files",
     "archive_bytes",
     "archive_dropped_commits",
+    "spare_pid",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

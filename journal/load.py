@@ -14,7 +14,7 @@ from machine.errors import FoldError
 from machine.fold import Fold, Transition
 
 Touch = Callable[[str, int, int], None]
-"""Told (table, key, transition number) for each record that a transition after the horizon touches."""
+"""Told (table, key, number) for each record that transitions after the horizon touch, once, with the first one's number."""
 
 
 def checkpoint_seq(connection: sqlite3.Connection) -> int:
@@ -87,17 +87,20 @@ def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touc
             for row in connection.execute(f'SELECT key, seq, record FROM "{checkpoint_table(table)}"'):
                 _take(fold, table, horizon, *row)
     tail = [numbered for row in commit_rows(connection, horizon) for numbered in transitions(row) if numbered[0] > horizon]
-    touched = [mark for seq, transition in tail for mark in _marks(seq, transition, fold)]
+    firsts: dict[tuple[str, int], int] = {}
+    for seq, transition in tail:
+        for mark in _marks(seq, transition, fold):
+            firsts.setdefault(mark, seq)
     for table in left:
-        sql = f'SELECT key, seq, record FROM "{checkpoint_table(table)}" WHERE key = ?'
-        for key in {key for name, key, _ in touched if name == table}:
-            for row in connection.execute(sql, (key_to_column(key),)):
-                _take(fold, table, horizon, *row)
+        keys = json.dumps([key_to_column(key) for name, key in firsts if name == table])
+        sql = f'SELECT key, seq, record FROM "{checkpoint_table(table)}" WHERE key IN (SELECT value FROM json_each(?))'
+        for row in connection.execute(sql, (keys,)):
+            _take(fold, table, horizon, *row)
     for seq, transition in tail:
         fold.apply(seq, transition)
     if touch is not None:
-        for mark in touched:
-            touch(*mark)
+        for (table, key), seq in firsts.items():
+            touch(table, key, seq)
     return fold
 
 
@@ -106,12 +109,12 @@ def _take(fold: Fold, table: str, horizon: int, column: int, seq: int, text: str
     fold.load(table, key_from_column(column), max(seq, horizon), record)
 
 
-def _marks(seq: int, transition: Transition, fold: Fold) -> Iterator[tuple[str, int, int]]:
-    """(table, key, number) of each record that a transition touches."""
-    yield transition.machine, transition.key, seq
+def _marks(seq: int, transition: Transition, fold: Fold) -> Iterator[tuple[str, int]]:
+    """(table, key) of each record that a transition touches."""
+    yield transition.machine, transition.key
     for effect in transition.effects:
         if effect[0] != "clear":
-            yield effect[1], effect[2], seq
+            yield effect[1], effect[2]
         elif seq > fold.floors[effect[1]]:
             # Its commit empties the checkpoint table and moves the floor.
             raise FoldError(f"transition {seq} clears {effect[1]}, which the checkpoint still has")

@@ -32,5 +32,6 @@ LIMITS = (
     Limit("quarantine_deaths_max", 3, "a request that was being executed when so many workers died by a fault is answered EIO"),
     Limit("quarantine_kills_max", 48, "the same for SIGKILL from outside: a request causes that only by the host's memory"),
     Limit("deaths_before_ready_max", 8, "workers in a row that can't even begin: another won't either"),
+    Limit("spare_deaths_max", 8, "spares in a row that died while a worker serves: until it is dead itself there is no other"),
     Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),
 )

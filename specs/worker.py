@@ -13,7 +13,7 @@ WORKER = Table(
     states=("none", *_LIVING, "stalled", "crashed", "backing_off", "ending", *_OVER),
     absent="none",
     events=(
-        Event("spawn", "the keeper is about to clone a worker"),
+        Event("spawn", "the keeper is about to tell the spare that it is the worker, or to clone one"),
         Event("replay", "the worker has found the record of an earlier one and goes on from it"),
         Event("ready", "the worker serves"),
         Event("stall", "its progress mark has stood still for as long as --watchdog allows: it is killed"),

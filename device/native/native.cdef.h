@@ -209,3 +209,10 @@ struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint1
 uint16_t slot_attempted_again(struct slot *slot);
 uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);
+
+struct file_identity {
+    uint64_t dev;
+    uint64_t ino;
+};
+uint32_t fds_open(uint32_t beyond, int32_t *out);
+void fds_leading_to(const int32_t *fds, uint32_t count, const struct file_identity *files, uint32_t files_count, uint8_t *hits);

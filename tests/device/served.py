@@ -1,6 +1,7 @@
 """A steadfsd for a test: started, looked at from outside, ended, and its journal examined afterwards."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -80,7 +81,8 @@ class Served:
         return self.daemon.process.poll() is None
 
     def fds(self) -> dict[int, str]:
-        """What its descriptors lead to."""
+        """What its descriptors lead to, once the spare worker has all of its own."""
+        eventually(lambda: self.told("spare_pid") not in (0, self.told("worker_pid")))
         found: dict[int, str] = {}
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():
             try:
@@ -136,6 +138,15 @@ class Served:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
         self.daemon.process.wait()
+        eventually(self._is_unlocked)  # a spare worker ends by itself, when it finds itself alone
+
+    def _is_unlocked(self) -> bool:
+        with (self.journal / "lock").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
     def end(self, seconds: float = 5.0) -> int:
         """SIGTERM; the exit status."""

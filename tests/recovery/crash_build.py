@@ -16,7 +16,7 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parents[2]
 OWN = Path(__file__).resolve().parent / "native"
 PLACE = ROOT / "build" / "crash"
-DECLARED = "int crash_points_map(const char *path); void crash_point(const char *where);"
+DECLARED = "int crash_points_map(const char *path); void crash_points_silence(int on); void crash_point(const char *where);"
 
 
 def build(package: str) -> None:

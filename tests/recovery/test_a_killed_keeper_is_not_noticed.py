@@ -269,7 +269,7 @@ def test_a_keepers_death_at_any_step_of_a_connections_life_changes_nothing(stage
     eventually(lambda: len(served.fds()) <= fds + 4)
 
 
-REPLACING = {"before decode", "stored state", "stored generation", "stored slot_generation", "after _enter", "after bury"}
+REPLACING = {"before decode", "stored state", "stored generation", "stored slot_generation", "after call", "after bury"}
 NOTES = 3
 
 

@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from device.equipment import Equipment
 from device.kept import make_kept
-from device.life import Birth
 from device.options import Options
 from device.relay import make_pair
 from device.sandbox import Place
 from device.session import Reply
+from device.summons import Birth
 from device.wire import Frame, encode_body
 from device.worker import Worker
 from device.worker_parts import prepare
@@ -54,7 +55,7 @@ class WorkerLife:
         self.kept = make_kept()
         birth = Birth(self.kept, 1, self.relay[1], frozenset(), ())
         place = Place(share, directory, -1, os.getpid())
-        self.worker = Worker(chosen, self.hold, birth, place, prepare(chosen), None)
+        self.worker = Worker(chosen, self.hold, birth, Equipment(chosen, place), prepare(chosen), None)
         self.worker.start()
 
     def end(self) -> None:

@@ -6,5 +6,9 @@
 
 /* Shares the page at `path` with the test; 0 or -1. No descriptor stays open: the daemon closes those it doesn't know. */
 int crash_points_map(const char *path);
+/* While on, points of this process are none. */
+void crash_points_silence(int on);
+/* While on, points of this process are none. */
+void crash_points_silence(int on);
 
 #endif

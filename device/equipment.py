@@ -1,0 +1,75 @@
+"""Composition: what a worker has before it is told that it is one, since nothing of it depends on what it will be told.
+
+A spare makes it before the guest waits. `fds` are all descriptors that this opens: the sweep of an earlier worker's must know
+them (a test compares them with the process's table).
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from device.options import Options
+from device.sandbox import Place
+from device.share import open_share
+from device.worker_parts import file_settings
+from fuse.executor import Executor
+from fuse.host import ROOT_NODEID, Host
+from fuse.operation import Operation
+from fuse.recovery import Recovery
+from journal import Journal
+
+
+class JournalToCome:
+    """Stands for a journal that is opened later. Kinds have the numbers that it will give them."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[tuple[str, str, str], int] = {}
+        self.add: Callable[..., None] = _too_early
+        self.add_clear: Callable[[str], None] = _too_early
+
+    def kind(self, machine: str, event: str, op: str = "") -> int:
+        """As the journal's: counted from 1 in the order in which they are asked for."""
+        return self._kinds.setdefault((machine, event, op), 1 + len(self._kinds))
+
+    def is_here(self, journal: Journal) -> None:
+        """From now on it is this one, which nobody has asked for a kind yet."""
+        for kind, number in self._kinds.items():
+            if journal.kind(*kind) != number:
+                raise ValueError(f"the journal counts {kind} differently")
+        self.add, self.add_clear = journal.add, journal.add_clear
+
+
+def _too_early(*_arguments: Any, **_named: Any) -> NoReturn:
+    raise RuntimeError("there is no journal yet")
+
+
+class Equipment:
+    """Takes `place.proc_fd` over. Raises OperatorError, OSError, ValueError."""
+
+    def __init__(self, options: Options, place: Place) -> None:
+        self.settings = file_settings(options)
+        self.share_fd = open_share(place.share)
+        self._proc_fd = place.proc_fd
+        self.host = Host(self.share_fd, self.settings, place.proc_fd)
+        self.journal = JournalToCome()
+        self.commit: Callable[[], object] = _too_early
+        self.executor = Executor(self.host, self.settings, self.journal, self._commit)
+        self.files = Recovery(self.executor)
+
+    def _commit(self) -> None:
+        self.commit()
+
+    def fds(self) -> frozenset[int]:
+        """All that it has opened."""
+        nothing = Operation()
+        nothing.file = -1
+        root_fd = self.host.pin_inode(ROOT_NODEID)  # the record's, or the one in the cache of those that handles opened
+        self.host.let_go(nothing)
+        found = (self._proc_fd, self.share_fd, root_fd, self.host.mount_fd(self.host.root.mnt_id))
+        return frozenset(fd for fd in found if fd >= 0)
+
+
+    def close(self) -> None:
+        """When nobody uses it any more."""
+        self.host.close()
+        os.close(self.share_fd)
