@@ -262,7 +262,6 @@ class Worker:
         words[_LAST_NODEID], words[_LAST_FH] = state.last_nodeid, state.last_fh
         self._check_loaded()
         words[_JOURNAL_SEQ] = self.journal.commit()
-        words[_CHECKPOINT_SEQ] = self.journal.checkpoint_seq
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
@@ -378,9 +377,11 @@ class Worker:
 
     def _tidy(self) -> bool:
         try:
-            return self.journal.tidy()
+            more = self.journal.tidy()
         except (JournalFull, JournalFailed):
             return False
+        self.live.words[_CHECKPOINT_SEQ] = self.journal.checkpoint_seq
+        return more
 
     def _update_live(self) -> None:
         self.live.set(
