@@ -59,6 +59,8 @@ class Sample:
     """One kill: nanoseconds from kill to reply, and its parts in the order of PARTS."""
 
     opcode: Op
+    loaded: bool
+    """The kill had waited until the worker had loaded all its inodes (and so long that a spare was there)."""
     total_ns: int
     parts_ns: list[int]
     pending: int
@@ -130,7 +132,7 @@ def send(guest: Guest, held: Held, opcode: Op, chance: random.Random) -> Pending
     return guest.begin(Op.LOOKUP, folder, c_name(name), room=ENTRY_SIZE)
 
 
-def one_kill(guest: Guest, held: Held, journal: Path, opcode: Op, chance: random.Random) -> Sample:
+def one_kill(guest: Guest, held: Held, journal: Path, opcode: Op, loaded: bool, chance: random.Random) -> Sample:
     """Raises TimeoutError, OSError, BadReply when the guest notices anything."""
     before = read_live(journal)
     killed = time.monotonic_ns()
@@ -140,7 +142,7 @@ def one_kill(guest: Guest, held: Held, journal: Path, opcode: Op, chance: random
     told = wait_recovered(journal, before["worker_generation"])
     ends = [told[name] for name in STAMPS] + [replied]
     parts = [end - begin for begin, end in zip([killed, *ends], ends, strict=False)]
-    return Sample(opcode, replied - killed, parts, before["journal_seq"] - before["checkpoint_seq"])
+    return Sample(opcode, loaded, replied - killed, parts, before["journal_seq"] - before["checkpoint_seq"])
 
 
 def wait_recovered(journal: Path, generation: int) -> dict[str, int]:
@@ -172,12 +174,13 @@ def measure(size: Size, share: Path, directory: Path, options: argparse.Namespac
         tail = Prepared(lookups(held))
         samples: list[Sample] = []
         while len(samples) < options.kills:
-            if len(samples) % 4 < 2:
+            loaded = len(samples) % 4 < 2
+            if loaded:
                 wait_loaded(journal, 1 + len(held.folders) + len(held.files))
             rounds = chance.randint(0, options.tail) // 2
             if rounds >= DEPTH:
                 tail.run(vmm.machine, rounds)
-            samples.append(one_kill(guest, held, journal, (Op.GETATTR, Op.LOOKUP)[len(samples) % 2], chance))
+            samples.append(one_kill(guest, held, journal, (Op.GETATTR, Op.LOOKUP)[len(samples) % 2], loaded, chance))
         return samples
 
 
@@ -216,6 +219,8 @@ def report(size: Size, samples: Sequence[Sample]) -> str:
     ]
     for opcode in (Op.GETATTR, Op.LOOKUP):
         lines.append(_row(f"  {opcode.name}", [sample.total_ns for sample in samples if sample.opcode is opcode]))
+    for loaded, name in ((True, "loaded"), (False, "loading")):
+        lines.append(_row(f"  {name}", [sample.total_ns for sample in samples if sample.loaded is loaded]))
     for index, name in enumerate(PARTS):
         lines.append(_row(f"  {name}", [sample.parts_ns[index] for sample in samples]))
     return "\n".join(lines)
