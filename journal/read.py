@@ -86,7 +86,7 @@ def _expect_journal(connection: sqlite3.Connection, source: Path) -> None:
         if not is_complete(connection):
             raise NoJournal(source.parent)
         connection.execute("PRAGMA query_only=ON")
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise ForeignJournal(source, f"can't be read as a journal ({error})") from error
 
 

@@ -12,7 +12,7 @@ from journal.archive_feed import ArchiveFeed
 from journal.chain import Anchor, link
 from journal.checkpoint import Checkpoint, Source, Spared
 from journal.directory import Hold
-from journal.errors import ArchiveHolds
+from journal.errors import ArchiveHolds, JournalDamaged
 from journal.left import Left
 from journal.limits import Limits
 from journal.native_commit import AVAILABLE, Committer
@@ -112,6 +112,9 @@ class Journal:
                 held.release()
             if isinstance(error, sqlite3.Error):
                 raise blame(held.directory / DATABASE_NAME, error) from error
+            if isinstance(error, (ValueError, TypeError, LookupError)):
+                # Content that nobody has written so: the sqlite3 module can't even decode SQLite's words about some of it.
+                raise JournalDamaged(held.directory / DATABASE_NAME, f"{type(error).__name__}: {error}") from error
             raise
         journal._waiting = waiting
         return journal

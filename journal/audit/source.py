@@ -162,7 +162,7 @@ class Source:
         """What SQLite's own check of the file's structure finds; [] when all is well."""
         try:
             found = [str(text) for (text,) in self.connection.execute("PRAGMA integrity_check(20)")]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             return [str(error)]
         return [] if found == ["ok"] else found
 

@@ -1,5 +1,6 @@
 """What a commit promises."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from journal import Hold, Journal, Limits, encode
-from journal.errors import ForeignJournal, JournalDamaged, JournalFull, JournalInUse
+from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalInUse
 from journal.opening import numbered
 from journal.read import copied, load_fold
 from journal.schema import APPLICATION_ID
@@ -375,3 +376,21 @@ def test_limits_are_positive_and_a_step_can_keep_up() -> None:
     assert limits.growth_factor > 1
     assert bytes(32) != SPECS_DIGEST
     assert limits.pages_free_max * 4096 > limits.bytes_between_checkpoints
+
+
+@pytest.mark.parametrize("table", ["horizon", "commits", "lives", "meta"])
+def test_a_schema_that_is_no_text_any_more_is_damage(place: Path, table: str) -> None:
+    """SQLite quotes it in its message, which Python's module then can't decode."""
+    live, journal = opened(place)
+    live.begin()
+    journal.commit()
+    journal.close()
+    path = place / "journal.db"
+    content = path.read_bytes()
+    begin = b'CREATE TABLE "%s" (' % table.encode()
+    assert begin in content
+    path.write_bytes(re.sub(re.escape(begin) + b".....", begin + b"1\xf4\xf4\xf4\xf4", content, flags=re.DOTALL))
+    with pytest.raises((JournalDamaged, JournalFailed)):
+        live.open(place, on_disk=True)
+    with pytest.raises(ForeignJournal):
+        load_fold(place, ABSENT)
