@@ -289,8 +289,8 @@ struct state_batch {
     uint32_t n;
     uint32_t room;
     uint32_t commits_n;
-    uint32_t ends[64];
-    uint64_t text_sizes[64];
+    uint32_t ends[256];
+    uint64_t text_sizes[256];
     uint64_t last_nodeid;
     uint64_t last_fh;
 };

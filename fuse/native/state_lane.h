@@ -20,7 +20,7 @@
 /* LIMIT readdir_reply_max_bytes, and what stands before it. */
 #define STATE_REPLY_BYTES_MAX ((1u << 20) + 16u)
 /* Commits between two looks of the interpreter at them. */
-#define STATE_COMMITS_MAX 64u
+#define STATE_COMMITS_MAX 256u
 /* More names than this don't come with one READDIRPLUS; the guest asks again. */
 #define STATE_SCAN_ENTRIES_MAX 1024u
 
