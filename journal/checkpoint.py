@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from journal.encode import encode_record, key_to_column
+from journal.record_digest import record_digest
 from journal.schema import checkpoint_table, found_column, found_fields, found_value
 from journal.transaction import transaction
 from machine.fold import Record
@@ -102,13 +103,14 @@ class Checkpoint:
             return False
         # Untouched since the round began: once the round is through, the horizon alone tells that it is gone. Until
         # then only a row of an earlier round must be overruled, and most short-lived records have none.
-        return self._execute(self._sql[table].bury, (last, column)).rowcount > 0
+        return self._execute(self._sql[table].bury, (last, record_digest(column, last, None), column)).rowcount > 0
 
     def _put(self, table: str, column: int, last: int, record: Record | None) -> None:
         # Noted even if the transaction is rolled back: too high a mark only costs a look.
         self._highest[table] = max(self._highest[table], column)
         found = [None if record is None else found_value(record, field) for field in self._found[table]]
-        self._execute(self._sql[table].put, (column, last, encode_record(record), *found))
+        text = encode_record(record)
+        self._execute(self._sql[table].put, (column, last, record_digest(column, last, text), text, *found))
 
     def _find_highest(self, table: str) -> int:
         (highest,) = self._execute(self._sql[table].highest).fetchone()
@@ -165,10 +167,11 @@ class _Statements:
 
     def __init__(self, name: str, found: Iterable[str]) -> None:
         columns = [found_column(field) for field in found]
-        places = ", ".join("?" for _ in ("key", "seq", "record", *columns))
+        written = ("key", "seq", "digest", "record", *columns)
+        places = ", ".join("?" for _ in written)
         nothing = "".join(f", {column} = NULL" for column in columns)
-        self.put = f'INSERT OR REPLACE INTO "{name}" ({", ".join(("key", "seq", "record", *columns))}) VALUES ({places})'
-        self.bury = f'UPDATE "{name}" SET seq = ?, record = NULL{nothing} WHERE key = ?'
+        self.put = f'INSERT OR REPLACE INTO "{name}" ({", ".join(written)}) VALUES ({places})'
+        self.bury = f'UPDATE "{name}" SET seq = ?, digest = ?, record = NULL{nothing} WHERE key = ?'
         self.drop_tombstone = f'DELETE FROM "{name}" WHERE key = ? AND record IS NULL AND seq <= ?'
         self.find_tombstones = f'SELECT seq, key FROM "{name}" WHERE record IS NULL'
         self.highest = f'SELECT max(key) FROM "{name}"'

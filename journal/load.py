@@ -9,7 +9,8 @@ from journal.chain import Anchor, CommitRow, verify
 from journal.encode import key_from_column, key_to_column
 from journal.errors import JournalDamaged
 from journal.passing import passing
-from journal.schema import checkpoint_table, checkpoint_tables
+from journal.record_digest import is_intact
+from journal.schema import checkpoint_table, checkpoint_tables, has_digests
 from machine.errors import FoldError
 from machine.fold import Fold, Transition
 
@@ -84,7 +85,8 @@ def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touc
             raise FoldError(f"a checkpoint of an unknown table {table!r}")
         fold.floors[table] = max(floor, horizon)
         if table not in left:
-            for row in connection.execute(f'SELECT key, seq, record FROM "{checkpoint_table(table)}"'):
+            columns = f"key, seq, record, {_digest(connection, table)}"
+            for row in connection.execute(f'SELECT {columns} FROM "{checkpoint_table(table)}"'):
                 _take(fold, table, horizon, *row)
     tail = [numbered for row in commit_rows(connection, horizon) for numbered in transitions(row) if numbered[0] > horizon]
     firsts: dict[tuple[str, int], int] = {}
@@ -93,7 +95,8 @@ def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touc
             firsts.setdefault(mark, seq)
     for table in left:
         keys = json.dumps([key_to_column(key) for name, key in firsts if name == table])
-        sql = f'SELECT key, seq, record FROM "{checkpoint_table(table)}" WHERE key IN (SELECT value FROM json_each(?))'
+        columns = f"key, seq, record, {_digest(connection, table)}"
+        sql = f'SELECT {columns} FROM "{checkpoint_table(table)}" WHERE key IN (SELECT value FROM json_each(?))'
         for row in connection.execute(sql, (keys,)):
             _take(fold, table, horizon, *row)
     for seq, transition in tail:
@@ -104,7 +107,13 @@ def _load(connection: sqlite3.Connection, absent: Mapping[str, str], touch: Touc
     return fold
 
 
-def _take(fold: Fold, table: str, horizon: int, column: int, seq: int, text: str | None) -> None:
+def _digest(connection: sqlite3.Connection, table: str) -> str:
+    return "digest" if has_digests(connection, table) else "''"
+
+
+def _take(fold: Fold, table: str, horizon: int, column: int, seq: int, text: str | None, digest: object) -> None:
+    if digest != "" and not is_intact(column, seq, text, digest):
+        raise ValueError(f"the checkpoint's record {key_from_column(column)} of {table} is not as it was written")
     record = None if text is None else json.loads(text)
     fold.load(table, key_from_column(column), max(seq, horizon), record)
 

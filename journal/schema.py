@@ -15,6 +15,7 @@ from journal.chain import GENESIS
 from journal.encode import key_to_column
 from journal.errors import ForeignJournal
 from journal.passing import passing
+from journal.record_digest import record_digest
 from journal.transaction import transaction
 from journal.views import VIEWS
 from machine.fold import Record
@@ -45,7 +46,7 @@ FROM commits, json_each(commits.body) AS item
 don't trust the schema of a file that they are given."""
 
 migrations = Migrations("journal")
-_MIGRATIONS = 2
+_MIGRATIONS = 3
 """How many there are: a journal that has had all of them needs nothing."""
 
 
@@ -82,6 +83,22 @@ def views_for_auditors(db: Database) -> None:
     """Cost the writer nothing: a view is only its text."""
     for name, sql in VIEWS.items():
         db.create_view(name, sql)
+
+
+@migrations()
+def digests_of_records(db: Database) -> None:
+    """A flipped bit in a record that no present row proves is found by it. What an older one holds now is taken as right."""
+    for table in checkpoint_tables(db.conn):
+        name = checkpoint_table(table)
+        db.conn.execute(f'ALTER TABLE "{name}" ADD COLUMN digest BLOB')
+        rows = db.conn.execute(f'SELECT key, seq, record FROM "{name}"').fetchall()
+        db.conn.executemany(f'UPDATE "{name}" SET digest = ? WHERE key = ?', [(record_digest(*row), row[0]) for row in rows])
+
+
+def has_digests(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether the rows of a checkpoint table have digests: they didn't in older journals, which are read as well."""
+    sql = "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'digest'"
+    return bool(connection.execute(sql, (checkpoint_table(table),)).fetchone()[0])
 
 
 def checkpoint_table(table: str) -> str:
@@ -148,7 +165,8 @@ def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
             raise ValueError(f"not a table's name: {name!r}")
         if name not in known:
             with db.atomic():
-                _table(db, checkpoint_table(name)).create({"key": int, "seq": int, "record": str}, pk="key", not_null={"seq"})
+                columns = {"key": int, "seq": int, "digest": bytes, "record": str}
+                _table(db, checkpoint_table(name)).create(columns, pk="key", not_null={"seq"})
                 _table(db, "checkpoint").insert({"table": name, "floor": 0})
 
 

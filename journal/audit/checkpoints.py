@@ -8,6 +8,7 @@ from journal.audit.findings import Findings
 from journal.audit.known import Known, Records
 from journal.audit.source import Source, Stored
 from journal.encode import key_to_column
+from journal.record_digest import is_intact
 
 NEVER = 1 << 64
 """Beyond every transition."""
@@ -66,6 +67,10 @@ class Checkpoints:
             self._bad(stored, f"stands at transition {stored.seq}, and the table was cleared at {floor}")
         elif stored.record is not None and _record(stored) is None:
             self._bad(stored, "is not a record's JSON")
+        elif stored.digest != "" and not is_intact(key_to_column(stored.key), stored.seq, stored.record, stored.digest):
+            self._bad(stored, "is not as it was written: its digest says so")
+        elif not _is_found(stored):
+            self._bad(stored, "is not what the columns beside it repeat")
         else:
             return True
         return False
@@ -141,6 +146,16 @@ class Checkpoints:
 
     def _bad(self, stored: Stored, what: str) -> None:
         self._findings.add("checkpoint", f"the checkpoint's record {what}", table=stored.table, key=stored.key, seq=stored.seq)
+
+
+def _is_found(stored: Stored) -> bool:
+    """Whether the columns by which a worker finds the record repeat its fields."""
+    if stored.found == "[]":
+        return True
+    pairs = iter(json.loads(stored.found))
+    record = _record(stored) or {}
+    values = ((record.get(name), value) for name, value in zip(pairs, pairs, strict=True))
+    return all((None if field is None else key_to_column(field)) == value for field, value in values)
 
 
 def _record(stored: Stored) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from journal.chain import DIGEST_BYTES, Anchor, CommitRow
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
 from journal.live import read_live
-from journal.schema import DATABASE_NAME, checkpoint_table, checkpoint_tables, migrate
+from journal.schema import DATABASE_NAME, checkpoint_table, checkpoint_tables, found_column, found_fields, has_digests, migrate
 
 _ROWS = "SELECT seq, first, last, time_ns, body, digest FROM commits WHERE seq > ? ORDER BY seq"
 
@@ -36,12 +36,15 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row of a checkpoint table; `record` is its text, None for a record known to be deleted."""
+    """A row of a checkpoint table; `record` is its text, None for a record known to be deleted. `digest` is "" in older
+    journals, which have none; `found`: JSON array of name and value of the columns that repeat fields of the record."""
 
     table: str
     key: int
     seq: int
     record: str | None
+    digest: object
+    found: str
 
 
 class Earlier(Protocol):
@@ -137,14 +140,16 @@ class Source:
         """All rows of the checkpoint, in the order of the transitions that they stand at."""
         if not self.floors:
             return
-        parts = [
-            f"SELECT '{table}' AS t, key, seq, record FROM \"{checkpoint_table(table)}\""
-            for table in self.floors
-            if table.isidentifier()
-        ]
         with self.reading():
-            for table, key, seq, record in self.connection.execute(" UNION ALL ".join(parts) + " ORDER BY seq, t, key"):
-                yield Stored(table, key_from_column(key), seq, record)
+            parts = [self._select(table) for table in self.floors if table.isidentifier()]
+            for table, key, *row in self.connection.execute(" UNION ALL ".join(parts) + " ORDER BY seq, t, key"):
+                yield Stored(table, key_from_column(key), *row)
+
+    def _select(self, table: str) -> str:
+        digest = "digest" if has_digests(self.connection, table) else "''"
+        fields = [field for field in found_fields(self.connection, table) if field.isidentifier()]
+        found = ", ".join(f"'{field}', {found_column(field)}" for field in fields)
+        return f"SELECT '{table}' AS t, key, seq, record, {digest}, json_array({found}) FROM \"{checkpoint_table(table)}\""
 
     def has_stored(self, table: str, column: int) -> bool:
         """Whether the checkpoint has a row for this key (as stored: see `key_to_column`)."""

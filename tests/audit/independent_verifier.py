@@ -65,8 +65,11 @@ def verify(db: sqlite3.Connection) -> None:
     seqs: dict[tuple[str, int], int] = {}
     stored: Records = {}
     for table in floors:
-        for key, seq, record in db.execute(f'SELECT key, seq, record FROM "checkpoint_{table}"'):
+        for key, seq, digest_said, record in db.execute(f'SELECT key, seq, digest, record FROM "checkpoint_{table}"'):
             place = (table, key % (1 << 64))
+            numbers = key.to_bytes(8, "little", signed=True) + seq.to_bytes(8, "little") + bytes([record is not None])
+            told = hashlib.blake2b(numbers + (record or "").encode(), digest_size=16).digest()
+            assert told == digest_said, f"record {key} of {table} is not as it was written"
             seqs[place] = seq
             if record is not None:
                 stored[place] = json.loads(record)

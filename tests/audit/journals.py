@@ -13,6 +13,7 @@ from journal.audit.pins import Pins
 from journal.audit.source import open_source
 from journal.audit.verify import Verdict, verify
 from journal.chain import link
+from journal.record_digest import record_digest
 from machine.canonical import canonical, digest
 from tests.device.served import eventually, serving
 from tests.models.journal_model import SMALL, Live, random_step
@@ -88,6 +89,15 @@ def rechain(place: Path) -> None:
         for seq, first, last, time_ns, body in rows:
             digest_before = link(digest_before, seq, first, last, time_ns, body)
             db.execute("UPDATE commits SET digest = ? WHERE seq = ?", (digest_before, seq))
+
+
+def redigest(place: Path) -> None:
+    """The same for the checkpoint's rows."""
+    with database(place) as db:
+        for (table,) in db.execute('SELECT "table" FROM checkpoint').fetchall():
+            rows = db.execute(f'SELECT key, seq, record FROM "checkpoint_{table}"').fetchall()
+            for row in rows:
+                db.execute(f'UPDATE "checkpoint_{table}" SET digest = ? WHERE key = ?', (record_digest(*row), row[0]))
 
 
 def verdict(place: Path, *pins: bytes) -> Verdict:

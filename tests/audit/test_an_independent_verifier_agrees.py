@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.audit.journals import database, rechain, verdict
+from tests.audit.journals import database, rechain, redigest, verdict
 
 VERIFIER = Path(__file__).with_name("independent_verifier.py")
 
@@ -41,7 +41,8 @@ def test_both_find_a_journal_whole(either: Path) -> None:
         ('UPDATE commits SET body = replace(body, \'"release","file"\', \'"open","file"\')', True, "legal"),
         ('UPDATE commits SET body = replace(body, \'"put","handle"\', \'"put","session"\')', True, "effects"),
         ('UPDATE commits SET body = replace(body, \'["handle",1,"release"\', \'["handle",7,"release"\')', True, "is absent"),
-        ('INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, \'{"state":"live"}\')', False, "checkpoint"),
+        ('INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, \'{"state":"live"}\')', True, "checkpoint"),
+        ("INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1, '{}')", False, "as it was written"),
         ("INSERT INTO counts (machine, event, op, n) VALUES ('inode', 'entry', 'LOOKUP', 3)", False, "counted"),
     ],
 )
@@ -50,5 +51,6 @@ def test_both_find_the_same_wrong(real: Path, sql: str, chained: bool, says: str
         assert db.execute(sql).rowcount > 0
     if chained:
         rechain(real)
+        redigest(real)
     assert says in judge(real)
     assert not verdict(real).whole

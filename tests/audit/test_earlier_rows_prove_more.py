@@ -22,7 +22,7 @@ from journal.audit.verify import Verdict, verify
 from journal.chain import GENESIS, Anchor, CommitRow
 from journal.read import copied
 from machine.canonical import digest
-from tests.audit.journals import TOY_SPECS, database
+from tests.audit.journals import TOY_SPECS, database, redigest
 from tests.models.journal_model import SMALL, Live, random_step
 
 
@@ -91,6 +91,7 @@ def test_an_edited_record_that_stands_before_the_journals_first_row_is_found(lif
             f'UPDATE checkpoint_{stored.table} SET record = replace(record, \'"state"\', \'"colour":1,"state"\') WHERE key = ?'
         )
         assert db.execute(sql, (stored.key if stored.key < 1 << 63 else stored.key - (1 << 64),)).rowcount == 1
+    redigest(place)
     assert judged(place, None).whole
     (found,) = judged(place, life[1]).findings.kept
     assert (found.check, found.table, found.key) == ("checkpoint", stored.table, stored.key)

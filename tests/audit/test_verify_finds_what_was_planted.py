@@ -11,7 +11,7 @@ import pytest
 
 from journal.errors import JournalError
 from journal.live import LivePage
-from tests.audit.journals import database, first_finding, rechain, trimmed, verdict
+from tests.audit.journals import database, first_finding, rechain, redigest, trimmed, verdict
 
 
 def rows(place: Path) -> list[tuple[Any, ...]]:
@@ -198,14 +198,37 @@ def test_every_checkpoint_record_that_the_rows_prove_is_compared(tmp_path: Path,
         ):
             place = fresh(toy)
             alter(place, sql, *values)
+            redigest(place)
             found = verdict(place)
             assert not found.whole, (sql, table, key)
             assert any((f.table, f.key) == (table, key) for f in found.findings.kept), (sql, found.findings.kept)
 
 
+def test_a_record_that_no_row_proves_is_proved_by_its_digest(either: Path, fresh: Callable[[Path], Path]) -> None:
+    for table, key, _, text in stored(either):
+        edits = [("seq = seq + 1", ()), ("digest = NULL", ()), ("digest = x'00'", ())]
+        edits += [("record = NULL", ()), ("record = record || ' '", ())] if text else [("record = '{}'", ())]
+        for edit, values in edits:
+            place = fresh(either)
+            alter(place, f'UPDATE "checkpoint_{table}" SET {edit} WHERE key = ?', *values, key)
+            assert ("checkpoint", table) in {(f.check, f.table) for f in verdict(place).findings.kept}, (edit, table, key)
+
+
+def test_a_column_that_repeats_something_else_than_the_record_is_named(real: Path) -> None:
+    record = json.dumps({"state": "live", "ino": 4, "fd": None})
+    for column, value in (("found_ino", 5), ("found_fd", 4)):
+        beside = {"found_ino": 4, "found_fd": None, column: value}
+        sql = """INSERT OR REPLACE INTO checkpoint_inode (key, seq, record, found_ino, found_fd)
+            SELECT 99, floor, ?, ?, ? FROM checkpoint WHERE "table" = 'inode'"""
+        alter(real, sql, record, *beside.values())
+        redigest(real)
+        assert any("columns beside" in finding.what for finding in verdict(real).findings.kept), verdict(real).findings.kept
+
+
 def test_a_record_that_no_row_made_is_named(real: Path) -> None:
     record = json.dumps({"state": "live", "nlookup": 1})
     alter(real, "INSERT INTO checkpoint_inode (key, seq, record) VALUES (99, 70, ?)", record)
+    redigest(real)
     assert (first_finding(real).check, first_finding(real).key) == ("checkpoint", 99)
 
 
@@ -277,6 +300,9 @@ def test_a_flipped_bit_anywhere_in_the_file_is_found_or_changes_nothing(either: 
         assert not whole or now == meant, (at, bit)
 
 
+CHECKPOINTS = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'checkpoint%'"
+
+
 def logical(place: Path) -> list[Any]:
     """All that verify vouches for."""
     with database(place) as db:
@@ -287,4 +313,5 @@ def logical(place: Path) -> list[Any]:
             db.execute("SELECT digest, json FROM specs").fetchall(),
             db.execute("SELECT life, specs_digest, first_commit FROM lives").fetchall(),
             db.execute("SELECT sum(n) FROM counts").fetchall(),
+            *(db.execute(f"SELECT * FROM {name.decode()}").fetchall() for (name,) in db.execute(CHECKPOINTS).fetchall()),
         ]

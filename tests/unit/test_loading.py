@@ -16,6 +16,7 @@ from fuse.host_tables import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.loading import Loading
 from fuse.record import handle_put, inode_record_text
 from journal.left import Left
+from journal.record_digest import record_digest
 from journal.schema import checkpoint_table, found_column
 from tests.device.served import eventually
 from tests.unit.host_share import MEMORY, Share, shared
@@ -31,10 +32,13 @@ def inode(nodeid: int, ino: int = 0) -> InodeRecord:
 def table(connection: sqlite3.Connection, records: list[InodeRecord]) -> None:
     """A checkpoint of them."""
     name, columns = checkpoint_table("inode"), (found_column("ino"), found_column("fd"))
-    connection.execute(f"CREATE TABLE {name} (key INTEGER PRIMARY KEY, seq INTEGER, record TEXT, {columns[0]}, {columns[1]})")
+    told = f"key INTEGER PRIMARY KEY, seq INTEGER, digest BLOB, record TEXT, {', '.join(columns)}"
+    connection.execute(f"CREATE TABLE {name} ({told})")
     for one in records:
         ino = one.ino - (1 << 64) if one.ino >> 63 else one.ino
-        connection.execute(f"INSERT INTO {name} VALUES (?, 1, ?, ?, NULL)", (one.nodeid, inode_record_text(one), ino))
+        text = inode_record_text(one)
+        row = (one.nodeid, 1, record_digest(one.nodeid, 1, text), text, ino)
+        connection.execute(f"INSERT INTO {name} VALUES (?, ?, ?, ?, ?, NULL)", row)
 
 
 @pytest.fixture
@@ -207,5 +211,5 @@ def test_a_damaged_record_is_no_answer(share: Share, left: Left) -> None:
     left._connection.execute(f"UPDATE {checkpoint_table('inode')} SET record = 'x' WHERE key = 9")
     loading = Loading(share.host, left)
     assert share.host.nlookup_add(9, 1) == -errno.EIO
-    with pytest.raises(ValueError, match="inode 9"):
+    with pytest.raises(ValueError, match="record 9"):
         loading.check()
