@@ -21,6 +21,9 @@
 #define STATE_REPLY_BYTES_MAX ((1u << 20) + 16u)
 /* Commits between two looks of the interpreter at them. */
 #define STATE_COMMITS_MAX 256u
+/* Transitions after which the interpreter commits, and then tidies: a READDIRPLUS makes a thousand, and a tail of 256 of those
+ * would be a second's work for the next worker. */
+#define STATE_TRANSITIONS_MAX 1024u
 /* More names than this don't come with one READDIRPLUS; the guest asks again. */
 #define STATE_SCAN_ENTRIES_MAX 1024u
 

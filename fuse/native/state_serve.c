@@ -26,7 +26,7 @@ static bool commit(struct state_lane *s)
     uint32_t before = b->commits_n > 0 ? b->ends[b->commits_n - 1] : 0;
     if (b->n == before)
         return true;
-    if (b->commits_n == STATE_COMMITS_MAX)
+    if (b->commits_n == STATE_COMMITS_MAX || before >= STATE_TRANSITIONS_MAX)
         return false;
     note_numbers(s);
     CRASH_POINT("before the native commit");

@@ -119,5 +119,5 @@ def test_a_spare_without_guardian_and_keeper_ends(share: Path, tmp_path: Path) -
     with serving(share, "--log-level", "error") as served:
         spare = spare_of(served)
         served.kill_all()
-        eventually(lambda: not alive(spare))
+        assert eventually(lambda: not alive(spare))
         served.start_again()
