@@ -2,10 +2,8 @@
 
 import json
 import logging
-import logging.handlers
 import os
 import resource
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -15,6 +13,7 @@ from device.errors import OperatorError
 from device.exits import Exit
 from device.option_docs import help_text
 from device.options import Options, parse
+from device.syslog import Syslog
 from journal.errors import ArchiveInUse, JournalError, JournalInUse, UnusableArchive
 
 NOFILE_DEFAULT = 1_000_000  # as virtiofsd
@@ -76,9 +75,11 @@ def set_up_logging(options: Options) -> None:
     """Standard error, or syslog. Raises OperatorError without a syslog to talk to."""
     handler: logging.Handler
     if options.syslog:
-        _check_syslog()
-        handler = logging.handlers.SysLogHandler(str(SYSLOG_SOCKET), facility="daemon")
-        handler.setFormatter(logging.Formatter("steadfsd[%(process)d]: %(message)s"))
+        try:
+            handler = Syslog(SYSLOG_SOCKET, "steadfsd")
+        except OSError as error:
+            problem = f"{SYSLOG_SOCKET}: {error.strerror}; start a syslog or leave it out"
+            raise OperatorError("--syslog", problem, Exit.USAGE) from error
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("steadfsd: %(levelname)s: %(message)s"))
@@ -86,16 +87,6 @@ def set_up_logging(options: Options) -> None:
     log.handlers[:] = [handler]
     log.propagate = False
     log.setLevel(_LEVELS[options.log_level])
-
-
-def _check_syslog() -> None:
-    """The library's handler says nothing when nobody listens."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(str(SYSLOG_SOCKET))
-        except OSError as error:
-            problem = f"{SYSLOG_SOCKET}: {error.strerror}; start a syslog or leave it out"
-            raise OperatorError("--syslog", problem, Exit.USAGE) from error
 
 
 def check_shared_dir(path: Path) -> None:

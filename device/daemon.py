@@ -1,6 +1,7 @@
 """From options to a running keeper: takes the journal's directory, listens, and has workers serve."""
 
 import gc
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from device.rehearsal import Rehearsal
 from device.sandbox import Sandbox, enter
 from device.session import Session
 from device.summons import Summons
+from device.syslog import held_by
 from device.worker import Worker
 from device.worker_parts import prepare
 from journal import Hold, default_directory
@@ -82,7 +84,7 @@ def _family(
         kept,
         listener,
         lambda summons: guarded(lambda: _work(options, hold, archive, sandbox, summons, prepared)),
-        (hold.fd, *(archive.fds if archive else ())),
+        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs"))),
         sandbox,
         keep_listening=options.keep_listening,
         watchdog_s=options.watchdog,
@@ -110,7 +112,9 @@ def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbo
     place = sandbox.settle()
     prepared.rehearsal.run(place, summons.called)
     equipment = Equipment(options, place)
-    birth = summons.birth(equipment.fds())
+    if not summons.called():
+        equipment.look_at(place.journal)
+    birth = summons.birth(equipment.fds(), equipment.proc_fd)
     if birth is None:
         equipment.close()
         return Exit.OK
