@@ -7,11 +7,11 @@ that dirtied a record since. See docs/decisions/checkpoint-per-record.md.
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from journal.encode import encode_record, key_to_column
 from journal.record_digest import record_digest
-from journal.schema import checkpoint_table, found_column, found_fields, found_value
+from journal.schema import checkpoint_table, found_column, found_value
 from journal.transaction import transaction
 from machine.fold import Record
 
@@ -26,9 +26,12 @@ class Checkpoint:
     """The dirty records and the checkpoint tables. Its steps are transactions of their own; they raise sqlite3.Error
     and then have changed nothing."""
 
-    def __init__(self, connection: sqlite3.Connection, tables: Iterable[str], source: Source, horizon: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, found: Mapping[str, tuple[str, ...]], source: Source, horizon: int
+    ) -> None:
+        """`found`: of each machine table the fields that have columns of their own."""
         self.horizon = horizon
-        self.dirty: dict[str, dict[int, int]] = {table: {} for table in tables}
+        self.dirty: dict[str, dict[int, int]] = {table: {} for table in found}
         """Per table: key -> number of the first transition since it was written; the numbers of a dict rise."""
         self.in_round = False
         self._round: dict[str, dict[int, int]] = {table: {} for table in self.dirty}
@@ -36,13 +39,21 @@ class Checkpoint:
         self._source = source
         self._connection = connection
         self._execute = connection.cursor().execute
-        self._found = {table: found_fields(connection, table) for table in self.dirty}
-        self._sql = {table: _Statements(checkpoint_table(table), self._found[table]) for table in self.dirty}
-        self._tombstones = self._find_tombstones()
-        self._highest = {table: self._find_highest(table) for table in self.dirty}
+        self._found = found
+        self._sql = {table: _Statements(checkpoint_table(table), fields) for table, fields in found.items()}
+        self._tombstones: deque[tuple[int, str, int]] | None = None
+        """Not looked for yet."""
+        self._highest: dict[str, int] = {}
         """Per table: no row has a higher key (as stored). Most keys only grow, so most short-lived records never had one."""
-        self._highest_before = dict(self._highest)
+        self._highest_before = self._highest
         """The same when the round began: in a round each key is written once."""
+
+    def _look(self) -> deque[tuple[int, str, int]]:
+        """What an earlier life left: looked for when it is needed first, since a guest waits while a journal is opened."""
+        if self._tombstones is None:
+            self._highest = {table: self._find_highest(table) for table in self.dirty}
+            self._tombstones = self._find_tombstones()
+        return self._tombstones
 
     def touch(self, table: str, key: int, number: int) -> None:
         """Marks a record dirty by transition `number`; numbers come in rising order."""
@@ -50,6 +61,7 @@ class Checkpoint:
 
     def begin_round(self) -> None:
         """All that is dirty now belongs to the round; costs a few dict swaps, however many records there are."""
+        self._look()
         for table, dirty in self.dirty.items():
             self._round[table], self.dirty[table] = dirty, {}
         self.in_round = True
@@ -75,7 +87,7 @@ class Checkpoint:
                 self._spared_some = True
             else:
                 self.dirty[table].pop(key, None)
-        self._tombstones.extend((last, table, key_to_column(key)) for table, key, _ in buried)
+        self._look().extend((last, table, key_to_column(key)) for table, key, _ in buried)
         if not any(self._round.values()):
             self._end_round(last)
 
@@ -129,12 +141,14 @@ class Checkpoint:
     @property
     def tombstones_due(self) -> bool:
         """Whether there are tombstones that the horizon has passed."""
-        return bool(self._tombstones) and self._tombstones[0][0] <= self.horizon
+        tombstones = self._look()
+        return bool(tombstones) and tombstones[0][0] <= self.horizon
 
     def drop_tombstones(self, count: int) -> None:
         """Deletes up to `count` tombstones that the horizon has passed."""
+        tombstones = self._look()
         due: list[tuple[int, str, int]] = []
-        for entry in self._tombstones:
+        for entry in tombstones:
             if len(due) >= count or entry[0] > self.horizon:
                 break
             due.append(entry)
@@ -142,7 +156,7 @@ class Checkpoint:
             for _, table, column in due:
                 self._execute(self._sql[table].drop_tombstone, (column, self.horizon))
         for _ in due:
-            self._tombstones.popleft()
+            tombstones.popleft()
 
     def store_clear(self, table: str, number: int) -> None:
         """Transition `number` clears the table: writes that, within the transaction that commits the transition."""

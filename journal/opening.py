@@ -12,7 +12,7 @@ from journal import relative, schema
 from journal.chain import Anchor
 from journal.errors import ForeignJournal
 from journal.limits import Limits
-from journal.load import anchor, checkpoint_seq, load, verify_present
+from journal.load import Present, checkpoint_seq, load, look_through, verify_present
 from journal.native_commit import Connection, known
 from journal.pragmas import prepare_writer
 from journal.transaction import transaction
@@ -28,15 +28,14 @@ class Opened:
     """An open database, ready to be written."""
 
     connection: Connection
-    start: Anchor
-    """Where the present rows begin: the end of what was trimmed."""
-    end: Anchor
     horizon: int
     tables: tuple[str, ...]
     fold: Fold | None
     touched: list[tuple[str, int, int]]
     """(table, key, number) of all that transitions after the horizon touched, in order."""
-    bytes_present: int
+    present: Present
+    found: Mapping[str, tuple[str, ...]]
+    """By table: the fields by which records can be found."""
 
 
 def open_database(
@@ -61,18 +60,18 @@ def open_database(
             _set_aside(connection, directory, limits)
             connection = connect(path, limits)
             known = False
-        schema.migrate(connection, tables)
-        schema.find_by(connection, left)
-        end = verify_present(connection, path)
+        shape = schema.bring_up_to_date(connection, tables, left)
+        horizon = checkpoint_seq(connection)
+        present = look_through(connection, path, horizon)
         touched: list[tuple[str, int, int]] = []
         fold = None
         if known:
             absent = {name: table.absent for name, table in tables.items()}
-            fold = load(connection, absent, path, lambda table, key, number: touched.append((table, key, number)), left.keys())
-        _begin_life(connection, specs_json, specs_digest, end, limits, pid)
-        size = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM commits").fetchone()[0]
-        start = anchor(connection)
-        return Opened(connection, start, end, checkpoint_seq(connection), tuple(tables), fold, touched, size)
+            note = lambda table, key, number: touched.append((table, key, number))  # noqa: E731
+            fold = load(connection, absent, path, note, left.keys(), present.tail)
+        _begin_life(connection, specs_json, specs_digest, present.end, limits, pid)
+        present.tail.clear()
+        return Opened(connection, horizon, tuple(tables), fold, touched, present, shape.found)
     except BaseException:
         connection.close()
         raise

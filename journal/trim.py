@@ -5,10 +5,11 @@ import sqlite3
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from journal.chain import Anchor
+from journal.load import Present
 from journal.transaction import transaction
 
 Kind = tuple[str, str, str]
@@ -17,7 +18,6 @@ Kind = tuple[str, str, str]
 UNTOLD = 0
 """The number of a kind that nobody told: it is read from the transition itself before that is deleted."""
 
-_LASTS = "SELECT seq, last FROM commits ORDER BY seq"
 _DIGEST = "SELECT digest FROM commits WHERE seq = ?"
 _BODIES = "SELECT first, body FROM commits WHERE seq BETWEEN ? AND ? ORDER BY seq"
 _ADD = (
@@ -35,19 +35,17 @@ def kind_of(item: Sequence[Any]) -> Kind:
 class Trim:
     """The oldest rows of `commits`. A step is one transaction; it raises sqlite3.Error and then has done nothing."""
 
-    def __init__(self, connection: sqlite3.Connection, first: int, last: int) -> None:
-        """`first` to `last` are the numbers of the transitions present; last = first - 1 for none."""
+    def __init__(self, connection: sqlite3.Connection, present: Present) -> None:
         self._connection = connection
         self._execute = connection.cursor().execute
         self._kinds: list[Kind] = [("", "", "")]
         self._numbers: dict[Kind, int] = {}
-        self._present = array("H", bytes(2 * (last - first + 1)))
+        self._present = array("H", bytes(2 * (present.end.last - present.start.last)))
         """The kind's number of each transition present, from `_first` on."""
-        self._first = first
-        rows = self._execute(_LASTS).fetchall()
-        self._lasts = array("Q", (row[1] for row in rows))
+        self._first = present.start.last + 1
+        self._lasts = present.lasts
         """The last transition of each row present, in order: 8 bytes a commit save a look into the table per step."""
-        self._oldest_seq: int | None = rows[0][0] if rows else None
+        self._oldest_seq: int | None = present.start.commit_seq + 1 if present.lasts else None
 
     def number(self, kind: Kind) -> int:
         """A small number for a kind, the same one each time; raises OverflowError after 65535 of them."""
@@ -57,6 +55,13 @@ class Trim:
             array("H", (found,))
             self._kinds.append(kind)
         return found
+
+    def take_numbers(self, numbers: Mapping[Kind, int]) -> None:
+        """All that `number` is to give at first: from 1 in their order. Raises ValueError when it has given any."""
+        if self._numbers or list(numbers.values()) != list(range(1, 1 + len(numbers))):
+            raise ValueError("the kinds have other numbers")
+        self._numbers = dict(numbers)
+        self._kinds.extend(numbers)
 
     def added(self, seq: int, last: int, numbers: list[int]) -> None:
         """Commit `seq` was added, which ends with transition `last`; `numbers` are its transitions' kinds."""

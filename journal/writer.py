@@ -20,7 +20,7 @@ from journal.opening import Opened, open_database
 from journal.passing import Waiting, blame, patiently
 from journal.schema import DATABASE_NAME
 from journal.transaction import transaction
-from journal.trim import UNTOLD, Trim
+from journal.trim import UNTOLD, Kind, Trim
 from machine.fold import Fold, Transition
 from machine.table import Table
 
@@ -39,18 +39,18 @@ class Journal:
         """For `open`, which see."""
         self.directory: Path = hold.directory
         self.limits = limits
-        self.last_seq = opened.end.last
-        self._commit_seq = opened.end.commit_seq
-        self._digest = opened.end.digest
+        self.last_seq = opened.present.end.last
+        self._commit_seq = opened.present.end.commit_seq
+        self._digest = opened.present.end.digest
         self._recovered = opened.fold
         self._hold = hold if owns_hold else None
         self._connection = opened.connection
         self._execute = opened.connection.cursor().execute
-        self._checkpoint = Checkpoint(opened.connection, opened.tables, source, opened.horizon)
+        self._checkpoint = Checkpoint(opened.connection, opened.found, source, opened.horizon)
         for table, key, number in opened.touched:
             self._checkpoint.touch(table, key, number)
         self._dirty = self._checkpoint.dirty
-        self._trim = Trim(opened.connection, opened.start.last + 1, opened.end.last)
+        self._trim = Trim(opened.connection, opened.present)
         self.archive: ArchiveFeed | None = None
         self.committer: Committer | None = Committer(opened.connection) if AVAILABLE else None
         """Commits in C, while it is lent."""
@@ -60,7 +60,7 @@ class Journal:
         self._marks: list[tuple[str, int]] = []
         self._clears: list[tuple[str, int, int]] = []
         """Table, how many transitions and how many marks were pending when it was cleared."""
-        self._bytes_since_round = opened.bytes_present
+        self._bytes_since_round = opened.present.body_bytes
         self._last_at_tidy = self.last_seq
         self._vacuum_due = False
         self._waiting: Waiting = lambda: None
@@ -101,7 +101,7 @@ class Journal:
                 journal = cls(held, hold is None, opened, source, limits)
                 if archive is not None:
                     specs = specs_digest, specs_json
-                    journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.start, opened.end)
+                    journal.archive = ArchiveFeed(opened.connection, archive, specs, opened.present.start, opened.present.end)
             except BaseException:
                 if journal is not None and journal.committer is not None:
                     journal.committer.close()
@@ -155,6 +155,10 @@ class Journal:
     def kind(self, machine: str, event: str, op: str = "") -> int:
         """A number for `add` that stands for (machine, event, request's op). Ask once for each and keep it."""
         return self._trim.number((machine, event, op))
+
+    def number_kinds(self, numbers: Mapping[Kind, int]) -> None:
+        """The numbers that `kind` is to give: from 1 in their order. Raises ValueError when it has given others."""
+        self._trim.take_numbers(numbers)
 
     def add(self, text: str, machine: str, key: int, kind: int = UNTOLD) -> None:
         """Adds one transition of `machine` on `key`: `text` is its JSON in ASCII (see `journal.encode`).

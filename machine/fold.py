@@ -51,43 +51,39 @@ class Fold:
 
     def apply(self, seq: int, transition: Transition) -> None:
         """Applies transition number `seq`; raises FoldError when source or effects don't fit the state."""
-        machine, key = transition.machine, transition.key
-        if machine not in self.records:
+        machine, key, _, source, dest, _, effects, _ = transition
+        records = self.records.get(machine)
+        if records is None:
             raise FoldError(f"transition {seq}: unknown machine {machine!r}")
-        fresh = self._stands_before(machine, key, seq)
+        absent = self.absent[machine]
+        fresh = seq > self.seqs[machine].get(key, self.floors[machine])
         if fresh:
-            self._check_source(seq, transition)
-        for effect in transition.effects:
+            record = records.get(key)
+            state = absent if record is None else record["state"]
+            if state != source:
+                raise FoldError(f"transition {seq}: {machine} {key} is {state}, not {source}")
+        for effect in effects:
             self._effect(seq, effect)
         if fresh:
-            record = self.records[machine].get(key)
+            record = records.get(key)
             if record is not None:
-                record["state"] = transition.dest
-            elif transition.dest != self.absent[machine]:
-                raise FoldError(f"transition {seq}: {machine} {key} should be {transition.dest} but has no record")
-
-    def _stands_before(self, table: str, key: Key, seq: int) -> bool:
-        return seq > self.seqs[table].get(key, self.floors[table])
-
-    def _check_source(self, seq: int, transition: Transition) -> None:
-        record = self.records[transition.machine].get(transition.key)
-        state = record["state"] if record is not None else self.absent[transition.machine]
-        if state != transition.source:
-            raise FoldError(f"transition {seq}: {transition.machine} {transition.key} is {state}, not {transition.source}")
+                record["state"] = dest
+            elif dest != absent:
+                raise FoldError(f"transition {seq}: {machine} {key} should be {dest} but has no record")
 
     def _effect(self, seq: int, effect: EffectItem) -> None:
         verb, table = effect[0], effect[1]
-        if table not in self.records:
+        records = self.records.get(table)
+        if records is None:
             raise FoldError(f"transition {seq}: effect on an unknown table {table!r}")
-        if verb == "clear":
-            if seq > self.floors[table]:
-                self.records[table].clear()
-                self.seqs[table].clear()
-                self.floors[table] = seq
-            return
-        key = effect[2]
-        if self._stands_before(table, key, seq):
-            apply_effect(self.records[table], verb, key, effect[3] if len(effect) > 3 else None, seq)
+        if verb != "clear":
+            key = effect[2]
+            if seq > self.seqs[table].get(key, self.floors[table]):
+                apply_effect(records, verb, key, effect[3] if len(effect) > 3 else None, seq)
+        elif seq > self.floors[table]:
+            records.clear()
+            self.seqs[table].clear()
+            self.floors[table] = seq
 
 
 def apply_effect(records: dict[Key, Record], verb: str, key: Key, value: Any, seq: int = 0) -> None:
