@@ -6,14 +6,17 @@ them (a test compares them with the process's table).
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from device.options import Options
 from device.sandbox import Place
 from device.share import open_share
+from device.table import leading_into, table_of
 from device.worker_parts import file_settings
 from fuse.executor import Executor
 from fuse.host import ROOT_NODEID, Host
+from fuse.native_executor import NativeExecutor
 from fuse.operation import Operation
 from fuse.recovery import Recovery
 from journal import Journal
@@ -25,7 +28,9 @@ class JournalToCome:
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str, str], int] = {}
         self.add: Callable[..., None] = _too_early
+        self.add_batch: Callable[..., None] = _too_early
         self.add_clear: Callable[[str], None] = _too_early
+        self.take_back: Callable[..., None] = _too_early
 
     def kind(self, machine: str, event: str, op: str = "") -> int:
         """As the journal's: counted from 1 in the order in which they are asked for."""
@@ -33,10 +38,9 @@ class JournalToCome:
 
     def is_here(self, journal: Journal) -> None:
         """From now on it is this one, which nobody has asked for a kind yet."""
-        for kind, number in self._kinds.items():
-            if journal.kind(*kind) != number:
-                raise ValueError(f"the journal counts {kind} differently")
-        self.add, self.add_clear = journal.add, journal.add_clear
+        journal.number_kinds(self._kinds)
+        self.add, self.add_batch, self.add_clear = journal.add, journal.add_batch, journal.add_clear
+        self.take_back = journal.take_back
 
 
 def _too_early(*_arguments: Any, **_named: Any) -> NoReturn:
@@ -55,9 +59,21 @@ class Equipment:
         self.commit: Callable[[], object] = _too_early
         self.executor = Executor(self.host, self.settings, self.journal, self._commit)
         self.files = Recovery(self.executor)
+        self.native = NativeExecutor(self.executor, self.journal)
+        self.journal_fds: frozenset[int] | None = None
+        """See `look_at`; None: nobody has looked."""
 
     def _commit(self) -> None:
         self.commit()
+
+    @property
+    def proc_fd(self) -> int:
+        """Leads to this process' /proc/self/fd."""
+        return self._proc_fd
+
+    def look_at(self, journal: Path) -> None:
+        """A spare's: which descriptors of the worker that serves now lead to its journal. They stay the same."""
+        self.journal_fds = frozenset(leading_into(journal, table_of(self._proc_fd)))
 
     def fds(self) -> frozenset[int]:
         """All that it has opened."""
@@ -67,7 +83,6 @@ class Equipment:
         self.host.let_go(nothing)
         found = (self._proc_fd, self.share_fd, root_fd, self.host.mount_fd(self.host.root.mnt_id))
         return frozenset(fd for fd in found if fd >= 0)
-
 
     def close(self) -> None:
         """When nobody uses it any more."""

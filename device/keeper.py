@@ -179,9 +179,7 @@ class Keeper:
     def _settle_accepting(self) -> None:
         """The dead keeper may have accepted one, moved it into its slot, or told of it already."""
         kept = self._kept
-        strays = [
-            fd for fd in open_fds(self._sandbox.proc) if fd != kept.front_slot and self._listener.has_accepted(fd)
-        ]
+        strays = [fd for fd in open_fds(self._sandbox.proc) if fd != kept.front_slot and self._listener.has_accepted(fd)]
         here = self._listener.has_accepted(kept.front_slot)
         if kept.front == Front.NONE and kept.pending:
             kept.front = Front.OPEN

@@ -17,6 +17,7 @@ from device._native import ffi, lib
 
 PHASES = ("free", "popped", "executing", "executed", "committed", "published")
 FILE_MODE = 0o600
+_WRONG = "slots file: wrong header, or shorter than the header says"
 _STATE_WITNESS = 0x100  # device/native/slots.c
 
 
@@ -71,19 +72,35 @@ def create(path: Path, *, queues: int, slots_per_queue: int = lib.VRING_NUM_MAX,
 def validate(fd: int) -> Report:
     """Checks header, size and every slot. SlotsError when the header is wrong; bad slots are counted."""
     with _mapped(fd) as view, ffi.from_buffer(view) as buffer:
-        return _report(buffer, len(view))
+        out = ffi.new("struct slots_report *")
+        if lib.slots_validate(buffer, len(view), out) < 0:
+            raise SlotsError(_WRONG)
+        phases = dict(zip(PHASES, out.phases, strict=True))
+        return Report(out.queues, out.slots_per_queue, out.generation, phases, out.bad)
+
+
+def queues_of(fd: int) -> int:
+    """How many queues there are slots for. SlotsError when the header is wrong; no slot is looked at."""
+    out = ffi.new("struct slots_report *")
+    header = os.pread(fd, lib.SLOT_BYTES, 0)
+    if len(header) < lib.SLOT_BYTES or lib.slots_geometry(ffi.from_buffer(header), os.fstat(fd).st_size, out) < 0:
+        raise SlotsError(_WRONG)
+    return int(out.queues)
 
 
 def read(fd: int) -> Iterator[Slot | tuple[int, int]]:
     """All slots that are not free, in the order of their places; a bad one is given as (queue, head) only."""
     with _mapped(fd) as view, ffi.from_buffer(view) as buffer:
-        report = _report(buffer, len(view))
+        report = ffi.new("struct slots_report *")
+        if lib.slots_geometry(buffer, len(view), report) < 0:
+            raise SlotsError(_WRONG)
         copy = ffi.new("struct slot *")
-        total = report.queues * report.slots_per_queue
+        each = report.slots_per_queue
+        total = report.queues * each
         at = lib.slots_next(buffer, total, 0)
         while at < total:
-            queue, head = divmod(at, report.slots_per_queue)
-            phase = lib.slots_read(buffer, report.slots_per_queue, queue, head, copy)
+            queue, head = divmod(at, each)
+            phase = lib.slots_read(buffer, each, queue, head, copy)
             yield (queue, head) if phase < 0 else _slot(copy, phase)
             at = lib.slots_next(buffer, total, at + 1)
 
@@ -92,14 +109,6 @@ def _mapped(fd: int) -> mmap.mmap:
     if os.fstat(fd).st_size == 0:
         raise SlotsError("slots file: empty")
     return mmap.mmap(fd, 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
-
-
-def _report(buffer: Any, size: int) -> Report:
-    out = ffi.new("struct slots_report *")
-    if lib.slots_validate(buffer, size, out) < 0:
-        raise SlotsError("slots file: wrong header, or shorter than the header says")
-    phases = dict(zip(PHASES, out.phases, strict=True))
-    return Report(out.queues, out.slots_per_queue, out.generation, phases, out.bad)
 
 
 def _slot(copy: Any, phase: int) -> Slot:

@@ -1,44 +1,57 @@
 """The table of descriptors, which all processes of the daemon share, looked at as a whole: natively, since a guest has many
 open and waits for this when a worker has died."""
 
+import contextlib
+import errno
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from device._native import ffi, lib
 
-_STATUS_BYTES = 16384
-_SIZE = re.compile(rb"^FDSize:\s+(\d+)$", re.MULTILINE)
+CLOSED_PER_STEP = 64
+"""Between two batches of requests: 0.1 ms, as for other steps that a request should not wait for."""
+_ROOM = 1 << 14
+"""Descriptors; with more, they are looked for a second time."""
 
 
 def open_fds(proc: str) -> list[int]:
     """Every descriptor of the table, in order; `proc`: where a procfs is. Raises OSError.
 
-    By asking for each number that the table has room for: to list /proc/self/fd takes ten times as long, and a hundred times
-    when there are many new ones.
+    Natively, by the table's free numbers: to list /proc/self/fd takes ten times as long, and a hundred times when there are
+    many new ones.
     """
-    with open(f"{proc}/self/status", "rb", buffering=0) as file:
-        size = _SIZE.search(file.read(_STATUS_BYTES))
-    if size is None:
-        raise OSError(0, "no FDSize in /proc/self/status")
-    return _open_below(int(size[1]))
+    return _all_but(os.open(f"{proc}/self/fd", os.O_RDONLY | os.O_DIRECTORY))
 
 
-def still_open(fds: Sequence[int]) -> list[int]:
+def table_of(proc_fd: int) -> list[int]:
+    """The same for who has a descriptor of its /proc/self/fd."""
+    return _all_but(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc_fd))
+
+
+def still_open(fds: Sequence[int], proc_fd: int) -> list[int]:
     """Those of them that are open, in order."""
-    return sorted(set(_open_below(1 + max(fds, default=-1))).intersection(fds))
+    return sorted(set(table_of(proc_fd)).intersection(fds))
 
 
-def _open_below(beyond: int) -> list[int]:
-    found = ffi.new("int32_t[]", beyond)
-    count = lib.fds_open(beyond, found)
-    return list(ffi.unpack(found, count)) if count else []
+def _all_but(directory: int) -> list[int]:
+    """Closes `directory`, which is /proc/self/fd."""
+    room = _ROOM
+    try:
+        while True:
+            found = ffi.new("int32_t[]", room)
+            count = lib.fds_open(directory, found, room)
+            if count < 0:
+                raise OSError(errno.EIO, "/proc/self/fd can't be listed")
+            if count <= room:
+                return [fd for fd in ffi.unpack(found, count) if fd != directory]
+            room = count
+    finally:
+        os.close(directory)
 
 
-def close_of_directory(fds: Sequence[int], directory: Path, keep: frozenset[int]) -> set[int]:
-    """Closes an earlier worker's descriptors of the journal's files. Before the database is opened: to close one later
-    would drop the locks of the new one, which belong to the shared table. Returns the others.
+def leading_into(directory: Path, fds: Sequence[int]) -> set[int]:
+    """Those of the descriptors that lead to files of that directory.
 
     By the files' numbers and not by path: that of a directory outside of the root may look like one inside.
     """
@@ -49,19 +62,35 @@ def close_of_directory(fds: Sequence[int], directory: Path, keep: frozenset[int]
     files = ffi.new("struct file_identity[]", [(one.st_dev, one.st_ino) for one in found])
     hits = ffi.new("uint8_t[]", len(fds))
     lib.fds_leading_to(ffi.new("int32_t[]", fds), len(fds), files, len(found), hits)
-    mine = {fd for fd, hit in zip(fds, bytes(ffi.buffer(hits)), strict=True) if hit and fd not in keep}
+    return {fd for fd, hit in zip(fds, bytes(ffi.buffer(hits)), strict=True) if hit}
+
+
+def close_of_directory(fds: Sequence[int], directory: Path, keep: frozenset[int], suspects: frozenset[int] | None) -> set[int]:
+    """Closes an earlier worker's descriptors of the journal's files. Before the database is opened: to close one later
+    would drop the locks of the new one, which belong to the shared table. Returns the others.
+
+    `suspects`: what led there while that worker served, if somebody looked then; it takes 1 ms to look at a thousand.
+    """
+    left = set(fds)
+    mine = leading_into(directory, fds if suspects is None else sorted(left & suspects)) - keep
     for fd in mine:
         os.close(fd)
-    return set(fds) - mine
+    return left - mine
 
 
-def sweep(fds: set[int], named: set[int]) -> int:
-    """Closes what nobody names: opened by an earlier worker and never committed. Returns how many."""
-    closed = 0
-    for fd in fds - named:
-        try:
-            os.close(fd)
-            closed += 1
-        except OSError:
-            """Closed since the table was listed."""
-    return closed
+class Sweep:
+    """Closes what nobody names: opened by an earlier worker and never committed. Nobody else closes or names these, so there is
+    time for it. `closed` counts."""
+
+    def __init__(self, fds: set[int], named: set[int]) -> None:
+        self._left = sorted(fds - named)
+        self.closed = 0
+
+    def some(self) -> bool:
+        """A few of them; whether there are more."""
+        for fd in self._left[-CLOSED_PER_STEP:]:
+            with contextlib.suppress(OSError):  # closed since the table was looked at
+                os.close(fd)
+                self.closed += 1
+        del self._left[-CLOSED_PER_STEP:]
+        return bool(self._left)

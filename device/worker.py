@@ -27,11 +27,10 @@ from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note,
 from device.session import Session
 from device.state_lane import StateLane
 from device.summons import Birth
-from device.table import close_of_directory, sweep
+from device.table import Sweep, close_of_directory
 from device.taking_up import Journaled, TakingUp
 from device.worker_journal import HOPELESS, all_open, lost_state, needing_reset, open_journal, open_slots
 from device.worker_parts import only_asks, tell_birth
-from fuse.native_executor import NativeExecutor
 from journal import Hold, encode
 from journal.archive_directory import Archive
 from journal.damaged import set_aside_damaged
@@ -68,7 +67,8 @@ class Worker:
         self._put_off: Note | None = None
         self._look_at = 0.0
         self._breaks: dict[int, int] = {}
-        self._fds_found = close_of_directory(birth.found, hold.directory, birth.keep)
+        self._fds_found = close_of_directory(birth.found, hold.directory, birth.keep, equipment.journal_fds)
+        self._sweep = Sweep(set(), set())
         self._equipment = equipment
         self.host, self.executor, self.files = equipment.host, equipment.executor, equipment.files
         self.live = LivePage(hold.directory)
@@ -88,7 +88,8 @@ class Worker:
         )
         self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
-        native = NativeExecutor(self.executor, self.journal, self.engine.requests_address)
+        native = equipment.native
+        native.requests_at(self.engine.requests_address)
         self.lane = StateLane(
             self.engine,
             self.executor.run,
@@ -144,8 +145,8 @@ class Worker:
             if self._put_off is not None:
                 note, self._put_off = self._put_off, None
                 self._reply(note)
-            more, loads = self.lane.serve(), self._load()
-            busy = self._tidy() or loads or more
+            more, loads, sweeps = self.lane.serve(), self._load(), self._sweep.some()
+            busy = self._tidy() or loads or sweeps or more
             now = time.monotonic()
             if now >= self._look_at:
                 self._look_at = now + _LOOK_EVERY_S
@@ -288,10 +289,10 @@ class Worker:
         if missing:
             self._disbelieve(f"descriptors that the journal names are not open: {sorted(missing)}")
         named |= fds_of(self.control.session.records) | self._birth.keep
-        closed = sweep(self._fds_found, named)
+        self._sweep = Sweep(self._fds_found, named)
         self.live.set(recovery_swept_ns=time.monotonic_ns())
         quarantined = self._resume(starts, self._journaled)
-        self.live.set(last_recovery_fds_closed=closed, quarantined=words[INDEX["quarantined"]] + quarantined)
+        self.live.set(quarantined=words[INDEX["quarantined"]] + quarantined)
 
     def _disbelieve(self, why: str) -> NoReturn:
         """Too late to go on without it, for tables and engine have taken things over: the next worker will."""
@@ -313,9 +314,8 @@ class Worker:
         self._record([lost_state(records, state.record)])
         state.session = "fresh"
         named = fds_of(records) | self._birth.keep
-        closed = sweep(self._fds_found, named)
+        self._sweep = Sweep(self._fds_found, named)
         self._resume(starts, lambda: None)
-        self.live.set(last_recovery_fds_closed=closed)
 
     def _resume(self, starts: dict[int, StartVring], journaled: Journaled) -> int:
         """Has all that was left in the rings answered, and serves them; returns how many were quarantined."""
@@ -392,5 +392,6 @@ class Worker:
             inodes=self.host.inodes_count(),
             handles=self.host.handles_count(),
             held_requests=self.lane.held,
+            last_recovery_fds_closed=self._sweep.closed,
             **self.journal.archive_counters(),
         )

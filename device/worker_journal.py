@@ -143,7 +143,7 @@ def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool
             logger.error("the slots can't be opened: %s", error)
         else:
             try:
-                if slots.validate(fd).queues == queues:
+                if slots.queues_of(fd) == queues:
                     return fd, False
             except slots.SlotsError as error:
                 logger.error("%s", error)

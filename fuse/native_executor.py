@@ -48,12 +48,11 @@ class TakesBatches(Protocol):
 class NativeExecutor:
     """Runs requests of the state lane in C, on the tables and the session of `executor`. One thread uses both."""
 
-    def __init__(self, executor: Executor, journal: TakesBatches, requests_address: int = 0) -> None:
-        """`requests_address`: of the ring side's array of `struct lane_request *`, for `run`."""
+    def __init__(self, executor: Executor, journal: TakesBatches) -> None:
         self._executor = executor
         self._journal = journal
         self._state = executor.state
-        self._requests = ffi.cast("struct lane_request **", requests_address)
+        self._requests: Any = ffi.NULL
         self._lane: Any = ffi.gc(lib.state_new(executor.host.native), lib.state_free)
         if self._lane == ffi.NULL:
             raise MemoryError("no memory for the native executor")
@@ -63,6 +62,10 @@ class NativeExecutor:
         self._run: Callable[[Any, int], int] = partial(lib.state_run, self._lane)
         self.names = frozenset(row.name for row in OPCODES if row.lane == "state" and self._hand_in(row))
         """Of the operations that run natively."""
+
+    def requests_at(self, address: int) -> None:
+        """The ring side's array of `struct lane_request *`, for `run`."""
+        self._requests = ffi.cast("struct lane_request **", address)
 
     def run(self, first: int, count: int) -> int:
         """Executes requests[first:count] up to the first that isn't for C; returns how many. Their transitions are in the

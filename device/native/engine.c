@@ -192,7 +192,7 @@ int engine_slots_set(struct engine *e, int fd)
     const uint8_t *at = memory_map_file(fd, 0, (uint64_t)st.st_size, &map, &map_bytes, &error);
     if (at == NULL)
         return error == EPROTO ? -EUCLEAN : -error; /* the file is ours: nobody else is to blame */
-    if (slots_validate(at, (size_t)st.st_size, &report) != 0) {
+    if (slots_geometry(at, (size_t)st.st_size, &report) != 0) {
         memory_unmap_file(map, map_bytes);
         return -EUCLEAN;
     }

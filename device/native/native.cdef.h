@@ -204,6 +204,7 @@ uint64_t inflight_queue_bytes(uint16_t num);
 
 uint64_t slots_bytes(uint32_t queues, uint32_t slots_per_queue);
 void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t generation);
+int slots_geometry(const void *map, size_t bytes, struct slots_report *report);
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
 struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head);
 uint16_t slot_attempted_again(struct slot *slot);
@@ -214,5 +215,5 @@ struct file_identity {
     uint64_t dev;
     uint64_t ino;
 };
-uint32_t fds_open(uint32_t beyond, int32_t *out);
+int32_t fds_open(int directory, int32_t *out, int32_t room);
 void fds_leading_to(const int32_t *fds, uint32_t count, const struct file_identity *files, uint32_t files_count, uint8_t *hits);

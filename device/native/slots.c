@@ -71,7 +71,7 @@ void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t
     __atomic_store_n(&header->magic, SLOTS_MAGIC, __ATOMIC_RELEASE);
 }
 
-int slots_validate(const void *map, size_t bytes, struct slots_report *report)
+int slots_geometry(const void *map, size_t bytes, struct slots_report *report)
 {
     struct slots_header header;
     memset(report, 0, sizeof *report);
@@ -86,10 +86,18 @@ int slots_validate(const void *map, size_t bytes, struct slots_report *report)
     report->queues = header.queues;
     report->slots_per_queue = header.slots_per_queue;
     report->generation = header.generation;
-    for (uint32_t queue = 0; queue < header.queues; queue++)
-        for (uint32_t head = 0; head < header.slots_per_queue; head++) {
+    return 0;
+}
+
+int slots_validate(const void *map, size_t bytes, struct slots_report *report)
+{
+    int error = slots_geometry(map, bytes, report);
+    if (error < 0)
+        return error;
+    for (uint32_t queue = 0; queue < report->queues; queue++)
+        for (uint32_t head = 0; head < report->slots_per_queue; head++) {
             struct slot copy;
-            int phase = slots_read(map, header.slots_per_queue, (uint16_t)queue, (uint16_t)head, &copy);
+            int phase = slots_read(map, report->slots_per_queue, (uint16_t)queue, (uint16_t)head, &copy);
             if (phase >= 0) {
                 report->phases[phase]++;
             } else if (report->bad++ == 0) {

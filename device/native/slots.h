@@ -70,7 +70,10 @@ struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint1
 
 /* Writes the header over zeroed memory of slots_bytes (a zero slot is a sound free one). */
 void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t generation);
-/* Believes nothing: 0 and a full report, or -EPROTO when the header is wrong or the file too short for it. */
+/* Header and size: 0 and the first three fields of the report, or -EPROTO when they are wrong. */
+int slots_geometry(const void *map, size_t bytes, struct slots_report *report);
+/* The same and each slot: believes nothing. */
+/* The same and each slot: believes nothing. */
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
 /* The first of `slots` slots from `from` on that isn't free; `slots` when there is none. For a map that is valid. */
 uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);

@@ -1,6 +1,8 @@
 """The word to a spare, and what the keeper does about spares, without a daemon."""
 
+import contextlib
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from device.relay import make_pair
 from device.sandbox import Place
 from device.spare import DEATHS_MAX, Spare
 from device.summons import Birth, Waiting, word
-from device.table import close_of_directory, open_fds, sweep
+from device.table import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, still_open
 from device.worker_journal import open_journal
 from device.worker_parts import prepare
 from journal import Hold
@@ -50,14 +52,21 @@ def ends() -> Iterator[Ends]:
         end.close()
 
 
+@pytest.fixture
+def proc_fd() -> Iterator[int]:
+    fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
+    yield fd
+    os.close(fd)
+
+
 def birth_of(kept: Kept, relay: socket.socket, found: tuple[int, ...] = ()) -> Birth:
     return Birth(kept, 7, relay, frozenset((0, 1, 2)), found, 99)
 
 
-def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept, ends: Ends) -> None:
+def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept, ends: Ends, proc_fd: int) -> None:
     waiting = Waiting(kept, ends[1], ends[1])
     born: list[Birth | None] = []
-    thread = threading.Thread(target=lambda: born.append(waiting.birth(())))
+    thread = threading.Thread(target=lambda: born.append(waiting.birth((), proc_fd)))
     thread.start()
     eventually(lambda: kept.spare_waits)
     assert not waiting.born
@@ -69,20 +78,22 @@ def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept
     assert waiting.born
 
 
-def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(kept: Kept, ends: Ends) -> None:
+def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(kept: Kept, ends: Ends, proc_fd: int) -> None:
     waiting = Waiting(kept, ends[1], ends[1])
     told = birth_of(kept, ends[1])
     ends[0].send(word(replace(told, found=(0, 1)), 2, settled=False) or b"")
     ends[0].send(word(told, 3, settled=False) or b"")
-    assert waiting.birth(()) == told
+    assert waiting.birth((), proc_fd) == told
 
 
-def test_numbers_that_the_spare_has_closed_since_or_holds_itself_are_no_predecessors(kept: Kept, ends: Ends) -> None:
+def test_numbers_that_the_spare_has_closed_since_or_holds_itself_are_no_predecessors(
+    kept: Kept, ends: Ends, proc_fd: int
+) -> None:
     closed, own = os.dup(0), os.dup(0)
     os.close(closed)
     waiting = Waiting(kept, ends[1], ends[1])
     ends[0].send(word(birth_of(kept, ends[1], (0, closed, own)), 3, settled=False) or b"")
-    born = waiting.birth({own})
+    born = waiting.birth({own}, proc_fd)
     os.close(own)
     assert born is not None
     assert born.found == (0,)
@@ -92,10 +103,10 @@ def test_more_descriptors_than_the_word_holds_are_told_by_a_clone(kept: Kept, en
     assert word(birth_of(kept, ends[1], tuple(range(MANY))), 3, settled=True) is None
 
 
-def test_a_spare_alone_ends(kept: Kept, ends: Ends) -> None:
+def test_a_spare_alone_ends(kept: Kept, ends: Ends, proc_fd: int) -> None:
     for slot in (kept.guardian_slot, kept.keeper_slot):
         put_into_slot(os.dup(kept.empty_fd), slot)
-    assert Waiting(kept, ends[1], ends[1]).birth(()) is None
+    assert Waiting(kept, ends[1], ends[1]).birth((), proc_fd) is None
 
 
 def a_spare(kept: Kept, relay: socket.socket) -> Spare:
@@ -143,10 +154,76 @@ def test_the_whole_table_is_found_and_swept_but_for_what_is_named(tmp_path: Path
     found = open_fds("/proc")
     assert found == [fd for fd in sorted(map(int, os.listdir("/proc/self/fd"))) if fd in found]
     assert {journal, stray} <= set(found)
-    left = close_of_directory(found, tmp_path, frozenset())
+    left = close_of_directory(found, tmp_path, frozenset(), None)
     assert left == set(found) - {journal}
-    assert sweep(left, left - {stray}) == 1
+    sweep = Sweep(left, left - {stray})
+    assert not sweep.some()
+    assert sweep.closed == 1
     assert not {journal, stray} & set(open_fds("/proc"))
+
+
+def test_of_what_led_to_the_journal_only_what_still_does_is_closed(tmp_path: Path) -> None:
+    """A spare has looked while the worker before served."""
+    (tmp_path / "journal.db").touch()
+    journal, other = os.open(tmp_path / "journal.db", os.O_RDONLY), os.dup(0)
+    assert leading_into(tmp_path, [journal, other]) == {journal}
+    left = close_of_directory([journal, other], tmp_path, frozenset(), frozenset({journal, other, journal + 1000}))
+    assert left == {other}
+    os.close(other)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(journal)
+
+
+@pytest.mark.parametrize("kept_each", [1, 2, 7, 100, 900])
+def test_every_descriptor_is_found_in_a_table_with_gaps_of_any_length(kept_each: int, proc_fd: int) -> None:
+    opened = [os.dup(0) for _ in range(1000)]
+    for at, fd in enumerate(opened):
+        if at % kept_each:
+            os.close(fd)
+    left = opened[::kept_each]
+    try:
+        found = open_fds("/proc")
+        assert set(left) <= set(found)
+        assert not set(found) & (set(opened) - set(left))
+        assert found == [fd for fd in range(2000) if _is_open(fd)]
+        assert still_open(opened, proc_fd) == left
+    finally:
+        for fd in left:
+            os.close(fd)
+
+
+def test_every_descriptor_is_found_when_no_number_is_free() -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [os.dup(0) for _ in range(100)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1 + max(opened), limits[1]))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.dup(0))
+        os.close(opened.pop())  # the look takes one
+        assert set(opened) <= set(open_fds("/proc"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in opened:
+            os.close(fd)
+
+
+def test_what_is_swept_is_closed_a_few_at_a_time(tmp_path: Path) -> None:
+    opened = [os.dup(0) for _ in range(CLOSED_PER_STEP + 1)]
+    os.close(opened[3])
+    sweep = Sweep(set(opened), set())
+    assert sweep.some()
+    assert not sweep.some()
+    assert sweep.closed == CLOSED_PER_STEP
+    assert not set(opened) & set(open_fds("/proc"))
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("handles", ["never", "prefer"])
