@@ -84,7 +84,7 @@ def _family(
         kept,
         listener,
         lambda summons: guarded(lambda: _work(options, hold, archive, sandbox, summons, prepared)),
-        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs"))),
+        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs")), *prepared.rehearsal.fds),
         sandbox,
         keep_listening=options.keep_listening,
         watchdog_s=options.watchdog,

@@ -84,6 +84,11 @@ class Equipment:
         found = (self._proc_fd, self.share_fd, root_fd, self.host.mount_fd(self.host.root.mnt_id))
         return frozenset(fd for fd in found if fd >= 0)
 
+    def leave(self) -> None:
+        """Lets go of it, but for the descriptors in the tables, which are somebody else's, and the tables."""
+        os.close(self.share_fd)
+        os.close(self._proc_fd)
+
     def close(self) -> None:
         """When nobody uses it any more."""
         self.host.close()

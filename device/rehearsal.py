@@ -1,8 +1,8 @@
-"""Composition: a spare worker goes through a worker's beginning once, with a journal of its own that is thrown away.
+"""Composition: a spare worker goes through a worker's beginning after another's death once, with a device of its own.
 
 A clone shares its maker's pages until it writes to them, and nearly all that Python looks at it also writes to (reference
 counts): some 2,000 page faults, and caches that are cold. The spare has them before the guest waits. Nothing of it touches
-the device: the rehearsed worker has no front-end, no rings, and only descriptors that it opens and closes itself.
+the real device or the share: see device/rehearsed.py.
 """
 
 import contextlib
@@ -10,24 +10,26 @@ import errno
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from device import slots
 from device.equipment import Equipment
 from device.kept import Kept
 from device.options import Options
+from device.rehearsed import Rehearsed
 from device.relay import make_pair
 from device.sandbox import Place
 from device.summons import Birth
 from device.worker import Worker
-from device.worker_journal import open_journal
+from device.worker_journal import SLOTS_NAME, open_journal
 from device.worker_parts import new_session
 from fuse.wire import CODECS, FUSE_ROOT_ID, IN_HEADER
-from journal import Hold, encode
+from journal import Hold
 from journal.live import LivePage
 from journal.schema import DATABASE_NAME
-from machine.fold import EffectItem, Transition
 from specs.opcodes import OPCODES
 
 logger = logging.getLogger("steadfs.worker")
@@ -36,12 +38,13 @@ DIRECTORY = "rehearsal"
 """Below the journal's."""
 _ROOM_BYTES_MIN = 16 << 20
 """A full tmpfs has none for this."""
-_REPLY_BYTES = 4096
 _CODE = {row.name: row.code for row in OPCODES}
-_INIT, _OPENDIR, _RELEASEDIR = (_CODE[name] for name in ("INIT", "OPENDIR", "RELEASEDIR"))
-_HANDLES = 300
-"""In the journal's tail: as many transitions as a real one often has."""
-_ROUNDS = 8
+_SECOND = 2
+"""The generation: the one before has died."""
+_ROUNDS = 4
+_PATIENCE_S = 0.05
+"""A round takes less than one hundredth of it; a rehearsal in which nobody answers is over soon."""
+_OUT_BYTES = CODECS["fuse_out_header"].size
 _KEPT_OBJECTS = 24_000
 _OBJECTS_PER_ARENA = 3_000
 """An arena of Python's allocator (1 MiB) that holds one object is not given back."""
@@ -54,9 +57,15 @@ class Rehearsal:
     def __init__(self, options: Options, hold: Hold) -> None:
         self._options = options
         self._fd = hold.fd
+        self._device = Rehearsed(1 + options.request_queues)
         self._content = b""
         with _silent("no journal for rehearsals"):
-            self._content = _make_journal(options, hold)
+            self._content = _make_journal(options, hold, self._device)
+
+    @property
+    def fds(self) -> frozenset[int]:
+        """The keeper's."""
+        return self._device.fds
 
     def run(self, place: Place, called: Callable[[], bool]) -> None:
         """Leaves out the rest when it is called. Whatever is wrong, a worker will find and tell."""
@@ -65,8 +74,9 @@ class Rehearsal:
         _keep_memory()
         with _silent("a spare's rehearsal failed"), _directory_in(place.journal) as directory:
             (directory / DATABASE_NAME).write_bytes(self._content)
+            os.close(slots.create(directory / SLOTS_NAME, queues=self._device.queues))
             if not called():
-                _begin(self._options, Hold(directory, self._fd, place.pid), place, called)
+                _begin(self._options, Hold(directory, self._fd, place.pid), place, self._device, called)
 
 
 def _keep_memory() -> None:
@@ -104,63 +114,75 @@ def _directory_in(journal: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _make_journal(options: Options, hold: Hold) -> bytes:
-    """Its records are never taken over: they name no descriptor."""
+def _make_journal(options: Options, hold: Hold, device: Rehearsed) -> bytes:
     with _directory_in(hold.directory) as directory:
         live = LivePage(directory)
         try:
             own = Hold(directory, hold.fd)
-            journal, _ = open_journal(options, own, None, lambda _table, _key: None, 1, live, lambda: None)
+            journal, _ = open_journal(options, own, None, device.record, 1, live, lambda: None)
         finally:
             live.close()
-        try:
-            for fh in range(_HANDLES):
-                record = {"state": "directory", "nodeid": FUSE_ROOT_ID, "flags": 0, "fd": -1}
-                request = {"unique": fh, "op": "OPENDIR", "node": FUSE_ROOT_ID, "args": [0, 0]}
-                effects: list[EffectItem] = [["put", "handle", fh, record]]
-                text = encode(Transition("handle", fh, "opendir", "absent", "directory", request, effects, None))
-                journal.add(text, "handle", fh)
-                if fh % _ROUNDS == 0:
-                    journal.commit()
-            journal.commit()
-        finally:
-            journal.close()
-        return (directory / DATABASE_NAME).read_bytes()
+        return device.write(journal)
 
 
-def _begin(options: Options, hold: Hold, place: Place, called: Callable[[], bool]) -> None:
+def _begin(options: Options, hold: Hold, place: Place, device: Rehearsed, called: Callable[[], bool]) -> None:
     relay = make_pair()
     with contextlib.closing(relay[0]), contextlib.closing(relay[1]):
-        birth = Birth(Kept(), 1, relay[1], frozenset(), ())
-        own = replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd))
-        worker = Worker(options, hold, birth, Equipment(options, own), new_session(options), None)
-        try:
-            if not called():
-                worker.start()
-                worker.control.connect()
-                _mount(worker, called)
-                worker.control.disconnect("rehearsed")
-        finally:
-            worker.close()
-
-
-def _mount(worker: Worker, called: Callable[[], bool]) -> None:
-    """A guest mounts, and opens and closes the root again and again."""
-    init = CODECS["fuse_init_in"].pack(7, 41, 1 << 17, 0, 0, b"")
-    _run(worker, _INIT, 0, init)
-    for _ in range(_ROUNDS):
+        birth = Birth(Kept(), _SECOND, relay[1], device.fds, tuple(device.fds))
+        equipment = Equipment(options, replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd)))
+        device.begin()
+        device.send(_asked(0, 0))
+        worker = Worker(options, hold, birth, equipment, new_session(options), None)
         if called():
+            worker.close()
             return
-        reply = _run(worker, _OPENDIR, FUSE_ROOT_ID, CODECS["fuse_open_in"].pack(0, 0))
-        fh, _, _ = CODECS["fuse_open_out"].unpack_from(reply, CODECS["fuse_out_header"].size)
-        _run(worker, _RELEASEDIR, FUSE_ROOT_ID, CODECS["fuse_release_in"].pack(fh, 0, 0, 0))
+        try:
+            worker.start()
+            _serve(worker, device, called)
+        finally:
+            worker.stop()
+            _leave(worker, equipment, device)
 
 
-def _run(worker: Worker, opcode: int, nodeid: int, body: bytes) -> bytes:
-    header = IN_HEADER.pack(IN_HEADER.size + len(body), opcode, 1, nodeid, 0, 0, 0, 0, 0)
-    error, reply = worker.executor.run(header + body, _REPLY_BYTES)
-    if error:
-        raise OSError(error, os.strerror(error))
-    worker.lane.commit_or_hold()
-    worker.host.settle()
-    return reply
+def _serve(worker: Worker, device: Rehearsed, called: Callable[[], bool]) -> None:
+    """A guest opens and closes the root again and again."""
+    sent = len(_asked(0, 0))
+    for turn in range(_ROUNDS):
+        until = time.monotonic() + _PATIENCE_S
+        while device.used() != sent & 0xFFFF:
+            if called():
+                return
+            worker.turn(busy=True)
+            if time.monotonic() > until:
+                raise TimeoutError("nobody answers")
+        requests = _asked(1 + turn, worker.executor.state.last_fh)
+        device.send(requests)
+        sent += len(requests)
+
+
+def _leave(worker: Worker, equipment: Equipment, device: Rehearsed) -> None:
+    """Most of what the tables name are the keeper's descriptors: only what the guest had opened itself is closed. It has
+    one open at a time, and two until the batch is through that releases the first."""
+    last_fh = worker.executor.state.last_fh
+    for fh in (last_fh - 1, last_fh):
+        handle = worker.host.handle_record(fh)
+        if handle is not None and handle.fd not in device.fds:
+            os.close(handle.fd)
+    equipment.leave()
+
+
+def _asked(turn: int, fh: int) -> list[tuple[bytes, int]]:
+    """Requests of one round, with the room for their replies; `fh`: to be closed, 0: none."""
+    asked = [
+        _request("GETATTR", turn, CODECS["fuse_getattr_in"].pack(0, 0, 0), "fuse_attr_out"),
+        _request("LOOKUP", turn, b"nothing\0", "fuse_entry_out"),
+        _request("OPEN", turn, CODECS["fuse_open_in"].pack(os.O_RDONLY, 0), "fuse_open_out"),
+    ]
+    if fh:
+        asked.append(_request("RELEASE", turn, CODECS["fuse_release_in"].pack(fh, 0, 0, 0), ""))
+    return asked
+
+
+def _request(name: str, turn: int, body: bytes, reply: str) -> tuple[bytes, int]:
+    header = IN_HEADER.pack(IN_HEADER.size + len(body), _CODE[name], 2 + 2 * turn, FUSE_ROOT_ID, 0, 0, 0, 0, 0)
+    return header + body, _OUT_BYTES + (CODECS[reply].size if reply else 0)

@@ -138,30 +138,39 @@ class Worker:
         """The loop; returns when the front-end is gone (unless it is to wait for another) or a signal says so."""
         busy = True
         while not self._ending:
-            self._kin.progress()
-            idle_s = _PRESSED_S if self.journal.archive_presses else _LOOK_EVERY_S
-            for fd, _ in self._poll.poll(0 if busy or self._put_off else idle_s):
-                self._ready(fd)
-            if self._put_off is not None:
-                note, self._put_off = self._put_off, None
-                self._reply(note)
-            more, loads, sweeps = self.lane.serve(), self._load(), self._sweep.some()
-            busy = self._tidy() or loads or sweeps or more
-            now = time.monotonic()
-            if now >= self._look_at:
-                self._look_at = now + _LOOK_EVERY_S
-                self._look_for_broken_vrings()
-                self._ending |= self._kin.left_alone()
-                self._update_live()
+            busy = self.turn(busy)
         self.control.disconnect("the daemon ends")
         return Exit.OK
 
+    def turn(self, busy: bool) -> bool:
+        """One round of the loop: waits for something to do unless it is `busy`, which is also what it returns."""
+        self._kin.progress()
+        idle_s = _PRESSED_S if self.journal.archive_presses else _LOOK_EVERY_S
+        for fd, _ in self._poll.poll(0 if busy or self._put_off else idle_s):
+            self._ready(fd)
+        if self._put_off is not None:
+            note, self._put_off = self._put_off, None
+            self._reply(note)
+        more, loads, sweeps = self.lane.serve(), self._load(), self._sweep.some()
+        busy = self._tidy() or loads or sweeps or more
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_EVERY_S
+            self._look_for_broken_vrings()
+            self._ending |= self._kin.left_alone()
+            self._update_live()
+        return busy
+
     def close(self) -> None:
-        """Ends in order: vrings first, so that no thread is left that uses what follows."""
+        """Ends in order."""
+        self.stop()
+        self._equipment.close()
+
+    def stop(self) -> None:
+        """All but the equipment; vrings first, so that no thread is left that uses what follows."""
         if self.files.loading is not None:
             self.files.loading.end()  # pool threads may wait for it
         self.engine.close()
-        self._equipment.close()
         os.close(self._slots_fd)
         self.journal.close()
         self.live.close()

@@ -30,6 +30,7 @@ Source = Callable[[str, int], Record | None]
 _LOADED_LATER = {"inode": ("ino", "fd"), "handle": ()}
 """Tables with too many records to load them all while the guest waits, and by what a record is asked for (fuse.loading)."""
 HOPELESS = "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
+SLOTS_NAME = "slots"
 _ROOM_RETRY_S = 0.05
 _ROOM_LOG_EVERY = 100
 _STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")
@@ -135,7 +136,7 @@ def all_open(fds: set[int]) -> bool:
 def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool]:
     """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. The second
     is whether they should have been there and aren't. Raises OperatorError without room."""
-    path = directory / "slots"
+    path = directory / SLOTS_NAME
     if generation > 1:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -129,6 +129,10 @@ class HostTables:
             raise ValueError(f"{table} {loaded.last_key} can't be loaded: {errno.errorcode.get(-error, error)}")
         return int(loaded.last_key), ffi.unpack(loaded.fds, loaded.fds_n)
 
+    def taker(self, table: str) -> "Taker":
+        """The way of records of table "inode" or "handle" into this one, one by one, without the interpreter."""
+        return Taker(self._h, table)
+
     def missing_begin(self, fetch: Any, context: Any) -> None:
         """From now on inodes may be missing, and are asked for by `fetch` (see fuse/native/missing.h)."""
         lib.table_missing_begin(self._h, fetch, context)
@@ -214,6 +218,26 @@ class HostTables:
         sums = ffi.new("struct host_sums *")
         lib.host_sums(self._h, sums)
         return sums.cached_fds, sums.cache_opens
+
+
+class Taker:
+    """See `HostTables.taker`."""
+
+    def __init__(self, native: Any, table: str) -> None:
+        self._table = table
+        self._taker = ffi.new("struct table_taker *")
+        self._taker.host = native
+        self._taker.what = lib.LOAD_INODES if table == "inode" else lib.LOAD_HANDLES
+        self.function = int(ffi.cast("uintptr_t", ffi.addressof(lib, "table_take")))
+        """Address of `int (*)(void *taker, uint64_t key, const char *text, size_t bytes)`: 0 or -errno."""
+        self.address = int(ffi.cast("uintptr_t", self._taker))
+
+    def fds(self) -> list[int]:
+        """The descriptors that the records named which came since the last call; the table has taken them over."""
+        loaded = self._taker.loaded
+        found = ffi.unpack(loaded.fds, loaded.fds_n)
+        loaded.records = loaded.fds_n = 0
+        return list(found)
 
 
 def _inode_record(info: Any) -> InodeRecord:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fuse._native import ffi, lib
 from fuse.host import Host
+from fuse.host_tables import Taker
 from fuse.wire import FUSE_ROOT_ID
 
 logger = logging.getLogger("steadfs.fuse")
@@ -26,6 +27,29 @@ class Left(Protocol):
     def take(self, key: int) -> bytes: ...
     def take_where(self, field: str, value: int | None = None) -> bytes: ...
     def take_some(self, count: int) -> bytes: ...
+    def give_some(self, count: int, taker: Taker) -> bool | None: ...
+
+
+class Filling:
+    """The rest of one table, in order of the keys: without the interpreter where the journal can, else as text."""
+
+    def __init__(self, host: Host, table: str, left: Left) -> None:
+        self._host = host
+        self._table = table
+        self._left = left
+        self._taker = host.taker(table)
+
+    def some(self, count: int) -> tuple[bool, list[int]]:
+        """Up to `count` records (at most RECORDS_AT_ONCE): whether there may be more, and the descriptors that they name.
+        Raises ValueError for a damaged journal."""
+        more = self._left.give_some(count, self._taker)
+        fds = self._taker.fds()
+        if more is not None:
+            return more, fds
+        text = self._left.take_some(count)
+        if text:
+            fds += self._host.load_text(self._table, text)[1]
+        return bool(text), fds
 
 
 @ffi.def_extern(error=-1)  # type: ignore[untyped-decorator]
@@ -46,6 +70,7 @@ class Loading:
         """The descriptors that the loaded records name."""
         self._host = host
         self._left = left
+        self._filling = Filling(host, "inode", left)
         self._failure: Exception | None = None
         self._questions = ffi.new("uint64_t[]", lib.MISSING_QUESTIONS)
         self._context = ffi.new_handle(self)
@@ -75,9 +100,9 @@ class Loading:
         self.check()
         if asked:
             self._host.missing_answered(asked)
-        text = self._left.take_some(count)
-        self._load(text)
-        if not text:
+        more, fds = self._filling.some(count)
+        self.fds.update(fds)
+        if not more:
             self.end()
 
     def rest(self) -> None:

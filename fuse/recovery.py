@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fuse.executor import Executor
 from fuse.host import DIRECTORY, FILE, HandleRecord, InodeRecord
-from fuse.loading import RECORDS_AT_ONCE, Left, Loading
+from fuse.loading import RECORDS_AT_ONCE, Filling, Left, Loading
 from fuse.operation import Operation
 from fuse.settings import LIMIT
 from fuse.steps import STEPS
@@ -177,8 +177,10 @@ class Recovery:
             _loaded(x.host.inode_load(_inode(nodeid, record)), "inode", nodeid)
         for fh, record in records["handle"].items():
             _loaded(x.host.handle_load(_handle(fh, record)), "handle", fh)
-        while text := handles.take_some(RECORDS_AT_ONCE):
-            named.update(x.host.load_text("handle", text)[1])
+        filling, more = Filling(x.host, "handle", handles), True
+        while more:
+            more, fds = filling.some(RECORDS_AT_ONCE)
+            named.update(fds)
         loading = self.loading = x.host.loading = Loading(x.host, inodes)
         if inodes.highest > LIMIT["inodes_max"] // 2:
             loading.rest()  # so many that new ones could take the places of what is not loaded yet

@@ -4,12 +4,13 @@ They stand in their checkpoint table as they are, and until one is taken nothing
 touched is written. So a worker may take them one by one, when they are asked for, and go on meanwhile.
 """
 
-import json
+import errno
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from journal.encode import I63, key_to_column
+from journal.native_commit import Taker, give
 from journal.passing import Waiting, patiently
 from journal.record_digest import is_intact
 from journal.schema import checkpoint_table, found_column
@@ -19,7 +20,7 @@ class Left:
     """The records of one table that were not taken yet. Texts are lines of a key and its record, b"" for none.
 
     `highest`: no record has a higher key. All of it raises ValueError when the checkpoint is damaged, and waits while its file
-    can't be read; `waiting` is called then. Digests are checked but for `take_some`'s, which would cost more than the rest.
+    can't be read; `waiting` is called then. Each record is compared with its digest.
     """
 
     def __init__(
@@ -32,12 +33,9 @@ class Left:
         ((highest,),) = self._ask(f'SELECT max(key) FROM "{self._name}"')
         self.highest = 0 if highest is None else int(highest)
         self._by_key = f'SELECT key, seq, record, digest FROM "{self._name}" WHERE key = ? AND record IS NOT NULL'
-        # SQLite joins the lines: less than a microsecond for each, where a row of Python objects takes several.
         self._piece = f"""
-            SELECT max(key), CAST(group_concat(key || record, char(10)) AS BLOB) FROM (
-                SELECT key, record FROM "{self._name}"
-                WHERE key > ? AND key <= ? AND record IS NOT NULL AND key NOT IN (SELECT value FROM json_each(?))
-                ORDER BY key LIMIT ?)
+            SELECT key, seq, record, digest FROM "{self._name}"
+            WHERE key > ? AND key <= ? AND record IS NOT NULL ORDER BY key LIMIT ?
         """
         self._at = -I63
 
@@ -63,19 +61,42 @@ class Left:
         return b"\n".join(b"%d%s" % (key, record.encode()) for key, record in fresh)
 
     def take_some(self, count: int) -> bytes:
-        """The next `count` in order of their keys."""
-        skipped = json.dumps([key_to_column(key) for key in self._taken])
-        ((last, text),) = self._ask(self._piece, self._at, self.highest, skipped, count)
-        if text is None:
-            return b""
+        """The next `count` in order of their keys, or fewer: those that weren't taken before."""
+        while rows := self._ask(self._piece, self._at, self.highest, count):
+            texts = [
+                b"%d%s" % (row[0], text.encode())
+                for row, text in zip(rows, self._intact(rows), strict=True)
+                if row[0] not in self._taken
+            ]
+            self._pass(rows[-1][0])
+            if texts:
+                return b"\n".join(texts)
+        return b""
+
+    def give_some(self, count: int, taker: Taker) -> bool | None:
+        """The same into the taker's hands; whether there may be more. None: this Python can't, and has done nothing."""
+        handle = getattr(self._connection, "handle", None)
+        if handle is None:
+            return None
+        skipped = sorted(key_to_column(key) for key in self._taken)
+        given = give(handle, self._piece, (self._at, self.highest, count), skipped, taker)
+        if given.rows:
+            self._pass(given.last)
+        if given.is_damaged:
+            raise _altered(given.last)
+        if given.refused:
+            raise ValueError(f"record {given.last} can't be loaded: {errno.errorcode.get(-given.refused, given.refused)}")
+        # SQLite's errors are found again, and told, by the next question of Python's.
+        return None if given.sqlite else given.rows == count
+
+    def _pass(self, last: int) -> None:
         self._at = last
         self._taken = {key for key in self._taken if key > last}  # what lies behind needs no mark
-        return bytes(text)
 
     def _intact(self, rows: list[Any]) -> Iterator[str]:
         for key, seq, record, digest in rows:
             if not is_intact(key, seq, record, digest):
-                raise ValueError(f"the checkpoint's record {key} is not as it was written")
+                raise _altered(key)
             yield record
 
     def _ask(self, sql: str, *values: int | str) -> list[Any]:
@@ -87,3 +108,7 @@ class Left:
     def _is_gone(self, key: int) -> bool:
         """Taken, or newer than this worker: its row, if there is one, is no news."""
         return key <= self._at or key > self.highest or key in self._taken
+
+
+def _altered(key: int) -> ValueError:
+    return ValueError(f"the checkpoint's record {key} is not as it was written")

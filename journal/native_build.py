@@ -30,7 +30,7 @@ ffibuilder = FFI()
 ffibuilder.cdef((HERE / "native" / "native.cdef.h").read_text())
 ffibuilder.set_source(
     "journal._native",
-    '#include "commit.h"\n',
+    '#include "commit.h"\n#include "left.h"\n',
     sources=[f"{NATIVE}/{name}" for name in SOURCES],
     depends=[f"{NATIVE}/{name}" for name in HEADERS],
     include_dirs=[NATIVE],

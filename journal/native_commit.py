@@ -4,9 +4,9 @@ A Python without loadable extensions has none of it, and the journal then commit
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Protocol
 
 from journal import _native
 from journal._native import ffi, lib
@@ -43,6 +43,22 @@ def known(connect: Callable[[], Connection]) -> Connection:
         handle = lib.commit_caught()
     connection.handle = handle if handle != ffi.NULL else None
     return connection
+
+
+class Taker(Protocol):
+    """Somebody's table of records: a function that takes one, and what it is called with."""
+
+    function: int
+    """Address of `int (*)(void *taker, uint64_t key, const char *text, size_t bytes)`, see left.h."""
+    address: int
+
+
+def give(handle: Any, sql: str, bounds: tuple[int, int, int], skipped: Sequence[int], taker: Taker) -> Any:
+    """A struct left_given; see left.h. `handle`: a connection's, as `known` found it."""
+    given = ffi.new("struct left_given *")
+    function, address = ffi.cast("left_take *", taker.function), ffi.cast("void *", taker.address)
+    lib.left_give(handle, sql.encode(), *bounds, ffi.new("int64_t[]", skipped), len(skipped), function, address, given)
+    return given
 
 
 class Committer:

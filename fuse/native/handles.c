@@ -65,7 +65,7 @@ static void fill(struct handle *h, const struct handle_info *info, int fs_class)
     h->fd = info->fd;
     h->open_flags = info->open_flags;
     h->kind = (uint8_t)info->kind;
-    h->fs_class = (uint8_t)fs_class;
+    atomic_init(&h->fs_class, (uint8_t)fs_class);
     atomic_init(&h->reads, info->reads);
     atomic_init(&h->writes, info->writes);
     atomic_init(&h->bytes_read, info->bytes_read);
@@ -230,4 +230,16 @@ void handle_unpin(struct handles *t, struct handle *h)
     pthread_mutex_unlock(&shard->lock);
     if (last)
         bury(t, h);
+}
+
+uint32_t handle_class(struct handle *h, bool may_block)
+{
+    uint32_t known = atomic_load_explicit(&h->fs_class, memory_order_relaxed);
+    if (known != FS_UNKNOWN)
+        return known;
+    int found = may_block ? fs_class_of(h->fd) : -1;
+    if (found < 0)
+        return FS_REMOTE;
+    atomic_store_explicit(&h->fs_class, (uint8_t)found, memory_order_relaxed);
+    return (uint32_t)found;
 }

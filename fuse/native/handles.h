@@ -35,7 +35,7 @@ struct handle {
     uint32_t open_flags; /* of the guest's OPEN, for the journal */
     uint32_t next_leaving;
     uint8_t kind;        /* enum handle_kind */
-    uint8_t fs_class;    /* enum fs_class */
+    _Atomic uint8_t fs_class; /* enum fs_class; see handle_class */
     _Atomic uint8_t flags;
     uint32_t pins;       /* guarded by the shard's lock */
     uint32_t slot;       /* its own number in the slab */
@@ -79,7 +79,7 @@ int handles_make(struct handles *t, uint32_t handles_max);
 void handles_free(struct handles *t);
 
 /* Adds a handle (traffic counts of info are its start values) and takes info->fd over on success. fs_class: of its
- * inode, or < 0 when that is not known. 0, -EEXIST, -EINVAL, -ENOSPC at handles_max, -ENOMEM, or fstatfs' error. */
+ * inode, FS_UNKNOWN to be asked later, or < 0 to be asked now. 0, -EEXIST, -EINVAL, -ENOSPC at handles_max, -ENOMEM, or fstatfs' error. */
 int handle_add(struct handles *t, const struct handle_info *info, int fs_class);
 /* Fills *last with the record as it was. 0 or -ENOENT. The descriptor is closed when the deletion is committed
  * (handles_settle) and no one pins it any more. */
@@ -95,5 +95,7 @@ struct handle *handle_pin(struct handles *t, uint64_t fh, uint64_t nodeid, enum 
 /* As handle_pin, of either kind. */
 struct handle *handle_pin_any(struct handles *t, uint64_t fh, uint64_t nodeid);
 void handle_unpin(struct handles *t, struct handle *h);
+/* A pinned handle's enum fs_class, FS_REMOTE while it isn't known. `may_block`: then it is found out. */
+uint32_t handle_class(struct handle *h, bool may_block);
 
 #endif

@@ -44,7 +44,7 @@ static enum lane_result read_done(struct lane_request *r, struct handle *h)
 static enum lane_result read_file(struct lane_request *r, struct handle *h, const struct wire_read_in *arg, bool may_block)
 {
     struct iovec iov[LANE_IOV_MAX];
-    bool nowait = !may_block && h->fs_class != FS_MEMORY;
+    bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
     if (nowait && has_flag(h, HANDLE_NO_NOWAIT_READ))
         return LANE_BLOCK;
     while (r->progress < arg->size) {
@@ -114,7 +114,7 @@ static enum lane_result write_file(struct lane_request *r, struct handle *h,
     uint32_t n = write_iov(r, r->progress, arg->size - r->progress, iov, &wanted);
     if (wanted != arg->size - r->progress || n > LANE_IOV_MAX)
         return lane_errno(r, EIO);
-    bool nowait = !may_block && h->fs_class != FS_MEMORY;
+    bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
     /* An append must not be done in two parts, between which another one may come. */
     if (nowait && (append || has_flag(h, HANDLE_NO_NOWAIT)))
         return LANE_BLOCK;

@@ -41,7 +41,7 @@ enum lane_result op_readdir(struct lane *lane, struct lane_request *r, bool may_
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, HANDLE_DIR);
     if (h == NULL)
         return lane_errno(r, EBADF);
-    if (!may_block && h->fs_class != FS_MEMORY) {
+    if (handle_class(h, may_block) != FS_MEMORY && !may_block) {
         handle_unpin(&lane->host->handles, h);
         return LANE_BLOCK;
     }

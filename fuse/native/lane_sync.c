@@ -27,7 +27,7 @@ enum lane_result op_lseek(struct lane *lane, struct lane_request *r, bool may_bl
     off_t at = -1;
     int error = 0;
     /* Finding data may read block maps. */
-    bool block = !may_block && h->fs_class != FS_MEMORY;
+    bool block = handle_class(h, may_block) != FS_MEMORY && !may_block;
     if (!block && (at = lseek(h->fd, (off_t)arg.offset, (int)arg.whence)) < 0)
         error = errno;
     handle_unpin(&lane->host->handles, h);
@@ -43,7 +43,7 @@ static enum lane_result sync_handle(struct lane *lane, struct lane_request *r, b
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, kind);
     if (h == NULL)
         return lane_errno(r, EBADF);
-    bool block = !may_block && h->fs_class != FS_MEMORY;
+    bool block = handle_class(h, may_block) != FS_MEMORY && !may_block;
     int error = 0;
     if (!block) {
         bool data_only = (arg.fsync_flags & WIRE_FSYNC_FDATASYNC) != 0;
@@ -71,7 +71,7 @@ enum lane_result op_flush(struct lane *lane, struct lane_request *r, bool may_bl
         return lane_errno(r, EBADF);
     /* Closing a duplicate makes the file system report what a close would (NFS and quotas do). Only network file
      * systems do any work then. */
-    bool block = !may_block && h->fs_class == FS_REMOTE;
+    bool block = handle_class(h, may_block) == FS_REMOTE && !may_block;
     int error = 0;
     if (!block) {
         int copy = fcntl(h->fd, F_DUPFD_CLOEXEC, 0);

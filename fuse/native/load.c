@@ -121,8 +121,24 @@ static int load_handle(struct host *h, struct text *t, uint64_t key, int32_t *fd
     if (!read_handle(t, &info))
         return -EBADMSG;
     *fd = info.fd;
-    /* The class is asked of the descriptor: its inode may not be loaded yet. */
-    return handle_add(&h->handles, &info, -1);
+    /* Its inode may not be loaded yet, and to ask the descriptor takes time: it is asked when that matters. */
+    return handle_add(&h->handles, &info, FS_UNKNOWN);
+}
+
+static int load_one(struct host *h, int what, uint64_t key, struct text *t, struct table_loaded *loaded)
+{
+    int32_t fd = -1;
+    loaded->last_key = key;
+    int rc = what == LOAD_INODES ? load_inode(h, t, key, &fd) : load_handle(h, t, key, &fd);
+    if (rc < 0)
+        return rc;
+    if (fd >= 0) {
+        if (loaded->fds_n == LOAD_FDS_MAX)
+            return -E2BIG;
+        loaded->fds[loaded->fds_n++] = fd;
+    }
+    loaded->records++;
+    return 0;
 }
 
 int table_load(struct host *h, int what, const char *text, size_t len, struct table_loaded *loaded)
@@ -130,21 +146,24 @@ int table_load(struct host *h, int what, const char *text, size_t len, struct ta
     struct text t = {.at = text, .end = text + len};
     *loaded = (struct table_loaded){0};
     while (t.at < t.end) {
-        int32_t fd = -1;
-        if (!number(&t, UINT64_MAX, &loaded->last_key))
+        uint64_t key = 0;
+        bool is_key = number(&t, UINT64_MAX, &key);
+        loaded->last_key = key;
+        if (!is_key)
             return -EBADMSG;
-        int rc = what == LOAD_INODES ? load_inode(h, &t, loaded->last_key, &fd)
-                                     : load_handle(h, &t, loaded->last_key, &fd);
+        int rc = load_one(h, what, key, &t, loaded);
         if (rc < 0)
             return rc;
         if (t.at < t.end && !skip(&t, "\n"))
             return -EBADMSG;
-        if (fd >= 0) {
-            if (loaded->fds_n == LOAD_FDS_MAX)
-                return -E2BIG;
-            loaded->fds[loaded->fds_n++] = fd;
-        }
-        loaded->records++;
     }
     return 0;
+}
+
+int table_take(void *taker, uint64_t key, const char *text, size_t len)
+{
+    struct table_taker *to = taker;
+    struct text t = {.at = text, .end = text + len};
+    int rc = load_one(to->host, to->what, key, &t, &to->loaded);
+    return rc < 0 ? rc : t.at < t.end ? -EBADMSG : 0;
 }

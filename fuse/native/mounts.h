@@ -21,7 +21,8 @@
 enum fs_class {
     FS_MEMORY = 0, /* tmpfs, ramfs: never waits for a device */
     FS_LOCAL = 1,  /* a disk: reads and syncs wait, close and stat do not */
-    FS_REMOTE = 2  /* NFS, SMB, FUSE and all that is not known to be local: anything may wait */
+    FS_REMOTE = 2, /* NFS, SMB, FUSE and all that is not known to be local: anything may wait */
+    FS_UNKNOWN = 3 /* a handle's that a new worker has loaded, until a thread that may wait has asked */
 };
 
 struct mount {

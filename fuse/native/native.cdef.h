@@ -156,7 +156,13 @@ struct table_loaded {
     int32_t fds[...];
     ...;
 };
+struct table_taker {
+    struct host *host;
+    int what;
+    struct table_loaded loaded;
+};
 int table_load(struct host *h, int what, const char *text, size_t len, struct table_loaded *loaded);
+int table_take(void *taker, uint64_t key, const char *text, size_t len);
 #define MISSING_QUESTIONS ...
 typedef int missing_fetch(void *context, uint64_t nodeid, uint64_t ino);
 extern "Python" int fetch_missing(void *context, uint64_t nodeid, uint64_t ino);

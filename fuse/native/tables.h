@@ -19,6 +19,13 @@ struct table_loaded {
     int32_t fds[LOAD_FDS_MAX]; /* the descriptors that the records name */
 };
 
+/* For table_take; `loaded` is emptied by who reads it. */
+struct table_taker {
+    struct host *host;
+    int what;
+    struct table_loaded loaded;
+};
+
 struct host_sums {
     uint32_t inodes;
     uint32_t handles;
@@ -53,6 +60,8 @@ const char *table_entered(struct host *h);
 /* Adds the records of a checkpoint's text (see load.c). 0; -EBADMSG: no such text; -E2BIG; or the error of inode_add or
  * handle_add. After an error the tables hold what came before it. */
 int table_load(struct host *h, int what, const char *text, size_t len, struct table_loaded *loaded);
+/* The same with the record of one key; `taker` is a struct table_taker. */
+int table_take(void *taker, uint64_t key, const char *text, size_t len);
 /* See missing.h. */
 void table_missing_begin(struct host *h, missing_fetch *fetch, void *context);
 void table_missing_end(struct host *h);

@@ -67,10 +67,11 @@ static void compress(struct blake2b *b, const uint8_t *block, bool last)
         b->h[i] ^= v[i] ^ v[i + 8];
 }
 
-void blake2b_begin(struct blake2b *b)
+void blake2b_begin(struct blake2b *b, uint32_t digest_bytes)
 {
     memcpy(b->h, iv, sizeof iv);
-    b->h[0] ^= 0x01010000u ^ BLAKE2B_DIGEST_BYTES; /* section 2.5: fanout 1, depth 1, no key, the digest's length */
+    b->digest_bytes = digest_bytes;
+    b->h[0] ^= 0x01010000u ^ digest_bytes; /* section 2.5: fanout 1, depth 1, no key, the digest's length */
     b->counted = 0;
     b->filled = 0;
 }
@@ -95,12 +96,12 @@ void blake2b_add(struct blake2b *b, const void *from, size_t bytes)
     }
 }
 
-void blake2b_end(struct blake2b *b, uint8_t digest[BLAKE2B_DIGEST_BYTES])
+void blake2b_end(struct blake2b *b, uint8_t *digest)
 {
     b->counted += b->filled;
     memset(b->block + b->filled, 0, BLAKE2B_BLOCK_BYTES - b->filled);
     compress(b, b->block, true);
     for (unsigned i = 0; i < 8; i++)
         b->h[i] = htole64(b->h[i]);
-    memcpy(digest, b->h, BLAKE2B_DIGEST_BYTES);
+    memcpy(digest, b->h, b->digest_bytes);
 }

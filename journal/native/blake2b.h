@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * BLAKE2b without a key (RFC 7693), for digests of 32 bytes: the same as hashlib.blake2b(digest_size=32).
+ * BLAKE2b without a key (RFC 7693): the same as hashlib.blake2b(digest_size=n), n up to 32.
  */
 #ifndef STEADFS_BLAKE2B_H
 #define STEADFS_BLAKE2B_H
@@ -14,11 +14,13 @@ struct blake2b {
     uint64_t h[8];
     uint64_t counted; /* bytes compressed so far; 2^64 of them are more than a journal can hold */
     uint32_t filled;
+    uint32_t digest_bytes;
     uint8_t block[BLAKE2B_BLOCK_BYTES];
 };
 
-void blake2b_begin(struct blake2b *b);
+void blake2b_begin(struct blake2b *b, uint32_t digest_bytes);
 void blake2b_add(struct blake2b *b, const void *from, size_t bytes);
-void blake2b_end(struct blake2b *b, uint8_t digest[BLAKE2B_DIGEST_BYTES]);
+/* Writes digest_bytes. */
+void blake2b_end(struct blake2b *b, uint8_t *digest);
 
 #endif

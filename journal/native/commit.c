@@ -112,7 +112,7 @@ static void chain(const struct commit_end *before, struct commit_end *now, uint6
 {
     struct blake2b b;
     const uint64_t head[4] = {htole64(now->seq), htole64(before->last + 1), htole64(now->last), htole64(time_ns)};
-    blake2b_begin(&b);
+    blake2b_begin(&b, BLAKE2B_DIGEST_BYTES);
     blake2b_add(&b, before->digest, sizeof before->digest);
     blake2b_add(&b, head, sizeof head);
     blake2b_add(&b, body, bytes);
