@@ -103,9 +103,9 @@ class Control:
             self._perform(action)
         return serving.served(ours)
 
-    def attach(self, start: do.StartVring, base: int) -> None:
-        """Sets a vring up with what is in flight in it; it isn't started."""
-        self._setup(start, base, keep_inflight=True)
+    def attach(self, start: do.StartVring) -> None:
+        """Sets a vring up with what is in flight in it; it isn't started, and where it goes on is told later."""
+        self._setup(start, start.base, keep_inflight=True)
 
     def handle(self, frame: Frame, fds: Sequence[int], number: int = 0) -> Reply:
         """Serves one message (`number`: see Session.handle) and takes over its fds.

@@ -196,6 +196,10 @@ class Engine:
         """The used index as guest memory has it: the truth about what was published."""
         return _check(lib.engine_vring_used_idx(self._engine, queue), f"used index of vring {queue}")
 
+    def rebase(self, queue: int, base: int) -> None:
+        """Where the vring goes on: the avail index of the next request that is popped."""
+        _check(lib.engine_vring_rebase(self._engine, queue, base), f"vring {queue}")
+
     def died_with(self, queue: int, head: int, weight: int) -> int:
         """One more worker died while this request was executed; returns the sum of such weights."""
         return _check(lib.engine_slot_died_with(self._engine, queue, head, weight), f"slot {head} of vring {queue}")

@@ -56,7 +56,7 @@ class TakingUp:
         """
         used: dict[int, int] = {}
         for queue, start in starts.items():
-            self._control.attach(start, start.base)
+            self._control.attach(start)
             used[queue] = self._engine.used_idx(queue)
         found = list(slots.read(slots_fd))
         sound = [slot for slot in found if isinstance(slot, slots.Slot)]
@@ -69,7 +69,7 @@ class TakingUp:
                 bad = set(range(start.num))
             popped, base = self._base(queue, used[queue], waiting, bad)
             damaged += [(queue, head) for head in sorted(popped)]
-            self._control.attach(start, base)
+            self._engine.rebase(queue, base)
             for head in bad:
                 self._engine.scrub(queue, head)
         if waiting or damaged:

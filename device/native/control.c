@@ -40,12 +40,9 @@ static int attach_slots(struct engine *e, struct vring *v)
         return 0;
     if (v->index >= e->slots_queues || v->num > e->slots_per_queue)
         return -EINVAL;
-    for (uint16_t head = 0; head < v->num; head++) {
-        struct slot *slot = slots_at(e->slots_map, e->slots_per_queue, v->index, head);
-        v->requests[head].slot = slot;
-        if (!v->spec.keep_inflight)
-            slot_freed(slot);
-    }
+    v->slots = slots_at(e->slots_map, e->slots_per_queue, v->index, 0);
+    for (uint16_t head = 0; head < v->num && !v->spec.keep_inflight; head++)
+        slot_freed(v->slots + head);
     return 0;
 }
 

@@ -197,8 +197,7 @@ int engine_slots_set(struct engine *e, int fd)
         return -EUCLEAN;
     }
     for (uint32_t i = 0; i < e->config.queues; i++)
-        for (uint16_t head = 0; head < e->vrings[i].num; head++)
-            e->vrings[i].requests[head].slot = NULL;
+        e->vrings[i].slots = NULL;
     if (e->slots_map != NULL)
         memory_unmap_file(e->slots_map, e->slots_map_bytes);
     e->slots_map = map;

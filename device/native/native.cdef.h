@@ -196,6 +196,7 @@ int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head, uint3
 int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out);
 int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error);
 void engine_counter_raise(struct engine *e, uint64_t counter);
+int engine_vring_rebase(struct engine *e, uint32_t queue, uint16_t base);
 int engine_vring_settle(struct engine *e, uint32_t queue);
 
 int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out);

@@ -152,13 +152,13 @@ static void handle(struct vring *v, struct request *r)
 
 int pop_again(struct vring *v, uint16_t head, int32_t error)
 {
-    struct request *r = &v->requests[head];
     struct chain chain = {.iov = v->scratch};
     struct lane_verdict verdict = {.kind = LANE_REFUSE, .error = EIO, .head_bytes = 0};
     const struct lane_ops *ops = v->engine->config.ops;
     CRASH_POINT("taking up");
-    if (request_owner_of(r) != REQUEST_FREE)
+    if (request_owner_of(&v->requests[head]) != REQUEST_FREE)
         return -EBUSY;
+    struct request *r = vring_request(v, head);
     request_give(r, REQUEST_POPPED);
     __atomic_fetch_add(&v->in_flight, 1, __ATOMIC_RELAXED);
     enum chain_fault fault = chain_walk(&v->table, head, &chain);

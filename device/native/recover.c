@@ -26,18 +26,18 @@ int engine_vring_used_idx(struct engine *e, uint32_t queue)
 int engine_slot_scrubbed(struct engine *e, uint32_t queue, uint32_t head)
 {
     struct vring *v = idle_vring(e, queue);
-    if (v == NULL || head >= v->num || v->requests[head].slot == NULL)
+    if (v == NULL || head >= v->num || v->slots == NULL)
         return -EINVAL;
-    slot_freed(v->requests[head].slot);
+    slot_freed(v->slots + head);
     return 0;
 }
 
 int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head, uint32_t weight)
 {
     struct vring *v = idle_vring(e, queue);
-    if (v == NULL || head >= v->num || v->requests[head].slot == NULL || weight > UINT16_MAX)
+    if (v == NULL || head >= v->num || v->slots == NULL || weight > UINT16_MAX)
         return -EINVAL;
-    return slot_died_with(v->requests[head].slot, (uint16_t)weight);
+    return slot_died_with(v->slots + head, (uint16_t)weight);
 }
 
 int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out)
@@ -45,10 +45,10 @@ int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct la
     struct vring *v = idle_vring(e, queue);
     if (v == NULL || head >= v->num)
         return -EINVAL;
-    struct request *r = &v->requests[head];
     struct chain chain = {.iov = v->scratch};
-    if (request_owner_of(r) != REQUEST_FREE)
+    if (request_owner_of(&v->requests[head]) != REQUEST_FREE)
         return -EBUSY;
+    struct request *r = vring_request(v, (uint16_t)head);
     if (chain_walk(&v->table, (uint16_t)head, &chain) != CHAIN_OK || request_begin(r, &chain) != CHAIN_OK)
         return -EPROTO;
     *out = r->lane.header;
@@ -81,6 +81,17 @@ int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t err
     return rc;
 }
 
+int engine_vring_rebase(struct engine *e, uint32_t queue, uint16_t base)
+{
+    struct vring *v = idle_vring(e, queue);
+    if (v == NULL || v->num == 0)
+        return -EINVAL;
+    if (__atomic_load_n(&v->in_flight, __ATOMIC_ACQUIRE) != 0)
+        return -EBUSY;
+    vring_rebase(v, base);
+    return 0;
+}
+
 void engine_counter_raise(struct engine *e, uint64_t counter)
 {
     if (counter > __atomic_load_n(&e->counter, __ATOMIC_RELAXED))
@@ -94,12 +105,12 @@ int engine_vring_settle(struct engine *e, uint32_t queue)
     if (v == NULL)
         return -EINVAL;
     for (uint16_t head = 0; head < v->num; head++) {
-        struct request *r = &v->requests[head];
-        if (request_owner_of(r) != REQUEST_FREE)
+        bool told = v->slots != NULL && slot_is_told(v->slots + head);
+        if ((!told && v->inflight.queue == NULL) || request_owner_of(&v->requests[head]) != REQUEST_FREE)
             continue;
         inflight_cleared(&v->inflight, head);
-        if (r->slot != NULL)
-            slot_freed(r->slot);
+        if (told)
+            slot_freed(v->slots + head);
     }
     inflight_synced(&v->inflight, v->used_idx);
     return 0;

@@ -108,10 +108,15 @@ int slots_validate(const void *map, size_t bytes, struct slots_report *report)
     return 0;
 }
 
+bool slot_is_told(const struct slot *slot)
+{
+    return __atomic_load_n(&slot->state, __ATOMIC_RELAXED) != 0;
+}
+
 uint32_t slots_next(const void *map, uint32_t slots, uint32_t from)
 {
     const struct slot *all = (const struct slot *)((const uint8_t *)map + sizeof(struct slots_header));
-    while (from < slots && __atomic_load_n(&all[from].state, __ATOMIC_RELAXED) == 0)
+    while (from < slots && !slot_is_told(&all[from]))
         from++;
     return from;
 }

@@ -88,6 +88,8 @@ void slot_committed(struct slot *slot);
 void slot_taken_up(struct slot *slot);
 /* The witness words when they count, at most `max`; returns how many. */
 uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max);
+/* Whether it isn't the zeros that slot_freed leaves. */
+bool slot_is_told(const struct slot *slot);
 /* Before the used index moves; slot_freed after it. */
 void slot_published(struct slot *slot, uint16_t used_at);
 void slot_freed(struct slot *slot);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include "vring.h"
 #include "crash_point.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define DESC_ALIGN_BYTES 16u /* VIRTIO 1.2, 2.7: alignments of the three parts */
@@ -70,11 +71,35 @@ static void start_afresh(struct vring *v)
     v->batch_bytes = 0;
     v->poll_ns = 0;
     __atomic_store_n(&v->broken, VRING_SOUND, __ATOMIC_RELAXED);
-    for (uint16_t head = 0; head < v->num; head++) {
-        v->requests[head].vring = v;
-        v->requests[head].lane.queue = v->index;
-        v->requests[head].lane.head = head;
-    }
+}
+
+/* Memory of its own, which is zero until it is touched. */
+static struct request *new_requests(uint32_t num)
+{
+    void *at = mmap(NULL, num * sizeof(struct request), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+static void free_requests(struct request *requests, uint32_t num)
+{
+    if (requests != NULL)
+        munmap(requests, num * sizeof *requests);
+}
+
+struct request *vring_request(struct vring *v, uint16_t head)
+{
+    struct request *r = &v->requests[head];
+    r->vring = v;
+    r->slot = v->slots == NULL ? NULL : v->slots + head;
+    r->lane.queue = v->index;
+    r->lane.head = head;
+    return r;
+}
+
+void vring_rebase(struct vring *v, uint16_t base)
+{
+    v->spec.base = base;
+    v->last_avail = v->avail_seen = base;
 }
 
 int vring_setup(struct vring *v, const struct vring_spec *spec, const struct memory *memory)
@@ -82,16 +107,17 @@ int vring_setup(struct vring *v, const struct vring_spec *spec, const struct mem
     int error = check_spec(spec);
     if (error != 0)
         return error;
-    struct request *requests = calloc(spec->num, sizeof *requests);
+    struct request *requests = new_requests(spec->num);
     if (requests == NULL)
         return -ENOMEM;
     error = map_ring(v, spec, memory);
     if (error != 0) {
-        free(requests);
+        free_requests(requests, spec->num);
         return error;
     }
     vring_clear(v);
     v->requests = requests;
+    v->slots = NULL;
     v->spec = *spec;
     start_afresh(v);
     return 0;
@@ -107,7 +133,7 @@ void vring_clear(struct vring *v)
 {
     for (uint16_t head = 0; head < v->num; head++)
         request_recycle(&v->requests[head]);
-    free(v->requests);
+    free_requests(v->requests, v->num);
     v->requests = NULL;
     v->num = 0;
 }
@@ -143,11 +169,11 @@ struct request *vring_next(struct vring *v)
         vring_break(v, VRING_BROKEN_HEAD);
         return NULL;
     }
-    struct request *r = &v->requests[head];
-    if (is_in_flight(v, r)) {
+    if (is_in_flight(v, &v->requests[head])) {
         vring_break(v, VRING_BROKEN_DUPLICATE);
         return NULL;
     }
+    struct request *r = vring_request(v, head);
     request_give(r, REQUEST_POPPED);
     __atomic_fetch_add(&v->in_flight, 1, __ATOMIC_RELAXED);
     v->last_avail++;

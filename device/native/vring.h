@@ -78,7 +78,8 @@ struct vring {
     struct chain_table table;
     uint16_t *avail; /* flags, idx, ring[num], used_event; NULL: its memory went away */
     uint8_t *used;   /* u16 flags, u16 idx, {u32 id, u32 len}[num], u16 avail_event */
-    struct request *requests;
+    struct request *requests; /* by head; made ready by vring_request, so that a guest's few take few pages */
+    struct slot *slots;       /* by head; NULL: not tracked */
     struct vring_spec spec; /* as set up; its addresses are translated again when memory changed */
     struct engine *engine;
 
@@ -142,6 +143,10 @@ static inline uint16_t vring_avail_idx(const struct vring *v)
 int vring_setup(struct vring *v, const struct vring_spec *spec, const struct memory *memory);
 /* Translates the ring's addresses anew. On failure the ring has no memory (avail == NULL). */
 void vring_remap(struct vring *v, const struct memory *memory);
+/* The request of a head (below num) that is free. */
+struct request *vring_request(struct vring *v, uint16_t head);
+/* Where an idle vring goes on. */
+void vring_rebase(struct vring *v, uint16_t base);
 /* Frees the requests: nothing may be in flight any more, or nothing of it will ever be published. */
 void vring_clear(struct vring *v);
 
