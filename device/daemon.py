@@ -123,6 +123,7 @@ def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbo
         worker = Worker(options, own, birth, equipment, prepared.session, archive)
         try:
             worker.start()
+            gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more
             gc.enable()
             return worker.serve()
         finally:
