@@ -95,6 +95,11 @@ class Engine:
             _check(lib.engine_free(self._engine, _ns(deadline_s)), "engine_free")
             self._engine = None
 
+    def fds(self) -> frozenset[int]:
+        """The descriptors that it has made itself; what it was given is the giver's."""
+        out = ffi.new("int32_t[]", lib.ENGINE_QUEUES_MAX + 1)
+        return frozenset(out[0 : lib.engine_fds(self._engine, out)])
+
     # --- memory: only while every vring is paused and nothing is in flight (CallerError otherwise)
 
     def set_memory(self, regions: Sequence[Region]) -> None:

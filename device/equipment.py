@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from device.engine import Engine
 from device.options import Options
 from device.sandbox import Place
 from device.share import open_share
@@ -20,6 +21,9 @@ from fuse.native_executor import NativeExecutor
 from fuse.operation import Operation
 from fuse.recovery import Recovery
 from journal import Journal
+from specs.limits import LIMITS
+
+POOL_THREADS_DEFAULT = next(row.value for row in LIMITS if row.name == "pool_threads_default")
 
 
 class JournalToCome:
@@ -60,6 +64,13 @@ class Equipment:
         self.executor = Executor(self.host, self.settings, self.journal, self._commit)
         self.files = Recovery(self.executor)
         self.native = NativeExecutor(self.executor, self.journal)
+        self.engine = Engine(
+            queues=1 + options.request_queues,
+            ops=self.host.lane_ops,
+            pool_threads=options.thread_pool_size or POOL_THREADS_DEFAULT,
+            poll_ns_max=options.poll_ns_max,
+        )
+        self.native.requests_at(self.engine.requests_address)
         self.journal_fds: frozenset[int] | None = None
         """See `look_at`; None: nobody has looked."""
 
@@ -82,7 +93,7 @@ class Equipment:
         root_fd = self.host.pin_inode(ROOT_NODEID)  # the record's, or the one in the cache of those that handles opened
         self.host.let_go(nothing)
         found = (self._proc_fd, self.share_fd, root_fd, self.host.mount_fd(self.host.root.mnt_id))
-        return frozenset(fd for fd in found if fd >= 0)
+        return frozenset(fd for fd in found if fd >= 0) | self.engine.fds()
 
     def leave(self) -> None:
         """Lets go of it, but for the descriptors in the tables, which are somebody else's, and the tables."""
@@ -91,5 +102,6 @@ class Equipment:
 
     def close(self) -> None:
         """When nobody uses it any more."""
+        self.engine.close()
         self.host.close()
         os.close(self.share_fd)

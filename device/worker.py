@@ -16,7 +16,6 @@ from device.actions import StartVring
 from device.control import Control
 from device.control import Host as ControlHost
 from device.draft import fds_of
-from device.engine import Engine
 from device.equipment import Equipment
 from device.errors import CallerError, OperatorError, PeerError
 from device.exits import Exit
@@ -37,11 +36,9 @@ from journal.damaged import set_aside_damaged
 from journal.errors import JournalFailed, JournalFull
 from journal.live import INDEX, LivePage
 from machine.fold import Record, Transition
-from specs.limits import LIMITS
 
 logger = logging.getLogger("steadfs.worker")
 
-_LIMIT = {row.name: row.value for row in LIMITS}
 _LOOK_EVERY_S = 0.1
 """How often the worker renews the status page and looks whether a vring has broken."""
 _PRESSED_S = 0.005  # between two steps of handing a backlog to the archive, whose socket holds some 200 KiB
@@ -71,6 +68,7 @@ class Worker:
         self._sweep = Sweep(set(), set())
         self._equipment = equipment
         self.host, self.executor, self.files = equipment.host, equipment.executor, equipment.files
+        self.engine = equipment.engine
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(
@@ -80,16 +78,9 @@ class Worker:
         tell_birth(self.live, birth.generation, hold.pid)
         equipment.journal.is_here(self.journal)
         equipment.commit = self._commit_now
-        self.engine = Engine(
-            queues=1 + options.request_queues,
-            ops=self.host.lane_ops,
-            pool_threads=options.thread_pool_size or _LIMIT["pool_threads_default"],
-            poll_ns_max=options.poll_ns_max,
-        )
         self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
         native = equipment.native
-        native.requests_at(self.engine.requests_address)
         self.lane = StateLane(
             self.engine,
             self.executor.run,

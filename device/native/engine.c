@@ -98,6 +98,14 @@ int engine_free(struct engine *e, uint64_t timeout_ns)
     return error;
 }
 
+uint32_t engine_fds(struct engine *e, int32_t out[static ENGINE_QUEUES_MAX + 1])
+{
+    for (uint32_t i = 0; i < e->config.queues; i++)
+        out[i] = e->vrings[i].wake_fd;
+    out[e->config.queues] = e->inbox.doorbell;
+    return e->config.queues + 1;
+}
+
 bool engine_quiesced(struct engine *e)
 {
     for (uint32_t i = 0; i < e->config.queues; i++) {

@@ -48,6 +48,8 @@ struct engine {
 
 int engine_new(const struct engine_config *config, struct engine **out);
 int engine_free(struct engine *e, uint64_t timeout_ns);
+/* The descriptors that it has made itself. */
+uint32_t engine_fds(struct engine *e, int32_t out[static ENGINE_QUEUES_MAX + 1]);
 
 int engine_memory_set(struct engine *e, const struct memory_region_spec *specs, uint32_t n);
 int engine_memory_add(struct engine *e, const struct memory_region_spec *spec);

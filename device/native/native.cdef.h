@@ -142,6 +142,7 @@ struct engine;
 
 int engine_new(const struct engine_config *config, struct engine **out);
 int engine_free(struct engine *e, uint64_t timeout_ns);
+uint32_t engine_fds(struct engine *e, int32_t *out);
 
 int engine_memory_set(struct engine *e, const struct memory_region_spec *specs, uint32_t n);
 int engine_memory_add(struct engine *e, const struct memory_region_spec *spec);
