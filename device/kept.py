@@ -140,6 +140,9 @@ class Kept(ctypes.Structure):
         ("spare_deaths", ctypes.c_uint64),
         ("spare_retry_at_ms", ctypes.c_uint64),
         ("called", ctypes.c_uint64),
+        # the generation of the worker whose death was noticed last: until the next one is ready, the keeper that noticed it
+        # opens and closes no descriptor
+        ("noticed", ctypes.c_uint64),
         # the front-end: `pending` is a relay.Kind, 0 when none is; `answered` the number whose answer is in `answer`
         ("front", ctypes.c_uint64),
         ("accepting", ctypes.c_uint64),

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from device.deaths import how_it_ended, kill, shell_status
 from device.exits import Exit
@@ -18,7 +19,7 @@ from device.relay import DATAGRAM_BYTES_MAX
 from device.sandbox import Sandbox
 from device.spare import Spare
 from device.spawn import clone_sharing_files
-from device.summons import AtOnce, Birth, Summons, word
+from device.summons import AtOnce, Birth, Summons
 from device.table import open_fds
 from machine.errors import Refused
 from machine.step import compile_step
@@ -114,7 +115,7 @@ class Life:
             if self.state in YOUNG and kept.ready_generation == kept.generation:
                 self.ready()  # the dead keeper may have heard it and done nothing
             if self.state == "starting" and kept.called == kept.generation:
-                self.spare.say_again(word(self._birth(), kept.keeper_generation, settled=False))
+                self.spare.say(self._birth())
 
     def _clone(self) -> None:
         """Or has the spare be it, which was cloned before."""
@@ -122,18 +123,18 @@ class Life:
         if not self.spare.call(self._birth):
             self.spare.dismiss()
             kept.called = 0
-            birth = self._birth()
+            # Looked up before the worker begins: afterwards both open new ones.
+            found = tuple(open_fds(self._sandbox.proc)) if kept.generation > 1 else ()
+            birth = replace(self._birth(), found=found)
             if clone_sharing_files(self._sandbox.clone_flags, kept.where("worker_pid")) == 0:
                 self._become(AtOnce(birth))
             self._enter()
         self._brief()
 
     def _birth(self) -> Birth:
-        """Descriptors are looked up before the worker begins: afterwards both open new ones. Until it is ready, none of ours
-        closes any."""
+        """Until it is ready, none of ours opens or closes any descriptor."""
         kept = self._kept
-        found = tuple(open_fds(self._sandbox.proc)) if kept.generation > 1 else ()
-        return Birth(kept, kept.generation, self._relay, self._keep(), found, self._noticed_ns)
+        return Birth(kept, kept.generation, self._relay, self._keep(), (), self._noticed_ns)
 
     def ready(self) -> None:
         """The worker serves. The spare isn't made at once: the guest has waited, and takes what the processor can give."""
@@ -192,6 +193,8 @@ class Life:
         """Notes a death; `advance` decides what follows."""
         self._noticed_ns = time.monotonic_ns()
         kept = self._kept
+        if self.state != "ending":
+            kept.noticed = kept.generation
         how = "unknown"
         fault = self.state == "stalled" or bool(kept.worker_code)
         if kept.worker_code:

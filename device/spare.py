@@ -73,28 +73,22 @@ class Spare:
         kept = self._kept
         if not self.there or gone(kept.spare_slot):
             return False
-        settled = bool(kept.spare_waits)
         birth = make_birth()
-        told = word(birth, kept.keeper_generation, settled)
-        if told is None:
-            return False
         kept.called = birth.generation
         copy_slot(kept.spare_slot, kept.worker_slot)
         kept.worker_pid = kept.spare_pid
         kept.slot_generation = birth.generation
         self._let_go()
-        self.say_again(told)
+        self.say(birth)
         return True
 
-    def say_again(self, told: bytes | None) -> None:
+    def say(self, birth: Birth) -> None:
         """The word, to the process in the worker's slot. If it can't be told, the next one is cloned."""
         try:
-            if told is not None:
-                self._ours.send(told)
-                return
+            self._ours.send(word(birth, self._kept.keeper_generation))
         except OSError as error:
             log.error("the spare can't be told: %s", error)
-        kill(self._kept.worker_slot)
+            kill(self._kept.worker_slot)
 
     def died(self) -> bool:
         """Whether there should be one and it has gone."""

@@ -1,7 +1,9 @@
 """How a process becomes a worker: at once, as the clone that it is, or as the spare that waits until its predecessor is dead.
 
-The word to a spare is one datagram. It names the descriptors that were open when the keeper sent it, so that no later one of
-anybody's is taken for an earlier worker's.
+A worker has to know which descriptors were open before it opened any: an earlier worker's are among them. Whoever looks must
+do so while nobody opens or closes one. The keeper looks for a clone of its own. A spare looks itself, from the moment when the
+keeper has noticed the death: from then on, until the next worker is ready, keeper and guardian leave the table as it is; but
+for a keeper that comes after the death of another, whose number in the page says so.
 """
 
 import os
@@ -16,9 +18,9 @@ from typing import Protocol
 
 from device.kept import Kept, gone
 from device.relay import DATAGRAM_BYTES_MAX
-from device.table import still_open
+from device.table import table_of
 
-_HEAD = struct.Struct("<QQQ?I")
+_HEAD = struct.Struct("<QQQ")
 _LOOK_AGAIN_MS = 100
 _SOON_S = 0.003
 """A keeper takes 0.5 ms from a death to the word."""
@@ -69,12 +71,9 @@ class AtOnce:
         return self._birth
 
 
-def word(birth: Birth, keeper_generation: int, settled: bool) -> bytes | None:
-    """The datagram; None: so many descriptors are open that it doesn't hold them. `settled`: the spare was waiting before the
-    keeper looked which are open."""
-    fds = array("i", (*birth.keep, *birth.found)).tobytes()
-    head = _HEAD.pack(birth.generation, keeper_generation, birth.noticed_ns, settled, len(birth.keep))
-    return head + fds if len(head) + len(fds) <= DATAGRAM_BYTES_MAX else None
+def word(birth: Birth, keeper_generation: int) -> bytes:
+    """The datagram to a spare, which finds out itself what was open."""
+    return _HEAD.pack(birth.generation, keeper_generation, birth.noticed_ns) + array("i", sorted(birth.keep)).tobytes()
 
 
 class Waiting:
@@ -84,6 +83,10 @@ class Waiting:
         self._kept = kept
         self._relay = relay
         self._end = end
+        self._noticed = kept.noticed
+        self._table: list[int] = []
+        self._looked_under = 0
+        """The generation of the keeper that left the table alone meanwhile; 0: none."""
         self.born = False
 
     def called(self) -> bool:
@@ -91,51 +94,55 @@ class Waiting:
         return bool(_readable((self._end.fileno(),), 0))
 
     def birth(self, own: Collection[int], proc_fd: int) -> Birth | None:
-        """See Summons. Since the keeper's look a spare that wasn't settled may have closed descriptors of its own: their
-        numbers are nobody's. A keeper that has come since might have one of them for a moment; but it says the word again.
-        """
+        """See Summons."""
         self._kept.spare_waits = 1
-        while self._await():
-            told, keeper_generation, settled = self._decode(self._end.recv(DATAGRAM_BYTES_MAX))
-            left = told.found if settled else still_open(told.found, proc_fd)
-            found = tuple(fd for fd in left if fd not in own)
+        while self._await(proc_fd):
+            told, keeper_generation = self._decode(self._end.recv(DATAGRAM_BYTES_MAX))
+            while self._looked_under != self._kept.keeper_generation:
+                self._look(proc_fd)
             if self._kept.keeper_generation == keeper_generation:
                 self.born = True
-                return replace(told, found=found)
+                return replace(told, found=tuple(fd for fd in self._table if fd not in own))
         return None
 
-    def _await(self) -> bool:
+    def _look(self, proc_fd: int) -> None:
+        """A keeper counts itself before it opens anything."""
+        keeper_generation = self._kept.keeper_generation
+        self._table = table_of(proc_fd)
+        self._looked_under = keeper_generation
+
+    def _await(self, proc_fd: int) -> bool:
         """Until there is word: True. False: guardian and keeper are dead; if one follows, it makes another spare."""
         kept = self._kept
         end = self._end.fileno()
-        looked_for = 0
+        dead = False
         while True:
             left = [slot for slot in (kept.guardian_slot, kept.keeper_slot) if not gone(slot)]
             both = len(left) == _GUARDIANS_AND_KEEPERS
-            dying = (kept.worker_slot,) if kept.generation != looked_for else ()
+            dying = () if dead else (kept.worker_slot,)
             ready = _readable((end, *left, *dying), None if both else _LOOK_AGAIN_MS)
-            if kept.worker_slot in ready:
-                looked_for = kept.generation
-            if end in ready or (kept.worker_slot in ready and self._soon()):
+            dead = dead or kept.worker_slot in ready
+            if end in ready or (kept.worker_slot in ready and self._soon(proc_fd)):
                 return True
             if not left:
                 return False
 
-    def _soon(self) -> bool:
+    def _soon(self, proc_fd: int) -> bool:
         """The worker is dead, as the keeper sees just now: there is word in a moment, or there is none so soon. Who sleeps is
         waked late: 0.1 to 0.5 ms."""
         until = time.monotonic() + _SOON_S
         while time.monotonic() < until:
+            if self._kept.noticed != self._noticed and not self._looked_under:
+                self._look(proc_fd)
             if self.called():
                 return True
             os.sched_yield()  # the keeper may have no other processor
         return False
 
-    def _decode(self, data: bytes) -> tuple[Birth, int, bool]:
-        generation, keeper_generation, noticed_ns, settled, keeps = _HEAD.unpack_from(data)
-        fds = array("i", data[_HEAD.size :]).tolist()
-        keep, found = frozenset(fds[:keeps]), tuple(fds[keeps:])
-        return Birth(self._kept, generation, self._relay, keep, found, noticed_ns), keeper_generation, settled
+    def _decode(self, data: bytes) -> tuple[Birth, int]:
+        generation, keeper_generation, noticed_ns = _HEAD.unpack_from(data)
+        keep = frozenset(array("i", data[_HEAD.size :]))
+        return Birth(self._kept, generation, self._relay, keep, (), noticed_ns), keeper_generation
 
 
 def _readable(fds: Sequence[int], patience_ms: int | None) -> list[int]:

@@ -29,11 +29,6 @@ def table_of(proc_fd: int) -> list[int]:
     return _all_but(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc_fd))
 
 
-def still_open(fds: Sequence[int], proc_fd: int) -> list[int]:
-    """Those of them that are open, in order."""
-    return sorted(set(table_of(proc_fd)).intersection(fds))
-
-
 def _all_but(directory: int) -> list[int]:
     """Closes `directory`, which is /proc/self/fd."""
     room = _ROOM

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from device import summons
 from device.equipment import Equipment
 from device.kept import Kept, make_kept, put_into_slot
 from device.options import Options
@@ -21,7 +22,7 @@ from device.relay import make_pair
 from device.sandbox import Place
 from device.spare import DEATHS_MAX, Spare
 from device.summons import Birth, Waiting, word
-from device.table import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, still_open
+from device.table import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, table_of
 from device.worker_journal import open_journal
 from device.worker_parts import prepare
 from journal import Hold
@@ -60,8 +61,8 @@ def proc_fd() -> Iterator[int]:
     os.close(fd)
 
 
-def birth_of(kept: Kept, relay: socket.socket, found: tuple[int, ...] = ()) -> Birth:
-    return Birth(kept, 7, relay, frozenset((0, 1, 2)), found, 99)
+def birth_of(kept: Kept, relay: socket.socket) -> Birth:
+    return Birth(kept, 7, relay, frozenset((0, 1, 2)), (), 99)
 
 
 def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept, ends: Ends, proc_fd: int) -> None:
@@ -72,36 +73,80 @@ def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept
     eventually(lambda: kept.spare_waits)
     assert not waiting.born
     assert not born
-    told = birth_of(kept, ends[1], (1, 2))
-    ends[0].send(word(told, 3, settled=False) or b"")
+    told = birth_of(kept, ends[1])
+    table = tuple(open_fds("/proc"))
+    ends[0].send(word(told, 3))
     thread.join(5)
-    assert born == [told]
+    assert born == [replace(told, found=table)]
     assert waiting.born
 
 
 def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(kept: Kept, ends: Ends, proc_fd: int) -> None:
     waiting = Waiting(kept, ends[1], ends[1])
     told = birth_of(kept, ends[1])
-    ends[0].send(word(replace(told, found=(0, 1)), 2, settled=False) or b"")
-    ends[0].send(word(told, 3, settled=False) or b"")
-    assert waiting.birth((), proc_fd) == told
-
-
-def test_numbers_that_the_spare_has_closed_since_or_holds_itself_are_no_predecessors(
-    kept: Kept, ends: Ends, proc_fd: int
-) -> None:
-    closed, own = os.dup(0), os.dup(0)
-    os.close(closed)
-    waiting = Waiting(kept, ends[1], ends[1])
-    ends[0].send(word(birth_of(kept, ends[1], (0, closed, own)), 3, settled=False) or b"")
-    born = waiting.birth({own}, proc_fd)
-    os.close(own)
+    ends[0].send(word(replace(told, generation=6), 2))
+    ends[0].send(word(told, 3))
+    born = waiting.birth((), proc_fd)
     assert born is not None
-    assert born.found == (0,)
+    assert born.generation == told.generation
 
 
-def test_more_descriptors_than_the_word_holds_are_told_by_a_clone(kept: Kept, ends: Ends) -> None:
-    assert word(birth_of(kept, ends[1], tuple(range(MANY))), 3, settled=True) is None
+def test_what_the_spare_holds_itself_is_no_predecessors(kept: Kept, ends: Ends, proc_fd: int) -> None:
+    own, other = os.dup(0), os.dup(0)
+    waiting = Waiting(kept, ends[1], ends[1])
+    ends[0].send(word(birth_of(kept, ends[1]), 3))
+    born = waiting.birth({own}, proc_fd)
+    assert born is not None
+    assert other in born.found
+    assert own not in born.found
+    for fd in (own, other):
+        os.close(fd)
+
+
+def test_what_was_seen_under_a_keeper_that_has_died_does_not_count(
+    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its successor opens and closes in passing may have been seen: that number is free for the worker then."""
+    passing = os.dup(0)
+    looks: list[list[int]] = []
+
+    def look(fd: int) -> list[int]:
+        looks.append(table_of(fd))
+        if len(looks) == 1:
+            kept.keeper_generation = 4
+            os.close(passing)
+        return looks[-1]
+
+    monkeypatch.setattr(summons, "table_of", look)
+    ends[0].send(word(birth_of(kept, ends[1]), 4))
+    born = Waiting(kept, ends[1], ends[1]).birth((), proc_fd)
+    assert passing in looks[0]
+    assert born is not None
+    assert passing not in born.found
+
+
+@pytest.mark.parametrize("has_noticed", [True, False])
+def test_a_spare_looks_before_the_word_but_not_before_the_keeper_has_noticed(
+    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, has_noticed: bool
+) -> None:
+    """Until then the keeper may be about to close something."""
+    looked = threading.Event()
+    waits: list[bool] = []
+    monkeypatch.setattr(summons, "table_of", lambda _fd: looked.set() or [9])
+    waiting = Waiting(kept, ends[1], ends[1])
+    kept.noticed += has_noticed  # and its worker's slot says that it is dead
+
+    def say_late() -> None:
+        waits.append(looked.wait(5 if has_noticed else 0.05))
+        ends[0].send(word(birth_of(kept, ends[1]), 3))
+
+    thread = threading.Thread(target=say_late)
+    thread.start()
+    born = waiting.birth((), proc_fd)
+    thread.join()
+    assert waits == [has_noticed]
+    assert born is not None
+    assert born.found == (9,)
 
 
 def test_a_spare_alone_ends(kept: Kept, ends: Ends, proc_fd: int) -> None:
@@ -187,7 +232,7 @@ def test_every_descriptor_is_found_in_a_table_with_gaps_of_any_length(kept_each:
         assert set(left) <= set(found)
         assert not set(found) & (set(opened) - set(left))
         assert found == [fd for fd in range(2000) if _is_open(fd)]
-        assert still_open(opened, proc_fd) == left
+        assert table_of(proc_fd) == found
     finally:
         for fd in left:
             os.close(fd)
