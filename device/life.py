@@ -32,7 +32,7 @@ _LIMIT = {row.name: row.value for row in LIMITS}
 DEATHS_BEFORE_READY_MAX = _LIMIT["deaths_before_ready_max"]
 BACK_OFF_FIRST_MS = 5
 BACK_OFF_MAX_MS = 1000
-SPARE_AFTER_MS = 10
+SPARE_AFTER_MS = 2
 WATCHDOG_LOOKS = 4
 """Of its time: a keeper that was stopped itself sees one look without progress, not all of them."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

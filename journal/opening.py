@@ -55,7 +55,8 @@ def open_database(
     connection = connect(path, limits)
     try:
         known = _recognise(connection, path)
-        if known and _specs_differ(connection, specs_digest):
+        same_specs = known and not _specs_differ(connection, specs_digest)
+        if known and not same_specs:
             verify_present(connection, path)
             _set_aside(connection, directory, limits)
             connection = connect(path, limits)
@@ -69,7 +70,7 @@ def open_database(
             absent = {name: table.absent for name, table in tables.items()}
             note = lambda table, key, number: touched.append((table, key, number))  # noqa: E731
             fold = load(connection, absent, path, note, left.keys(), present.tail)
-        _begin_life(connection, specs_json, specs_digest, present.end, limits, pid)
+        _begin_life(connection, None if same_specs else specs_json, specs_digest, present.end, limits, pid)
         present.tail.clear()
         return Opened(connection, horizon, tuple(tables), fold, touched, present, shape.found)
     except BaseException:
@@ -144,10 +145,12 @@ def numbered(directory: Path) -> list[int]:
 
 
 def _begin_life(
-    connection: sqlite3.Connection, specs_json: str, specs_digest: bytes, end: Anchor, limits: Limits, pid: int
+    connection: sqlite3.Connection, specs_json: str | None, specs_digest: bytes, end: Anchor, limits: Limits, pid: int
 ) -> None:
+    """`specs_json`: None when the life before had the same."""
     with transaction(connection):
-        connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
+        if specs_json is not None:
+            connection.execute("INSERT OR IGNORE INTO specs (digest, json) VALUES (?, ?)", (specs_digest, specs_json))
         connection.execute(
             "INSERT INTO lives (specs_digest, pid, started_ns, first_commit) VALUES (?, ?, ?, ?)",
             (specs_digest, pid, time.time_ns(), end.commit_seq + 1),
