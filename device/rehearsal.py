@@ -19,7 +19,7 @@ from device import slots
 from device.equipment import Equipment
 from device.kept import Kept
 from device.options import Options
-from device.rehearsed import Rehearsed
+from device.rehearsed import NUM, Rehearsed
 from device.relay import make_pair
 from device.sandbox import Place
 from device.summons import Birth
@@ -74,7 +74,7 @@ class Rehearsal:
         _keep_memory()
         with _silent("a spare's rehearsal failed"), _directory_in(place.journal) as directory:
             (directory / DATABASE_NAME).write_bytes(self._content)
-            os.close(slots.create(directory / SLOTS_NAME, queues=self._device.queues))
+            os.close(slots.create(directory / SLOTS_NAME, queues=self._device.queues, slots_per_queue=NUM))
             if not called():
                 _begin(self._options, Hold(directory, self._fd, place.pid), place, self._device, called)
 
