@@ -16,7 +16,7 @@ from device.deaths import kill_and_wait
 from device.exits import Exit
 from device.family import END_DEADLINE_MS, Family
 from device.kept import Front, Kept, now_ms, put_into_slot
-from device.life import LIVING, WITH_PROCESS, YOUNG, Life, WorkerMain
+from device.life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, Life, WorkerMain
 from device.listener import Listener
 from device.relay import DATAGRAM_BYTES_MAX, FLAG_AGAIN, FLAG_CLOSE, Kind, Note, decode, make_pair
 from device.sandbox import Sandbox
@@ -133,8 +133,9 @@ class Keeper:
             self._accept()
 
     def _may_mend(self) -> bool:
-        """Not while a worker looks which descriptors are nobody's: a new one must not take the number of one that goes."""
-        return not self._kept.end_by_ms and self._life.state not in YOUNG
+        """Not while a worker or a spare looks which descriptors are nobody's, from a death until the next one is ready: a new
+        one must not take the number of one that goes."""
+        return not self._kept.end_by_ms and self._life.state not in (*YOUNG, *AFTER_DEATH)
 
     def _idle(self) -> bool:
         return not self._kept.pending and self._life.state == "serving" and not self._kept.end_by_ms

@@ -37,6 +37,7 @@ WATCHDOG_LOOKS = 4
 """Of its time: a keeper that was stopped itself sees one look without progress, not all of them."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 YOUNG = frozenset({"starting", "replaying"})
+AFTER_DEATH = frozenset({"crashed", "backing_off"})
 LIVING = YOUNG | {"serving"}
 WITH_PROCESS = LIVING | {"stalled", "ending"}
 _BY_SIGKILL = 128 + signal.SIGKILL + 1

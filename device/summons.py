@@ -137,6 +137,7 @@ class Waiting:
             if self.called():
                 return True
             os.sched_yield()  # the keeper may have no other processor
+        self._looked_under = 0  # too long ago
         return False
 
     def _decode(self, data: bytes) -> tuple[Birth, int]:

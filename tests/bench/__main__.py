@@ -27,6 +27,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--row", action="append", default=[], help="only rows with this in their name; repeatable")
     parser.add_argument("--daemon", action="append", choices=["C", "Rust", "steadfs"], help="only this one; repeatable")
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="TREE",
+        help="also the steadfsd of another tree, where `make setup` was run",
+    )
+    parser.add_argument(
         "--guest",
         choices=[way.value for way in Waits],
         default=Waits.HALTS.value,
@@ -36,11 +42,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def installed(wanted: Sequence[str] | None) -> list[Kind]:
+def installed(wanted: Sequence[str] | None, against: Path | None = None) -> list[Kind]:
     """The daemons to run; tells which are missing."""
     kinds: list[Kind] = []
-    for name, found in (("C", c_peer()), ("Rust", rust_peer()), ("steadfs", steadfs())):
-        if wanted and name not in wanted:
+    others = [("other", steadfs(against.absolute(), "other"))] if against is not None else []
+    for name, found in (*others, ("C", c_peer()), ("Rust", rust_peer()), ("steadfs", steadfs())):
+        if wanted and name not in (*wanted, "other"):
             continue
         if found is None:
             print(f"{name}: not installed, left out")
@@ -83,7 +90,7 @@ def measure_inodes(kinds: Sequence[Kind], directory: Path, results: report.Resul
 
 def main() -> int:
     options = parse()
-    kinds = installed(options.daemon)
+    kinds = installed(options.daemon, options.against)
     if not kinds:
         print("no virtio-fs daemon is installed")
         return 2

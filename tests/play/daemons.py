@@ -69,14 +69,15 @@ def rust_peer() -> Kind | None:
     )
 
 
-def steadfs() -> Kind | None:
-    """Our own daemon, or None when it is not installed in the virtual environment."""
-    if not STEADFS.exists():
+def steadfs(tree: Path = ROOT, name: str = "steadfs") -> Kind | None:
+    """Our own daemon, or None when it is not installed in the virtual environment of that work tree."""
+    program = tree / STEADFS.relative_to(ROOT)
+    if not program.exists():
         return None
     return Kind(
-        "steadfs",
+        name,
         lambda sock, share, state: [
-            *(str(STEADFS), "--socket-path", str(sock), "--shared-dir", str(share)),
+            *(str(program), "--socket-path", str(sock), "--shared-dir", str(share)),
             *("--journal-dir", str(state / "journal")),
         ],
     )
