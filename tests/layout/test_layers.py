@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 COMPOSITION = {
     *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py", "device/native_serving.py"),
-    *("device/rehearsal.py", "device/equipment.py"),
+    *("device/rehearsal.py", "device/rehearsed.py", "device/equipment.py"),
     *("device/daemon.py", "device/cli.py", "device/ctl.py"),
 }
 OUTSIDE = {
