@@ -132,7 +132,11 @@ def _begin(options: Options, hold: Hold, place: Place, device: Rehearsed, called
         equipment = Equipment(options, replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd)))
         device.begin()
         device.send(_asked(0, 0))
-        worker = Worker(options, hold, birth, equipment, new_session(options), None)
+        try:
+            worker = Worker(options, hold, birth, equipment, new_session(options), None)
+        except BaseException:
+            equipment.close()
+            raise
         if called():
             worker.close()
             return

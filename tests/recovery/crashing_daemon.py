@@ -19,12 +19,13 @@ _AROUND = {
     "fuse.native_executor.NativeExecutor": ("run_at",),
     "device.engine.Engine": (
         *("take", "begin", "answer", "committed", "publish", "turn"),
-        *("vring_setup", "vring_start", "resubmit", "settle"),
+        *("vring_setup", "vring_start", "rebase", "resubmit", "settle"),
     ),
     "journal.writer.Journal": ("commit",),
     "fuse.host.Host": ("settle",),
     "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
     "device.taking_up.TakingUp": ("attach",),
+    "device.table.Sweep": ("some",),
     "journal.trim.Trim": ("step",),
     "journal.archive_feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
     "journal.archive_files.ArchiveFiles": (
@@ -36,7 +37,7 @@ _AROUND_KEEPER = {
     "device.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
     "device.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
     "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
-    "device.spare.Spare": ("make", "call", "say_again", "_enter", "_let_go", "bury"),
+    "device.spare.Spare": ("make", "call", "say", "_enter", "_let_go", "bury"),
 }
 _NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation", "spare_waits"}
 """Stores of worker and spare, not of the keeper."""
