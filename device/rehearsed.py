@@ -1,4 +1,4 @@
-"""Composition: the device that a spare rehearses with: memory with rings in it, and the journal of a worker that has died over them.
+"""Composition: the device that a spare rehearses with: rings in memory, and the journal of a worker that has died over them.
 
 Its descriptors are four of the keeper's, which stay open: records name them again and again, for memory, kicks, handles and the
 root, and nobody closes them. So a spare needs none of its own, and there is no way from them to any file.
