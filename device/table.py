@@ -83,6 +83,8 @@ class Sweep:
 
     def some(self) -> bool:
         """A few of them; whether there are more."""
+        if not self._left:
+            return False
         for fd in self._left[-CLOSED_PER_STEP:]:
             with contextlib.suppress(OSError):  # closed since the table was looked at
                 os.close(fd)
