@@ -1,4 +1,4 @@
-"""A handle that a new worker has loaded: nobody who mustn't wait asks its file system what it is like; then it is as any other."""
+"""A handle that a new worker has loaded: who mustn't wait doesn't ask what it is like; then it is as any other."""
 
 import os
 import struct
