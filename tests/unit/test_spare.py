@@ -132,7 +132,12 @@ def test_a_spare_looks_before_the_word_but_not_before_the_keeper_has_noticed(
     """Until then the keeper may be about to close something."""
     looked = threading.Event()
     waits: list[bool] = []
-    monkeypatch.setattr(summons, "table_of", lambda _fd: looked.set() or [9])
+
+    def look(_fd: int) -> list[int]:
+        looked.set()
+        return [9]
+
+    monkeypatch.setattr(summons, "table_of", look)
     waiting = Waiting(kept, ends[1], ends[1])
     kept.noticed += has_noticed  # and its worker's slot says that it is dead
 

@@ -13,7 +13,7 @@ from tests.native.machine import AVAIL, STATE, USED, Rig, out, request, take
 from tests.unit.test_slots import INFLIGHT_BYTES, inflight_entry, sound, tracked
 
 HEADS = 1024
-# A request is more than 256 bytes: the whole ring of them would be a multiple of this.
+# A request is 1,184 bytes: the whole ring of them would be nine times this.
 GROWN_BYTES_MAX = 128 << 10
 
 
