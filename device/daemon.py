@@ -110,8 +110,8 @@ def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbo
     """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = sandbox.settle()
+    equipment = Equipment(options, place)  # first: who is called in the middle of the rehearsal has it
     prepared.rehearsal.run(place, summons.called)
-    equipment = Equipment(options, place)
     if not summons.called():
         equipment.look_at(place.journal)
     birth = summons.birth(equipment.fds(), equipment.proc_fd)
