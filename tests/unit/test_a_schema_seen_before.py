@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from journal.schema import Shape, bring_up_to_date, checkpoint_table
+from journal.schema import Shape, bring_up_to_date, checkpoint_table, has_digests
 
 TABLES = ("inode", "handle")
 Found = dict[str, tuple[str, ...]]
@@ -52,7 +52,18 @@ def forget_floor(connection: sqlite3.Connection) -> None:
     connection.execute(f"DROP TABLE {checkpoint_table('handle')}")
 
 
-@pytest.mark.parametrize("change", [drop_index, add_table, forget_floor])
+def lack_digests(connection: sqlite3.Connection) -> None:
+    """As a version left it that knew one migration less."""
+    forget_migration(connection)
+    for name in TABLES:
+        connection.execute(f"ALTER TABLE {checkpoint_table(name)} DROP COLUMN digest")
+
+
+def forget_migration(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'digests_of_records'")
+
+
+@pytest.mark.parametrize("change", [drop_index, add_table, forget_floor, lack_digests])
 def test_one_that_differs_is_looked_through_and_mended(change: Callable[[sqlite3.Connection], None]) -> None:
     connection, shape = whole()
     change(connection)
@@ -60,6 +71,14 @@ def test_one_that_differs_is_looked_through_and_mended(change: Callable[[sqlite3
     assert bring_up_to_date(connection, TABLES, FOUND).found == shape.found
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     assert {f"{checkpoint_table(table)}_gone" for table in TABLES} <= names
+    assert all(has_digests(connection, table) for table in TABLES)
+
+
+def test_a_schema_that_is_the_same_but_for_its_migrations_is_looked_through() -> None:
+    connection, _ = whole()
+    forget_migration(connection)
+    with pytest.raises(sqlite3.OperationalError, match="duplicate column"):
+        bring_up_to_date(connection, TABLES, FOUND)
 
 
 def test_other_wishes_are_looked_at() -> None:
