@@ -1,8 +1,11 @@
 """The two forms of a table, run by `transitions` and compiled, and the traps of the library."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from machine.check import Allowed, check
 from machine.errors import Refused, SpecError
@@ -101,3 +104,33 @@ def test_there_is_no_way_around_the_table() -> None:
     runtime = Runtime(SWITCH)
     runtime.move(1, "press")
     assert not [name for name in dir(runtime._models[1]) if name.startswith("to_")]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("restore"), st.integers(0, 3), st.sampled_from(SWITCH.states)),
+            st.tuples(st.just("move"), st.integers(0, 3), st.sampled_from(["press", "cut"])),
+            st.tuples(st.just("forget"), st.integers(0, 3), st.just("")),
+        ),
+        max_size=30,
+    )
+)
+def test_a_restored_record_is_like_one_that_moved(steps: list[tuple[str, int, str]]) -> None:
+    runtime, step, states = Runtime(SWITCH), compile_step(SWITCH), dict[int, str]()
+    for what, key, name in steps:
+        if what == "restore":
+            runtime.restore(key, name)
+            states[key] = name
+        elif what == "forget":
+            runtime.forget(key)
+            states.pop(key, None)
+        else:
+            expected = outcome(partial(step, states.get(key, "off"), name))
+            assert outcome(partial(runtime.ask, key, name)) == expected
+            assert outcome(partial(runtime.move, key, name)) == expected
+            if isinstance(expected, Allowed):
+                states[key] = expected.dest
+        states = {key: state for key, state in states.items() if state != "off"}
+        assert runtime.keys() == states.keys()
+        assert [runtime.state(key) for key in range(4)] == [states.get(key, "off") for key in range(4)]
