@@ -84,9 +84,6 @@ def rubbish(journal: Path, chance: random.Random) -> None:
         path.write_bytes(chance.randbytes(path.stat().st_size))
 
 
-PAGE_BYTES, WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 4096, 32, 24  # https://www.sqlite.org/fileformat.html
-WRITTEN_BACK, TAIL_FROM = 800, 600
-"""Requests that come after the records, and a transition that is behind those."""
 DAMAGE = [delete, delete_wal, empty, cut_wal, overwrite_header, flip_in_rows, rubbish]
 
 
@@ -170,46 +167,6 @@ def test_a_damaged_journal_ends_in_errors_and_a_new_mount(stage: tuple[Served, P
         assert served.status()["state_lost_why"].startswith("journal")
         assert [name for name in os.listdir(served.journal) if "damaged" in name] or damage is delete
         assert "a new one begins" in served.log()
-        goes_on_after_a_new_mount(served, guest, nodeid, fds)
-        assert served.told("states_lost") == 1
-
-
-def change_digits(journal: Path, before: bytes) -> int:
-    """Another digit behind each `before` in checkpointed records of journal.db, on pages of which the WAL has none: form and
-    length stay. How many there were."""
-    wal = (journal / "journal.db-wal").read_bytes()
-    newer = {
-        int.from_bytes(wal[at : at + 4], "big") for at in range(WAL_HEADER_BYTES, len(wal), FRAME_HEADER_BYTES + PAGE_BYTES)
-    }
-    content = bytearray((journal / "journal.db").read_bytes())
-    changed, at = 0, content.find(before)
-    while at >= 0:
-        record = max(content.rfind(b'{"dev":', 0, at), content.rfind(b'{"fd":', 0, at))
-        in_transition = content[record - 1 : record] == b","  # a row of commits, which its own digest covers
-        if not in_transition and 1 + at // PAGE_BYTES not in newer:
-            content[at + len(before)] ^= 1
-            changed += 1
-        at = content.find(before, at + 1)
-    with (journal / "journal.db").open("r+b") as file:
-        file.write(content)
-    return changed
-
-
-@pytest.mark.parametrize("before", [b'"ino":', b'"nodeid":'])
-def test_a_digit_changed_in_a_checkpointed_record_is_found_by_the_worker_that_loads_it(
-    stage: tuple[Served, Points], before: bytes
-) -> None:
-    served, _ = stage
-    with served.guest() as guest:
-        fds = len(served.fds())
-        nodeid = busy(guest)
-        for number in range(WRITTEN_BACK):  # so that older pages are in the database, and no longer in the WAL
-            guest.rmdir(ROOT, b"gone") if number % 2 else guest.mkdir(ROOT, b"gone")
-        eventually(lambda: served.told("checkpoint_seq") > TAIL_FROM)
-        assert change_digits(served.journal, before) > 0
-        assert kill_worker(served.journal)
-        eventually(lambda: served.told("states_lost") == 1)
-        assert "is not as it was written" in served.log()
         goes_on_after_a_new_mount(served, guest, nodeid, fds)
         assert served.told("states_lost") == 1
 
