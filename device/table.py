@@ -83,8 +83,9 @@ class Sweep:
 
     def some(self) -> bool:
         """A few of them; whether there are more."""
-        if not self._left:
-            return False
+        return bool(self._left) and self._close_some()
+
+    def _close_some(self) -> bool:
         for fd in self._left[-CLOSED_PER_STEP:]:
             with contextlib.suppress(OSError):  # closed since the table was looked at
                 os.close(fd)

@@ -25,7 +25,7 @@ _AROUND = {
     "fuse.host.Host": ("settle",),
     "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
     "device.taking_up.TakingUp": ("attach",),
-    "device.table.Sweep": ("some",),
+    "device.table.Sweep": ("_close_some",),
     "journal.trim.Trim": ("step",),
     "journal.archive_feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
     "journal.archive_files.ArchiveFiles": (
