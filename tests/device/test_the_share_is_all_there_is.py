@@ -76,9 +76,12 @@ def climbing_fds(served: Served, pid: int) -> list[str]:
     seen = {line.split()[0] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()}
     found = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
-        if not entry.is_dir() or mount_of(pid, int(entry.name)) in seen:
+        try:
+            if not entry.is_dir() or mount_of(pid, int(entry.name)) in seen:
+                continue
+            fd = os.open(entry, os.O_PATH)
+        except FileNotFoundError:  # a spare's, which comes and goes
             continue
-        fd = os.open(entry, os.O_PATH)
         try:
             above = os.listdir(f"/proc/self/fd/{fd}/..")
             if not (above == os.listdir(f"/proc/self/fd/{fd}") or "fdinfo" in above):
