@@ -140,8 +140,9 @@ class Kept(ctypes.Structure):
         ("spare_deaths", ctypes.c_uint64),
         ("spare_retry_at_ms", ctypes.c_uint64),
         ("called", ctypes.c_uint64),
-        # the generation of the worker whose death was noticed last: until the next one is ready, the keeper that noticed it
-        # opens and closes no descriptor
+        # the generation of the worker whose death was noticed last, and of the keeper that noticed it, which is stored before:
+        # until the next worker is ready, that keeper opens and closes no descriptor
+        ("noticed_by", ctypes.c_uint64),
         ("noticed", ctypes.c_uint64),
         # the front-end: `pending` is a relay.Kind, 0 when none is; `answered` the number whose answer is in `answer`
         ("front", ctypes.c_uint64),

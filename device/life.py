@@ -195,6 +195,7 @@ class Life:
         self._noticed_ns = time.monotonic_ns()
         kept = self._kept
         if self.state != "ending":
+            kept.noticed_by = kept.keeper_generation
             kept.noticed = kept.generation
         how = "unknown"
         fault = self.state == "stalled" or bool(kept.worker_code)

@@ -98,16 +98,16 @@ class Waiting:
         self._kept.spare_waits = 1
         while self._await(proc_fd):
             told, keeper_generation = self._decode(self._end.recv(DATAGRAM_BYTES_MAX))
-            while self._looked_under != self._kept.keeper_generation:
-                self._look(proc_fd)
+            if self._looked_under != keeper_generation:
+                self._look(proc_fd, keeper_generation)
             if self._kept.keeper_generation == keeper_generation:
                 self.born = True
                 return replace(told, found=tuple(fd for fd in self._table if fd not in own))
         return None
 
-    def _look(self, proc_fd: int) -> None:
-        """A keeper counts itself before it opens anything."""
-        keeper_generation = self._kept.keeper_generation
+    def _look(self, proc_fd: int, keeper_generation: int) -> None:
+        """Under the keeper that has noticed, or has said the word: only that one is known to leave the table alone. Its word
+        counts while it is in office, and another counts itself before it opens anything."""
         self._table = table_of(proc_fd)
         self._looked_under = keeper_generation
 
@@ -133,7 +133,7 @@ class Waiting:
         until = time.monotonic() + _SOON_S
         while time.monotonic() < until:
             if self._kept.noticed != self._noticed and not self._looked_under:
-                self._look(proc_fd)
+                self._look(proc_fd, self._kept.noticed_by)
             if self.called():
                 return True
             os.sched_yield()  # the keeper may have no other processor

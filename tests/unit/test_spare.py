@@ -103,23 +103,30 @@ def test_what_the_spare_holds_itself_is_no_predecessors(kept: Kept, ends: Ends, 
         os.close(fd)
 
 
+@pytest.mark.parametrize("how", ["noticed and died", "said the word and died"])
 def test_what_was_seen_under_a_keeper_that_has_died_does_not_count(
-    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch
+    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """What its successor opens and closes in passing may have been seen: that number is free for the worker then."""
     passing = os.dup(0)
     looks: list[list[int]] = []
+    kept.noticed_by = kept.keeper_generation
 
     def look(fd: int) -> list[int]:
         looks.append(table_of(fd))
-        if len(looks) == 1:
-            kept.keeper_generation = 4
+        if len(looks) == 1:  # the next keeper is in office by now, and comes to its word
             os.close(passing)
+            ends[0].send(word(birth_of(kept, ends[1]), 4))
         return looks[-1]
 
     monkeypatch.setattr(summons, "table_of", look)
-    ends[0].send(word(birth_of(kept, ends[1]), 4))
-    born = Waiting(kept, ends[1], ends[1]).birth((), proc_fd)
+    waiting = Waiting(kept, ends[1], ends[1])
+    kept.keeper_generation = 4
+    if how == "noticed and died":
+        kept.noticed += 1
+    else:
+        ends[0].send(word(birth_of(kept, ends[1]), 3))
+    born = waiting.birth((), proc_fd)
     assert passing in looks[0]
     assert born is not None
     assert passing not in born.found
