@@ -2,6 +2,8 @@
 
 import logging
 
+from device.errors import OperatorError
+from device.exits import Exit
 from device.kept import gone
 from device.relay import Kind, Note
 from device.summons import Birth
@@ -24,6 +26,13 @@ class Kin:
     def progress(self) -> None:
         """The mark that the keeper's watchdog looks at."""
         self._kept.progress += 1
+
+    def wait(self) -> None:
+        """Called while the journal can't be opened or read, and nothing else is looked at. Raises OperatorError when the daemon
+        is to end: there is nothing to be ended in order."""
+        self.progress()
+        if self._kept.end_by_ms:
+            raise OperatorError("--journal-dir", "told to end while the journal could not be used", Exit.JOURNAL_DIR)
 
     def left_alone(self) -> bool:
         """Whether guardian and keeper are dead for good: nobody would replace us either, so it is time to end in order."""

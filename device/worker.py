@@ -72,7 +72,7 @@ class Worker:
         self.live = LivePage(hold.directory)
         self.live.set(recovery_noticed_ns=birth.noticed_ns, recovery_begun_ns=begun_ns)
         self.journal, self._lost = open_journal(
-            options, hold, archive, self.record_of, birth.generation, self.live, self._kin.progress
+            options, hold, archive, self.record_of, birth.generation, self.live, self._kin.wait
         )
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_birth(self.live, birth.generation, hold.pid)

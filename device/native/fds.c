@@ -13,7 +13,7 @@ enum { NONE = -1, UNKNOWN = -2 };
 /* Linux dirent64 (linux/dirent.h): inode, position and length of the entry, kind, name. */
 enum { NAME_AT = 19, ONE_ENTRY_BYTES = 32, ENTRIES_BEFORE = 2 };
 enum { SELDOM = 64 }; /* numbers that are free in a row; to list the next one costs as much as to ask for so many */
-enum { SHORT = 8, ASKED = 256 };
+enum { SHORT = 8, ASKED = 256 }; /* a run so short costs more to copy for than to ask; then so many are asked */
 
 static bool is_open(int fd)
 {

@@ -15,7 +15,10 @@ import pytest
 
 from device import summons
 from device.equipment import Equipment
+from device.errors import OperatorError
+from device.exits import Exit
 from device.kept import Kept, make_kept, put_into_slot
+from device.kin import Kin
 from device.options import Options
 from device.rehearsal import DIRECTORY, Rehearsal
 from device.relay import make_pair
@@ -159,6 +162,16 @@ def test_a_spare_looks_before_the_word_but_not_before_the_keeper_has_noticed(
     assert waits == [has_noticed]
     assert born is not None
     assert born.found == (9,)
+
+
+def test_a_worker_that_waits_for_its_journal_ends_when_it_is_told_to(kept: Kept, ends: Ends) -> None:
+    kin = Kin(birth_of(kept, ends[1]))
+    kin.wait()
+    assert kept.progress == 1
+    kept.end_by_ms = 1
+    with pytest.raises(OperatorError) as raised:
+        kin.wait()
+    assert raised.value.exit_code == Exit.JOURNAL_DIR
 
 
 def test_a_spare_alone_ends(kept: Kept, ends: Ends, proc_fd: int) -> None:
