@@ -26,7 +26,7 @@ side-by-side: setup
 
 lint: setup
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m mypy --strict machine specs journal device fuse tests tools
+	$(PYTHON) -m mypy --strict steadfs machine specs journal device fuse tests tools
 
 # Death at every crash point, each also with a second death: some ten minutes. `make test` has each kind of point once.
 matrix: setup
@@ -47,7 +47,7 @@ bench-recovery: setup
 .PHONY: docs
 docs: setup
 	$(PYTHON) docs/generate.py
-	$(PYTHON) -m device.options > docs/options.md
+	$(PYTHON) -m device.options.pages > docs/options.md
 
 # `steadfs-audit verify` of 10^6 rows: at most 30 s.
 .PHONY: bench-audit

@@ -1,7 +1,13 @@
-"""The one thing that pyproject.toml can't say: the three extension modules."""
+"""What pyproject.toml can't say: the packages, found and put below one umbrella, and the three extension modules."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
+TOPS = ("machine", "specs", "journal", "fuse", "device")
+UMBRELLA = "steadfs"
+
+found = [name for top in TOPS for name in find_packages(include=[top, f"{top}.*"])]
 setup(
-    cffi_modules=["device/native_build.py:ffibuilder", "fuse/native_build.py:ffibuilder", "journal/native_build.py:ffibuilder"]
+    packages=[UMBRELLA, *(f"{UMBRELLA}.{name}" for name in found)],
+    package_dir={UMBRELLA: UMBRELLA, **{f"{UMBRELLA}.{name}": name.replace(".", "/") for name in found}},
+    cffi_modules=[f"tools/native_build.py:{package}" for package in ("device", "fuse", "journal")],
 )

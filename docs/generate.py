@@ -7,14 +7,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from machine import diagrams  # noqa: E402
-from specs.init_flags import INIT_FLAGS  # noqa: E402
+from specs.fuse.init_flags import INIT_FLAGS  # noqa: E402
+from specs.fuse.opcodes import OPCODES  # noqa: E402
+from specs.fuse.primitives import PRIMITIVES  # noqa: E402
 from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
-from specs.opcodes import OPCODES  # noqa: E402
-from specs.primitives import PRIMITIVES  # noqa: E402
 from specs.recovery import RECOVERY  # noqa: E402
-from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
-from specs.vhost_messages import MESSAGES  # noqa: E402
+from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
+from specs.vhost.messages import MESSAGES  # noqa: E402
 
 
 def pages() -> dict[str, str]:

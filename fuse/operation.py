@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Operation:
-    """Registers of a plan (see `specs.primitives`), and `records`, the transitions that it has caused so far.
+    """Registers of a plan (see `specs.fuse.primitives`), and `records`, the transitions that it has caused so far.
 
     Made once and reused. What a step reads was written by a step before it in the same plan (`machine.plans` checks
     that), so little has to be reset. Descriptors: `node`, `dir`, `newdir`, `old` and `handle` belong to the

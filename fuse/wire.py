@@ -1,8 +1,8 @@
-"""FUSE structures as `struct` codecs, made from `specs.fuse_structs`."""
+"""FUSE structures as `struct` codecs, made from `specs.fuse.structs`."""
 
 from struct import Struct
 
-from specs.fuse_structs import FUSE_STRUCTS
+from specs.fuse.structs import FUSE_STRUCTS
 
 CODECS: dict[str, Struct] = {row.name: Struct("=" + "".join(code for _, code in row.fields)) for row in FUSE_STRUCTS}
 FIELDS: dict[str, tuple[str, ...]] = {row.name: tuple(name for name, _ in row.fields) for row in FUSE_STRUCTS}

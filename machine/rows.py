@@ -33,7 +33,7 @@ Scope = Literal["connection", "vring", "none"]
 class Message:
     """One front-end message of vhost-user.
 
-    `body` names its structure (`none`, or a name in `specs.vhost_structs`); `fds` the least and most descriptors;
+    `body` names its structure (`none`, or a name in `specs.vhost.structs`); `fds` the least and most descriptors;
     `gate` the protocol feature that must have been acknowledged; `machine` whose event it is. A message that we never
     serve says why in `refused`.
     """

@@ -1,15 +1,15 @@
 """All tables by name: what a journal carries of the specs that wrote it."""
 
-from specs.fuse_structs import FUSE_STRUCTS
-from specs.init_flags import INIT_FLAGS
+from specs.fuse.init_flags import INIT_FLAGS
+from specs.fuse.opcodes import OPCODES
+from specs.fuse.primitives import PRIMITIVES
+from specs.fuse.structs import FUSE_STRUCTS
 from specs.limits import LIMITS
 from specs.machines import MACHINES
-from specs.opcodes import OPCODES
-from specs.primitives import PRIMITIVES
 from specs.recovery import RECOVERY
-from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES
-from specs.vhost_messages import MESSAGES
-from specs.vhost_structs import VHOST_STRUCTS
+from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES
+from specs.vhost.messages import MESSAGES
+from specs.vhost.structs import VHOST_STRUCTS
 
 CATALOG = {
     "fuse_structs": FUSE_STRUCTS,

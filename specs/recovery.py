@@ -1,7 +1,7 @@
 """What becomes of one request that a dead worker left: every combination of facts, and one labelled case for it.
 
-A new worker finds the facts, asks this table and does what it says (device/recovery.py). Order of stores that the stories
-speak of: device/native/slots.h, docs/decisions/slots-published-before-the-used-index.md.
+A new worker finds the facts, asks this table and does what it says (device/recovery/decisions.py). The order of stores that
+the stories speak of: device/native/slots/slots.h, docs/decisions/slots-published-before-the-used-index.md.
 """
 
 from machine.cases import Case, CaseTable, Choice, Fact

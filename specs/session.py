@@ -2,7 +2,7 @@
 
 from machine.table import Effect, Event, Refusal, Row, Table
 from specs.connection import CONNECTION
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from specs.vring import REGION, VRING
 
 _REFUSED = tuple(row.name for row in OPCODES if row.lane == "refuse")

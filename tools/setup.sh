@@ -83,9 +83,9 @@ if [ -f pyproject.toml ]; then
     # in it because builders generate C tables from them.
     built_from=$({
         .venv/bin/python --version
-        find pyproject.toml setup.py setup.cfg device fuse journal specs tests/play -type f \
+        find pyproject.toml setup.py device fuse journal specs tools tests/play -type f \
             \( -name '*.c' -o -name '*.h' -o -name '*_build.py' -o -path 'specs/*.py' -o -name pyproject.toml \
-               -o -name 'setup.*' \) -print0 2>/dev/null | LC_ALL=C sort -z | xargs -0 sha256sum
+               -o -name 'setup.py' \) -print0 2>/dev/null | LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -d' ' -f1)
     if [ "$(cat "$cache/built-from" 2>/dev/null)" != "$built_from" ]; then
         say "installing steadfs with its extensions into .venv"

@@ -201,7 +201,7 @@ void lane_set_ready(struct lane *lane, int ready);
 void lane_counts(struct lane *lane, uint32_t opcode, uint64_t *done, uint64_t *errors);
 uint64_t lane_ops_address(struct lane *lane);
 
-/* device/native/lane.h, for tests that play the ring side. */
+/* specs/native/lane.h, for tests that play the ring side. */
 struct lane_in_header {
     uint32_t len;
     uint32_t opcode;

@@ -1,4 +1,4 @@
-"""The meaning of every primitive of `specs.primitives`: a function (executor, operation) -> 0 or a positive errno."""
+"""The meaning of every primitive of `specs.fuse.primitives`: a function (executor, operation) -> 0 or a positive errno."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from fuse.steps import (
     xattr,
 )
 from machine.errors import SpecError
-from specs.primitives import PRIMITIVES
+from specs.fuse.primitives import PRIMITIVES
 
 _MODULES = (resolve, names, found, create, remove, handles, directory, attributes, xattr, ioctl, forget, session, replies)
 

@@ -4,7 +4,7 @@ import errno
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.record import inode_forget, inode_forget_last
+from fuse.session.record import inode_forget, inode_forget_last
 from fuse.settings import LIMIT
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
 

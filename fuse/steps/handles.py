@@ -6,7 +6,7 @@ import stat
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.record import handle_delete, handle_put
+from fuse.session.record import handle_delete, handle_put
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
 
 _FILE, _DIRECTORY = 0, 1

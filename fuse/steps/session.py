@@ -3,8 +3,8 @@
 import errno
 from typing import Any
 
-from fuse.negotiate import encode_init_out, negotiate, parse_init
 from fuse.operation import Operation
+from fuse.session.negotiate import encode_init_out, negotiate, parse_init
 from fuse.wire import OUT_HEADER
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "blake2b.h"
+#include "journal/native/blake2b.h"
 
 #include <endian.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "commit.h"
+#include "journal/native/commit.h"
 
 #include <endian.h>
 #include <sqlite3ext.h>

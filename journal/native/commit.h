@@ -10,7 +10,7 @@
 #ifndef STEADFS_COMMIT_H
 #define STEADFS_COMMIT_H
 
-#include "blake2b.h"
+#include "journal/native/blake2b.h"
 
 struct sqlite3;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "left.h"
-#include "blake2b.h"
+#include "journal/native/left.h"
+#include "journal/native/blake2b.h"
 
 #include <endian.h>
 #include <sqlite3ext.h>

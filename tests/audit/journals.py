@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
+from journal.audit.evidence.source import open_source
 from journal.audit.findings import Finding
-from journal.audit.pins import Pins
-from journal.audit.source import open_source
-from journal.audit.verify import Verdict, verify
+from journal.audit.verdict.pins import Pins
+from journal.audit.verdict.verify import Verdict, verify
 from journal.chain import link
 from journal.record_digest import record_digest
 from machine.canonical import canonical, digest

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from journal.audit.cli import main
+from journal.audit.commands.cli import main
 from journal.audit.exits import Exit
 from tests.audit.journals import database, rechain
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from journal import head as heads
-from journal.__main__ import main as journal_main
-from journal.audit.cli import main
+from journal.audit import heads
+from journal.audit.__main__ import main as journal_main
+from journal.audit.commands.cli import main
 from journal.audit.exits import Exit
 from journal.chain import Anchor
 from tests.audit.journals import TOY_SPECS, database, rechain

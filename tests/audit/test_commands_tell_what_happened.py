@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from journal.audit.cli import COMMANDS, main
+from journal.audit.commands.cli import COMMANDS, main
 from journal.audit.exits import Exit
 from tests.audit.journals import database
 from tests.device.served import serving
@@ -104,7 +104,7 @@ def test_a_trimmed_history_says_what_it_does_not_know(toy: Path, capsys: Capture
 
 
 def test_the_replayed_end_of_a_trimmed_history_is_the_fold(toy: Path, capsys: Capture) -> None:
-    from journal.read import load_fold  # noqa: PLC0415 - the other way to the same state
+    from journal.database.read import load_fold  # noqa: PLC0415 - the other way to the same state
     from tests.models.journal_model import ABSENT  # noqa: PLC0415
 
     state = told(capsys, "replay", toy)["state"]

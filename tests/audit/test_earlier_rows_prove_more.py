@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from journal.archive_files import ArchiveFiles
-from journal.archive_settings import ArchiveSettings
-from journal.audit.cli import main
+from journal.archive.files import ArchiveFiles
+from journal.archive.settings import ArchiveSettings
+from journal.audit.commands.cli import main
+from journal.audit.evidence.source import Source
 from journal.audit.exits import Exit
-from journal.audit.history import History
-from journal.audit.source import Source
-from journal.audit.verify import Verdict, verify
+from journal.audit.history.history import History
+from journal.audit.verdict.verify import Verdict, verify
 from journal.chain import GENESIS, Anchor, CommitRow
-from journal.read import copied
+from journal.database.read import copied
 from machine.canonical import digest
 from tests.audit.journals import TOY_SPECS, database, redigest
 from tests.models.journal_model import SMALL, Live, random_step

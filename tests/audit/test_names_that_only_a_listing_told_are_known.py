@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from journal.audit.cli import main
-from journal.read import copied
+from journal.audit.commands.cli import main
+from journal.database.read import copied
 from tests.device.served import serving
 from tests.play.fuse_wire import ROOT
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from device import slots as native
-from journal.audit.cli import main
+from device.rings import slots as native
+from journal.audit.commands.cli import main
+from journal.audit.evidence.slots_file import Slot, parse, read_slots
 from journal.audit.exits import Exit
-from journal.audit.slots_file import Slot, parse, read_slots
 from tests.audit.journals import database
 from tests.device.served import Served, eventually, serving
 from tests.play.daemons import ROOT as REPOSITORY
@@ -48,7 +48,8 @@ def plain(slot: native.Slot) -> Slot:
 def steps(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The engine's own steps of a slot."""
     out = tmp_path_factory.mktemp("steps") / "slots.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", out, REPOSITORY / "device" / "native" / "slots.c"], check=True, timeout=60)
+    source = REPOSITORY / "device" / "native" / "slots" / "slots.c"
+    subprocess.run(["cc", "-shared", "-fPIC", f"-I{REPOSITORY}", "-o", out, source], check=True, timeout=60)
     return ctypes.CDLL(str(out))
 
 
@@ -170,7 +171,7 @@ def test_requests_that_a_full_journal_holds_are_shown_also_after_the_workers_dea
 
 
 def in_flight(journal: Path) -> list[dict[str, Any]]:
-    words = [sys.executable, "-m", "journal.audit.cli", "replay", str(journal), "--json"]
+    words = [sys.executable, "-m", "journal.audit.commands.cli", "replay", str(journal), "--json"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
     found = json.loads(done.stdout)["in_flight"]
     assert found["from"] == "slots"

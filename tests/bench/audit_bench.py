@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fuse.host import InodeRecord
-from fuse.record import (
+from fuse.host.host import InodeRecord
+from fuse.session.record import (
     finished,
     handle_delete,
     handle_put,
@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> int:
         write(place, rows)
         size = file_bytes(place)
         begun = time.perf_counter()
-        command = [sys.executable, "-m", "journal.audit.cli", "verify", "--json", str(place)]
+        command = [sys.executable, "-m", "journal.audit.commands.cli", "verify", "--json", str(place)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         seconds = time.perf_counter() - begun
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from journal import Journal
+from journal.database.schema import DATABASE_NAME
 from journal.directory import is_tmpfs
-from journal.schema import DATABASE_NAME
-from journal.trim import kind_of
+from journal.writer.trim import kind_of
 from tests.models.journal_model import Live
 
 NODES_ALIVE = 2_000

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from journal.read import load_fold, verify_chain
+from journal.database.read import load_fold, verify_chain
 from specs.machines import JOURNALED
 from tests.play.daemons import ROOT as REPOSITORY
 from tests.play.daemons import Daemon, Kind, memory_bytes, open_in_share, steadfs, thread_ids

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from journal.audit.evidence.source import open_source
 from journal.audit.findings import Finding
-from journal.audit.source import open_source
-from journal.audit.verify import verify
+from journal.audit.verdict.verify import verify
 from journal.chain import Anchor
 from tests.device.served import Served, eventually, serving
 from tests.device.test_the_archive_is_whole import fill

@@ -8,7 +8,13 @@ from tests.play.daemons import Kind
 from tests.play.fuse_wire import ROOT
 from tests.recovery.killer import kill_worker
 
-WITHOUT = "import sys, journal.writer; journal.writer.AVAILABLE = False; from device.cli import main; sys.exit(main())"
+WITHOUT = """
+import sys
+from device.commands.cli import main
+from journal.writer import writer
+writer.AVAILABLE = False
+sys.exit(main())
+"""
 OWN = ("--socket-path", "--shared-dir", "--journal-dir")
 NAMES = [f"d{i}" for i in range(200)]
 

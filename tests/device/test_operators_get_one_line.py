@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from device.cli import main
+from device.commands.cli import main
 from device.exits import MEANINGS, Exit
 from tests.device.served import CTL, Served, eventually, serving
 from tests.play.daemons import STEADFS

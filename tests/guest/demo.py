@@ -99,7 +99,7 @@ def write_on_two_queues(guest: Guest, share: pathlib.Path, progress: Progress) -
 def print_journal_summary(journal_dir: pathlib.Path) -> bool:
     """What the journal tells of all this; False when its chain of digests does not hold or there is none."""
     try:
-        summary = importlib.import_module("journal.summary")
+        summary = importlib.import_module("journal.database.summary")
     except ImportError as error:
         print(f"no journal summary: {error}")
         return False

@@ -4,7 +4,7 @@ import os
 import pathlib
 import shutil
 
-from journal.audit.cli import main
+from journal.audit.commands.cli import main
 from journal.audit.exits import Exit
 
 

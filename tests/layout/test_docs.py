@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device.option_docs import markdown
+from device.options.pages import markdown
 from tests.layout.sources import ROOT, named, relative, tracked
 
 MACHINES = ROOT / "docs" / "machines"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from machine.plans import check_opcodes
-from specs.fuse_structs import FUSE_STRUCTS
+from specs.fuse.opcodes import OPCODES
+from specs.fuse.primitives import GIVEN, PRIMITIVES
+from specs.fuse.structs import FUSE_STRUCTS
 from specs.limits import LIMITS
 from specs.machines import MACHINES
-from specs.opcodes import OPCODES
-from specs.primitives import GIVEN, PRIMITIVES
 from tests.layout.sources import LAYERS, ROOT, named, package, parsed, relative, tracked
 
 PYTHON_LINES_MAX = 400
@@ -60,7 +60,7 @@ def test_everything_public_says_what_it_is() -> None:
 
 
 def _undocumented(path: Path) -> Iterator[str]:
-    """Steps of plans are told about in specs/primitives.py; a protocol's methods by the class."""
+    """Steps of plans are told about in specs/fuse/primitives.py; a protocol's methods by the class."""
     for node in parsed(path).body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             if ast.get_docstring(node) is None:

@@ -18,9 +18,9 @@ MAY_IMPORT = {
     "device": {"machine", "specs", "device"},
 }
 COMPOSITION = {
-    *("device/worker.py", "device/worker_journal.py", "device/worker_parts.py", "device/native_serving.py"),
-    *("device/rehearsal.py", "device/rehearsed.py", "device/equipment.py"),
-    *("device/daemon.py", "device/cli.py", "device/ctl.py"),
+    *("device/worker/main.py", "device/worker/journal.py", "device/worker/parts.py", "device/worker/native_serving.py"),
+    *("device/worker/rehearsal.py", "device/worker/rehearsal_device.py", "device/worker/prepared.py"),
+    *("device/commands/daemon.py", "device/commands/cli.py", "device/commands/ctl.py"),
 }
 OUTSIDE = {
     "machine": {"transitions"},

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from journal import Journal, Limits, encode
-from journal.trim import UNTOLD, Kind, kind_of
+from journal.writer.trim import UNTOLD, Kind, kind_of
 from machine.check import check, check_effects
 from machine.fold import EffectItem, Record, Records, Transition
 from machine.table import Effect, Event, Refusal, Row, Table

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NATIVE = HERE.parents[1] / "device" / "native"
+ROOT = HERE.parents[1]
+NATIVE = ROOT / "device" / "native"
 FLAGS = [
     "-std=c11",
     "-g",
@@ -18,6 +19,7 @@ FLAGS = [
     "-Werror",
     "-Wno-unused-parameter",
     "-Wno-missing-field-initializers",
+    f"-I{ROOT}",
 ]
 SANITIZERS = {
     "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover"],
@@ -37,7 +39,7 @@ def _directory() -> Path:
 def harness(name: str, sanitizer: str) -> Path:
     """The program tests/native/{name}.c with the ring layer, made once for this process."""
     program = _directory() / f"{name}-{sanitizer}"
-    sources = [*sorted(NATIVE.glob("*.c")), HERE / "echo.c", HERE / "guest.c", HERE / f"{name}.c"]
+    sources = [*sorted(NATIVE.rglob("*.c")), HERE / "echo.c", HERE / "guest.c", HERE / f"{name}.c"]
     command: list[str | Path] = ["gcc", *FLAGS, *SANITIZERS[sanitizer], "-o", program, *sources, "-lpthread"]
     subprocess.run(command, check=True, timeout=120)
     return program

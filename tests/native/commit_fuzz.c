@@ -5,7 +5,7 @@
  *
  * Usage: commit_fuzz ROUNDS SEED
  */
-#include "commit.h"
+#include "journal/native/commit.h"
 
 #include <sqlite3.h>
 #include <stdio.h>

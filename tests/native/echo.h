@@ -2,7 +2,7 @@
 #ifndef STEADFS_TESTS_ECHO_H
 #define STEADFS_TESTS_ECHO_H
 
-#include "../../device/native/lane.h"
+#include "specs/native/lane.h"
 
 /* Opcodes; nodeid says how many bytes of head are wanted. Any other opcode is refused with ENOSYS. */
 enum { ECHO_DATA = 100, ECHO_BLOCK = 101, ECHO_STATE = 102, ECHO_SILENT = 104 };

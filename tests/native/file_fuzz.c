@@ -6,9 +6,9 @@
  *
  * Usage: file_fuzz DIRECTORY ROUNDS SEED
  */
-#include "../../fuse/native/lane_fuse.h"
-#include "../../fuse/native/lane_op.h"
-#include "../../fuse/native/tables.h"
+#include "fuse/native/data_lane/lane_fuse.h"
+#include "fuse/native/data_lane/lane_op.h"
+#include "fuse/native/host/host_tables.h"
 
 #include <fcntl.h>
 #include <signal.h>

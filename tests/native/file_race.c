@@ -8,8 +8,8 @@
  *
  * Usage: file_race DIRECTORY ROUNDS fd|handle
  */
-#include "../../fuse/native/lane_fuse.h"
-#include "../../fuse/native/tables.h"
+#include "fuse/native/data_lane/lane_fuse.h"
+#include "fuse/native/host/host_tables.h"
 
 #include <errno.h>
 #include <fcntl.h>

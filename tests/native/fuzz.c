@@ -7,8 +7,8 @@
  */
 #define _GNU_SOURCE
 #include "echo.h"
-#include "../../device/native/engine.h"
-#include "../../device/native/thread.h"
+#include "device/native/engine/engine.h"
+#include "device/native/os/thread.h"
 
 #include <sched.h>
 #include <stdio.h>

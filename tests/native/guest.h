@@ -5,7 +5,7 @@
 #ifndef STEADFS_TESTS_GUEST_H
 #define STEADFS_TESTS_GUEST_H
 
-#include "../../device/native/engine.h"
+#include "device/native/engine/engine.h"
 
 #define GUEST_REPLY_BYTES 512u
 #define GUEST_REQUEST_BYTES 128u

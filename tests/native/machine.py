@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from device.engine import Engine, Region
+from device.rings.engine import Engine, Region
 from tests.native.build import echo_library
 
 GPA = 0x1_0000_0000

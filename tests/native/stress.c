@@ -9,7 +9,7 @@
 #define _GNU_SOURCE
 #include "echo.h"
 #include "guest.h"
-#include "../../device/native/thread.h"
+#include "device/native/os/thread.h"
 
 #include <poll.h>
 #include <stdio.h>

@@ -22,7 +22,7 @@ DECLARED = "int crash_points_map(const char *path); void crash_points_silence(in
 def build(package: str) -> None:
     """Compiles what is out of date."""
     os.chdir(ROOT)
-    installed = runpy.run_path(f"{package}/native_build.py")["ffibuilder"]
+    installed = runpy.run_path("tools/native_build.py")[package]
     _, source, _, words = installed._assigned_source
     native = ROOT / package / "native"
     ffi = FFI()

@@ -16,28 +16,28 @@ from tests.recovery import statements
 from tests.recovery.points import in_python
 
 _AROUND = {
-    "fuse.native_executor.NativeExecutor": ("run_at",),
-    "device.engine.Engine": (
+    "fuse.executor.native.NativeExecutor": ("run_at",),
+    "device.rings.engine.Engine": (
         *("take", "begin", "answer", "committed", "publish", "turn"),
         *("vring_setup", "vring_start", "rebase", "resubmit", "settle"),
     ),
-    "journal.writer.Journal": ("commit",),
-    "fuse.host.Host": ("settle",),
-    "device.worker.Worker": ("_answer", "_go_on", "_end_session"),
-    "device.taking_up.TakingUp": ("attach",),
-    "device.table.Sweep": ("_close_some",),
-    "journal.trim.Trim": ("step",),
-    "journal.archive_feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
-    "journal.archive_files.ArchiveFiles": (
+    "journal.writer.writer.Journal": ("commit",),
+    "fuse.host.host.Host": ("settle",),
+    "device.worker.main.Worker": ("_answer", "_go_on", "_end_session"),
+    "device.recovery.resubmission.TakingUp": ("attach",),
+    "device.processes.descriptors.Sweep": ("_close_some",),
+    "journal.writer.trim.Trim": ("step",),
+    "journal.archive.feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
+    "journal.archive.files.ArchiveFiles": (
         *("begin", "append", "sync", "seal", "remove_old", "_create_if_none", "_write_out", "_rename", "_sync_directory"),
     ),
-    "journal.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
+    "journal.writer.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }
 _AROUND_KEEPER = {
-    "device.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
-    "device.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
-    "device.life.Life": ("spawn", "_clone", "_enter", "bury"),
-    "device.spare.Spare": ("make", "call", "say", "_enter", "_let_go", "bury"),
+    "device.processes.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
+    "device.processes.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
+    "device.processes.worker_life.Life": ("spawn", "_clone", "_enter", "bury"),
+    "device.processes.spare.Spare": ("make", "call", "say", "_enter", "_let_go", "bury"),
 }
 _NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation", "spare_waits"}
 """Stores of worker and spare, not of the keeper."""
@@ -61,7 +61,7 @@ def main(words: list[str]) -> int:
         _shrink_the_journal()
     if "small-archive" in own:
         _shrink_the_archive()
-    from device.cli import main as steadfsd  # noqa: PLC0415 - after the extensions were put in their places
+    from device.commands.cli import main as steadfsd  # noqa: PLC0415 - after the extensions were put in their places
 
     return steadfsd(words[at + 1 :])
 
@@ -85,7 +85,7 @@ def _load(page: str, package: str, extensions: Path) -> Callable[[bytes], None]:
 
 def _silence_rehearsals() -> None:
     """A spare passes the same code on a journal that is thrown away, at no moment in particular: its points aren't counted."""
-    rehearsal: Any = importlib.import_module("device.rehearsal")
+    rehearsal: Any = importlib.import_module("device.worker.rehearsal")
     run = rehearsal.Rehearsal.run
     libs = [sys.modules[f"{package}._native"].lib for package in ("fuse", "device")]
 
@@ -118,10 +118,11 @@ def _install(point: Callable[[bytes], None]) -> None:
 
 def _install_keeper(point: Callable[[bytes], None]) -> None:
     """Round the keeper's steps, its two system calls, each store into its page, and where a note was taken from the relay."""
-    from device import keeper, kept  # noqa: PLC0415
+    from device.processes import keeper  # noqa: PLC0415
+    from device.processes import shared_page as kept  # noqa: PLC0415
 
     _around_methods(point, _AROUND_KEEPER)
-    channel: Any = importlib.import_module("device.channel")
+    channel: Any = importlib.import_module("device.processes.channel")
 
     class Calls:
         recvmmsg = staticmethod(_around(point, channel._libc.recvmmsg, "recvmmsg"))
@@ -180,7 +181,7 @@ def _around(point: Callable[[bytes], None], function: Callable[..., Any], label:
 
 def _around_actions(point: Callable[[bytes], None]) -> None:
     """Each action of the vhost-user session under its own name."""
-    from device.control import Control  # noqa: PLC0415
+    from device.vhost.control import Control  # noqa: PLC0415
 
     perform = Control._perform
 
@@ -196,7 +197,7 @@ def _around_actions(point: Callable[[bytes], None]) -> None:
 
 def _shrink_the_journal() -> None:
     """Checkpoint and trimming within a few requests."""
-    writer: Any = importlib.import_module("journal.writer")
+    writer: Any = importlib.import_module("journal.writer.writer")
     from journal.limits import Limits  # noqa: PLC0415
 
     small = Limits(transitions_between_checkpoints=12, keys_per_step=2, transitions_trimmed_per_step=3, pages_free_max=0)
@@ -205,10 +206,10 @@ def _shrink_the_journal() -> None:
 
 def _shrink_the_archive() -> None:
     """A file holds its header and a few blocks, a block a commit or two."""
-    daemon: Any = importlib.import_module("device.daemon")
-    from device.worker_journal import prepare_specs  # noqa: PLC0415
-    from journal.archive_format import member, specs_line  # noqa: PLC0415
-    from journal.archive_settings import ArchiveSettings  # noqa: PLC0415
+    daemon: Any = importlib.import_module("device.commands.daemon")
+    from device.worker.journal import prepare_specs  # noqa: PLC0415
+    from journal.archive.format import member, specs_line  # noqa: PLC0415
+    from journal.archive.settings import ArchiveSettings  # noqa: PLC0415
 
     header = len(member([specs_line(prepare_specs()[0])]))
     small = {"file_bytes": header + 500, "batch_bytes": 400, "batch_age_s": 0.01, "retry_s": 0.05}

@@ -21,8 +21,8 @@ _TABLE = re.compile(r'"checkpoint_\w+"')
 
 def install(point: Callable[[bytes], None]) -> None:
     """In a process that has not opened a journal yet."""
-    opening: Any = importlib.import_module("journal.opening")
-    from journal import native_commit  # noqa: PLC0415 - not before the crashing daemon has put its extensions in their places
+    opening: Any = importlib.import_module("journal.writer.opening")
+    from journal.writer import native_commit  # noqa: PLC0415 - not before the crashing daemon has put its extensions in their places
 
     class Cursor(sqlite3.Cursor):
         def execute(self, sql: str, *values: Any) -> "Cursor":

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from journal.audit.source import open_source
-from journal.audit.verify import verify
+from journal.audit.evidence.source import open_source
+from journal.audit.verdict.verify import verify
 from tests.device.served import Served, eventually, serving
 from tests.play.channel import Pending
 from tests.play.fuse_wire import Op

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.schema import checkpoint_table
+from journal.database.schema import checkpoint_table
 from tests.device.served import Served, eventually, serving
 
 ROOT = 1

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from journal.audit.source import open_source
-from journal.audit.verify import verify
-from journal.read import load_fold
+from journal.audit.evidence.source import open_source
+from journal.audit.verdict.verify import verify
+from journal.database.read import load_fold
 from specs.machines import JOURNALED
 from tests.device.served import Served, eventually
 from tests.play.guest import Guest

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from journal.read import load_fold
+from journal.database.read import load_fold
 from specs.machines import JOURNALED
-from specs.vhost_messages import MESSAGES
+from specs.vhost.messages import MESSAGES
 from tests.device.served import Served, eventually
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from tests.device.served import Served
 from tests.play.guest import Guest
 from tests.play.wire import Request

@@ -16,7 +16,12 @@ from tests.recovery.killer import kill_worker
 
 KILLS = 4
 FILES = 40
-_START = "import pathlib, sys, device.cli as cli; cli.SYSLOG_SOCKET = pathlib.Path(sys.argv.pop(1)); sys.exit(cli.main())"
+_START = """
+import pathlib, sys
+from device.commands import cli
+cli.SYSLOG_SOCKET = pathlib.Path(sys.argv.pop(1))
+sys.exit(cli.main())
+"""
 
 
 class Syslog:

@@ -4,8 +4,8 @@ from typing import Any
 
 from fuse._native import ffi
 
-from fuse.executor import Executor
-from fuse.native_executor import NativeExecutor
+from fuse.executor.native import NativeExecutor
+from fuse.executor.reference import Executor
 from fuse.wire import IN_HEADER
 from tests.play.fuse_wire import OUT_HEADER
 

@@ -4,8 +4,8 @@ import os
 from random import Random
 from typing import Any
 
-from device.session import Reply
-from specs.vhost_messages import MESSAGES
+from device.vhost.session import Reply
+from specs.vhost.messages import MESSAGES
 from tests.stateful.worker_life import QUEUES, WorkerLife
 
 ALL_FEATURES = 1 << 28 | 1 << 29 | 1 << 30 | 1 << 32

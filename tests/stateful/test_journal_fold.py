@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from journal import Journal
-from journal.load import load
+from journal.database.load import load
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
 from tests.models.lending import Lending

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from journal import Journal
+from journal.database.read import load_fold
 from journal.errors import JournalFull
-from journal.read import load_fold
 from tests.models.journal_model import ABSENT, SMALL, Live
 from tests.models.lending import Lending
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
-from journal.read import verify_chain
+from journal.database.read import verify_chain
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import SMALL, Live, random_step
 

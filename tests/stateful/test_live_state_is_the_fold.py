@@ -76,7 +76,7 @@ class History:
 @pytest.fixture
 def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Path]]:
     """(journal directory, share), both on tmpfs where there is one."""
-    monkeypatch.setattr("journal.writer.Limits", lambda: EAGER)
+    monkeypatch.setattr("journal.writer.writer.Limits", lambda: EAGER)
     shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with TemporaryDirectory(prefix="steadfs-test-", dir=shm) as base:
         share = Path(base) / "share"

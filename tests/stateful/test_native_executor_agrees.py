@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from fuse.executor import Executor
-from fuse.host import Host
+from fuse.executor.reference import Executor
+from fuse.host.host import Host
 from fuse.settings import Settings
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from tests.play.fuse_wire import LINUX_6_12, Op
 from tests.stateful.direct_guest import DirectGuest
 from tests.stateful.native_run import NativeRun

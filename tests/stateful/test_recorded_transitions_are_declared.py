@@ -12,8 +12,8 @@ import pytest
 from journal import Limits
 from machine.check import Allowed, check
 from machine.fold import Transition
+from specs.fuse.opcodes import OPCODES
 from specs.machines import JOURNALED
-from specs.opcodes import OPCODES
 from tests.stateful.test_live_state_is_the_fold import History
 
 STEPS = 2500
@@ -36,7 +36,7 @@ BESIDE_MOVES = {
 def rows() -> Iterator[list[Transition]]:
     """All that a long random history left in its journal; nothing was trimmed."""
     with TemporaryDirectory() as base, pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("journal.writer.Limits", lambda: Limits(transitions_between_checkpoints=10**9))
+        monkeypatch.setattr("journal.writer.writer.Limits", lambda: Limits(transitions_between_checkpoints=10**9))
         share = Path(base) / "share"
         share.mkdir()
         history = History(Path(base) / "journal", share, 2024, xattr=True)

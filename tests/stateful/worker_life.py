@@ -5,23 +5,23 @@ import os
 from pathlib import Path
 from typing import Any
 
-from device.equipment import Equipment
-from device.kept import make_kept
-from device.options import Options
-from device.relay import make_pair
-from device.sandbox import Place
-from device.session import Reply
-from device.summons import Birth
-from device.wire import Frame, encode_body
-from device.worker import Worker
-from device.worker_parts import prepare
-from fuse.record import handle_fields, inode_fields
+from device.options.parsing import Options
+from device.processes.promotion import Birth
+from device.processes.relay import make_pair
+from device.processes.shared_page import make_kept
+from device.sandbox.place import Place
+from device.vhost.session import Reply
+from device.vhost.wire import Frame, encode_body
+from device.worker.main import Worker
+from device.worker.parts import prepare
+from device.worker.prepared import Equipment
+from fuse.session.record import handle_fields, inode_fields
 from journal import Hold, Limits
-from journal.load import load, transitions
-from journal.schema import DATABASE_NAME
+from journal.database.load import load, transitions
+from journal.database.schema import DATABASE_NAME
 from machine.fold import Records, Transition
 from specs.machines import JOURNALED
-from specs.vhost_messages import MESSAGES
+from specs.vhost.messages import MESSAGES
 
 ABSENT = {table.name: table.absent for table in JOURNALED}
 QUEUES = 3

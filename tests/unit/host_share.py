@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fuse.host import DIRECTORY, FILE, Host
+from fuse.host.host import DIRECTORY, FILE, Host
 from fuse.settings import Settings
 
 MEMORY, DISK = "memory", "disk"

@@ -6,7 +6,7 @@ from typing import Any
 
 from fuse._native import ffi, lib
 
-from fuse.host import Host
+from fuse.host.host import Host
 from fuse.wire import IN_HEADER, OUT_HEADER
 
 NAMES = {

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from device import actions as do
-from device.messages import BY_NAME, Offer
-from device.session import Reply, Session, Steps
-from device.wire import Frame, decode_body, encode_body
+from device.vhost import actions as do
+from device.vhost.messages import BY_NAME, Offer
+from device.vhost.session import Reply, Session, Steps
+from device.vhost.wire import Frame, decode_body, encode_body
 from machine.fold import Fold, Transition
 from specs.connection import CONNECTION
 from specs.vring import REGION, VRING

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from journal.schema import Shape, bring_up_to_date, checkpoint_table, has_digests
+from journal.database.schema import Shape, bring_up_to_date, checkpoint_table, has_digests
 
 TABLES = ("inode", "handle")
 Found = dict[str, tuple[str, ...]]

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from device import cli
+from device.commands import cli
 from device.errors import OperatorError
 from device.exits import Exit
-from device.option_table import UNSUPPORTED
+from device.options.table import UNSUPPORTED
 from journal.errors import JournalInUse, NotOnTmpfs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,8 +40,8 @@ def serve_with(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) 
             raise error
         return 0
 
-    monkeypatch.setitem(sys.modules, "device.daemon", SimpleNamespace(run=run))
-    monkeypatch.setattr("device.daemon", sys.modules["device.daemon"], raising=False)
+    monkeypatch.setitem(sys.modules, "device.commands.daemon", SimpleNamespace(run=run))
+    monkeypatch.setattr("device.commands.daemon", sys.modules["device.commands.daemon"], raising=False)
     return seen
 
 
@@ -157,7 +157,7 @@ def test_without_a_syslog_the_option_is_refused(
 
 def test_the_command_runs_as_a_process() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "device.cli", "--cache=maybe"],
+        [sys.executable, "-m", "device.commands.cli", "--cache=maybe"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from device.engine import Engine
+from device.rings.engine import Engine
 from tests.native.machine import Echo
 from tests.unit.host_share import open_fds
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fuse.executor import Executor
-from fuse.host import Host
+from fuse.executor.reference import Executor
+from fuse.host.host import Host
 from fuse.settings import Settings
 from fuse.steps import STEPS
 from fuse.wire import IN_HEADER

@@ -1,7 +1,7 @@
 """The FUSE tables against the C compiler: sizes, offsets and numbers are those of the kernel's header.
 
 The header of the build machine may be older than our tables; what it doesn't know yet is compared with the declarations
-that our C code is compiled with (fuse/native/fuse_wire.h).
+that our C code is compiled with (fuse/native/host/fuse_wire.h).
 """
 
 import re
@@ -15,15 +15,15 @@ import pytest
 
 from fuse import wire
 from machine.rows import Struct
-from specs.fuse_structs import FUSE_STRUCTS
-from specs.init_flags import INIT_FLAGS
-from specs.opcodes import OPCODES
+from specs.fuse.init_flags import INIT_FLAGS
+from specs.fuse.opcodes import OPCODES
+from specs.fuse.structs import FUSE_STRUCTS
 from tests.play import fuse_wire as player
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL_HEADER = Path("/usr/include/linux/fuse.h")
-OURS = ROOT / "fuse" / "native" / "fuse_wire.h"
-HEADER_LINES = {"kernel": "#include <linux/fuse.h>", "ours": '#include "fuse/native/fuse_wire.h"'}
+OURS = ROOT / "fuse" / "native" / "host" / "fuse_wire.h"
+HEADER_LINES = {"kernel": "#include <linux/fuse.h>", "ours": '#include "fuse/native/host/fuse_wire.h"'}
 PREFIX = {"kernel": "fuse_", "ours": "wire_"}
 RENAMED = {"fuse_open_out": {"backing_id"}, "fuse_init_out": {"max_stack_depth", "request_timeout"}}
 """Fields that newer headers carve out of padding: an older one has `padding` or `unused` there."""

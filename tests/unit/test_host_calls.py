@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuse.host import Found
+from fuse.host.host import Found
 from tests.unit.host_share import MEMORY, PLACES, Op, Share, open_fds, shared
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2

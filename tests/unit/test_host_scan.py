@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuse.host import FILE
+from fuse.host.host import FILE
 from tests.unit.host_share import PLACES, Op, Share, open_fds, shared
 
 ENTRY_AND_DIRENT_BYTES = 128 + 24

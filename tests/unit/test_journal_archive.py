@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from journal.archive_directory import Archive
-from journal.archive_files import ArchiveFiles, Damaged, OtherHistory
-from journal.archive_format import Gap, name_of
-from journal.archive_read import ArchiveDamaged, ArchivedJournal, journals, rows
-from journal.archive_settings import ArchiveSettings
+from journal.archive.directory import Archive
+from journal.archive.files import ArchiveFiles, Damaged, OtherHistory
+from journal.archive.format import Gap, name_of
+from journal.archive.read import ArchiveDamaged, ArchivedJournal, journals, rows
+from journal.archive.settings import ArchiveSettings
 from journal.chain import GENESIS, Anchor, CommitRow, link
+from journal.database.read import copied
 from journal.errors import ArchiveHolds, ArchiveInUse, UnusableArchive
-from journal.read import copied
 from tests.models.journal_model import SMALL, Live
 
 SPECS = (b"\1" * 32, '{"specs":1}')

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from journal.__main__ import EXIT_DAMAGED, EXIT_UNREADABLE, EXIT_USAGE, main
+from journal.audit.__main__ import EXIT_DAMAGED, EXIT_UNREADABLE, EXIT_USAGE, main
 from journal.chain import GENESIS, Anchor, extend, link
+from journal.database.read import load_fold, verify_chain
+from journal.database.summary import print_summary
 from journal.errors import JournalDamaged
-from journal.read import load_fold, verify_chain
-from journal.summary import print_summary
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
 

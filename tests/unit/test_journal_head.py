@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from journal.__main__ import main
-from journal.archive_read import journals
-from journal.head import KeyFailed, check, from_text, head_of, standing
+from journal.archive.read import journals
+from journal.audit.__main__ import main
+from journal.audit.heads import KeyFailed, check, from_text, head_of, standing
 from tests.models.journal_model import Live
 from tests.unit.test_journal_archive import JOURNAL, archive, begun, chain, end_of
 
@@ -111,7 +111,7 @@ def test_a_journal_and_its_archive_have_the_same_heads(tmp_path: Path) -> None:
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "journal", "archive", str(tmp_path)]
+    command = [sys.executable, "-m", "journal.audit", "archive", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1

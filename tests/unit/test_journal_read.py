@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 
+from journal.database.read import copied, load_fold, verify_chain
+from journal.database.summary import print_summary, summary
 from journal.errors import NoJournal
 from journal.live import FIELDS, INDEX, LivePage, read_live
-from journal.read import copied, load_fold, verify_chain
-from journal.summary import print_summary, summary
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from journal.read import verify_chain
-from journal.summary import summary
+from journal.database.read import verify_chain
+from journal.database.summary import summary
 from tests.bench.journal_bench import file_bytes, long_run, make_directory
 
 TRANSITIONS = 1_000_000

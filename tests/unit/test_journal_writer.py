@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from journal import Hold, Journal, Limits, encode
+from journal.database.read import copied, load_fold
+from journal.database.schema import APPLICATION_ID
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalInUse
-from journal.opening import numbered
-from journal.read import copied, load_fold
-from journal.schema import APPLICATION_ID
+from journal.writer.opening import numbered
 from machine.fold import Transition
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, SPECS_DIGEST, SPECS_JSON, Live

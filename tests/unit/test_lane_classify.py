@@ -8,9 +8,9 @@ from fuse._native import ffi, lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse.lane_table import lane_rows
+from fuse.host.lane_table import lane_rows
 from fuse.settings import Settings
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from tests.unit.host_share import MEMORY, Share, shared
 from tests.unit.lane_guest import ALL, NAMES, LaneGuest
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fuse.host import FILE
+from fuse.host.host import FILE
 from tests.unit.host_share import MEMORY, PLACES, Share, open_fds, shared
 from tests.unit.lane_guest import LaneGuest
 

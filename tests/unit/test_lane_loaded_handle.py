@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuse.host import DIRECTORY, FILE
+from fuse.host.host import DIRECTORY, FILE
 from tests.unit.host_share import PLACES, Share, shared
 from tests.unit.lane_guest import LaneGuest, Reply
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse.host import Host
-from fuse.loading import Filling
-from fuse.record import inode_record_text
-from journal.left import Left
-from journal.native_commit import Connection, known
+from fuse.host.host import Host
+from fuse.recovery.loading import Filling
+from fuse.session.record import inode_record_text
+from journal.database.schema import checkpoint_table
 from journal.record_digest import record_digest
-from journal.schema import checkpoint_table
+from journal.writer.native_commit import Connection, known
+from journal.writer.untaken import Left
 from tests.unit.host_share import MEMORY, shared
 from tests.unit.test_loading import FIRST, LAST, inode, table
 

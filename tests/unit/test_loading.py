@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse.host import Host
-from fuse.host_tables import DIRECTORY, FILE, HandleRecord, InodeRecord
-from fuse.loading import Loading
-from fuse.record import handle_put, inode_record_text
-from journal.left import Left
+from fuse.host.host import Host
+from fuse.host.tables import DIRECTORY, FILE, HandleRecord, InodeRecord
+from fuse.recovery.loading import Loading
+from fuse.session.record import handle_put, inode_record_text
+from journal.database.schema import checkpoint_table, found_column
 from journal.record_digest import record_digest
-from journal.schema import checkpoint_table, found_column
+from journal.writer.untaken import Left
 from tests.device.served import eventually
 from tests.unit.host_share import MEMORY, Share, shared
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from journal.chain import GENESIS, Anchor, link
+from journal.database.load import look_through
 from journal.errors import JournalDamaged
-from journal.load import look_through
 
 PATH = Path("journal.db")
 MANY = 0

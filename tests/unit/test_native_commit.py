@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal._native import ffi
 
-from journal import Journal, native_commit
+from journal import Journal
 from journal.chain import GENESIS, Anchor, link, verify
-from journal.native_commit import Committer, Connection, known
+from journal.writer import native_commit
+from journal.writer.native_commit import Committer, Connection, known
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import Live
 from tests.models.lending import Lending
@@ -146,7 +147,7 @@ def test_no_byte_beyond_a_text_is_read_and_no_memory_is_lost(tmp_path: Path, see
     program = tmp_path / "commit_fuzz"
     native = ROOT / "journal" / "native"
     warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-DSQLITE_CORE", "-O1", "-g1", "-fsanitize=address,undefined", f"-I{native}"]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-DSQLITE_CORE", "-O1", "-g1", "-fsanitize=address,undefined", f"-I{ROOT}"]
     sources = [ROOT / "tests" / "native" / "commit_fuzz.c", *sorted(native.glob("*.c"))]
     subprocess.run(
         ["gcc", *flags, "-fno-sanitize-recover=all", *warnings, *sources, "-o", program, "-lsqlite3"], check=True, timeout=120
@@ -182,5 +183,5 @@ def test_without_native_commits_the_journal_writes_the_same(place: Path, monkeyp
         return [texts]
 
     lent = bodies(Lending, "lent")
-    monkeypatch.setattr("journal.writer.AVAILABLE", False)
+    monkeypatch.setattr("journal.writer.writer.AVAILABLE", False)
     assert bodies(Journal, "own") == lent

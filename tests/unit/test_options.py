@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from device.errors import OperatorError
 from device.exits import Exit
-from device.option_docs import help_text, markdown
-from device.option_table import COMPAT, ROWS, UNSUPPORTED
-from device.options import Options, parse
+from device.options.pages import help_text, markdown
+from device.options.parsing import Options, parse
+from device.options.table import COMPAT, ROWS, UNSUPPORTED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAST = ("--shared-dir=/srv", "--socket-path=/run/sock")
@@ -160,4 +160,4 @@ def test_help_names_every_option_and_exit_code() -> None:
 
 def test_the_options_page_is_fresh() -> None:
     page = (ROOT / "docs" / "options.md").read_text()
-    assert page == markdown(), "run: python -m device.options > docs/options.md"
+    assert page == markdown(), "run: python -m device.options.parsing > docs/options.md"

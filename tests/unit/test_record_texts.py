@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse import record
-from fuse.host import DIRECTORY, FILE, HandleRecord, InodeRecord
+from fuse.executor.ready import Ready, make_ready, name_text
+from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
-from fuse.ready import Ready, make_ready, name_text
+from fuse.session import record
+from fuse.session.state import FileState
 from fuse.settings import Settings
-from fuse.state import FileState
 from fuse.wire import FIELDS
 from machine.check import Allowed, check
 from machine.fold import Transition
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from specs.session import SESSION
 from specs.tables import HANDLE, INODE, MOUNT
 

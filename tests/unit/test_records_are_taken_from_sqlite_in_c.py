@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuse.host_tables import InodeRecord
-from fuse.loading import Filling
-from fuse.record import inode_record_text
-from journal.left import Left
-from journal.native_commit import AVAILABLE, Connection, known
+from fuse.host.tables import InodeRecord
+from fuse.recovery.loading import Filling
+from fuse.session.record import inode_record_text
+from journal.database.schema import checkpoint_table
 from journal.record_digest import record_digest
-from journal.schema import checkpoint_table
+from journal.writer.native_commit import AVAILABLE, Connection, known
+from journal.writer.untaken import Left
 from tests.unit.host_share import MEMORY, Share, shared
 
 NAME = checkpoint_table("inode")

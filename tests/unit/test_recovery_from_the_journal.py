@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from device.recovery import Header, Left, Recorded, by_unique, decide, facts_of, recorded_of
-from device.slots import Slot
+from device.recovery.decisions import Header, Left, Recorded, by_unique, decide, facts_of, recorded_of
+from device.rings.slots import Slot
 from machine.fold import Transition
 
 LOOKUP, INIT, MKDIR = 1, 26, 9

@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from device.errors import PeerError
-from device.rings import Ring, heads_outstanding, popped_of_damaged
+from device.recovery.damaged_slots import Ring, heads_outstanding, popped_of_damaged
 
 NUM = 64
 

@@ -6,7 +6,7 @@ import pytest
 
 from machine.cases import Case, CaseTable, Choice, Fact, expand
 from machine.errors import SpecError
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from specs.recovery import RECOVERY
 
 NAMES = [fact.name for fact in RECOVERY.facts]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuse.recovery import Recovery
+from fuse.recovery.replay import Recovery
 from fuse.wire import (
     FATTR_ATIME,
     FATTR_ATIME_NOW,

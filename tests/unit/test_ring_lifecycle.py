@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from device.engine import Engine, Region
 from device.errors import CallerError, PeerError
+from device.rings.engine import Engine, Region
 from tests.native.machine import (
     AVAIL,
     BLOCK,

@@ -1,6 +1,6 @@
 """The session against the message sequences of real front-ends."""
 
-from device import actions as do
+from device.vhost import actions as do
 from tests.unit.session_play import ALL_FEATURES, REPLY_ACK, Player, body_of, new_fd, open_fds
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from device.channel import Channel
-from device.control import Control, Host
 from device.errors import CallerError, PeerError
-from device.kept import make_kept
-from device.messages import BY_NAME, Offer
-from device.session import Reply, Session
-from device.wire import Frame, decode_body, encode_body, encode_request
+from device.processes.channel import Channel
+from device.processes.shared_page import make_kept
+from device.vhost.control import Control, Host
+from device.vhost.messages import BY_NAME, Offer
+from device.vhost.session import Reply, Session
+from device.vhost.wire import Frame, decode_body, encode_body, encode_request
 from machine.fold import Transition
 from tests.unit.session_play import ALL_FEATURES, USER_ADDRESS, new_fd, open_fds
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from device import actions as do
-from device.on_connection import inflight_bytes
-from device.wire import encode_body
+from device.vhost import actions as do
+from device.vhost.on_connection import inflight_bytes
+from device.vhost.wire import encode_body
 from tests.unit.session_play import (
     MEMORY_BYTES,
     Player,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from device import actions as do
 from device.errors import PeerError
-from device.messages import BY_NAME, Offer
-from specs.vhost_messages import MESSAGES
+from device.vhost import actions as do
+from device.vhost.messages import BY_NAME, Offer
+from specs.vhost.messages import MESSAGES
 from tests.unit.session_play import (
     ALL_FEATURES,
     QUEUE_SIZE,

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from device import actions as do
-from device import serving
-from device.draft import fds_of
 from device.errors import PeerError
-from device.messages import BY_CODE, BY_NAME, Offer
-from device.session import Reply
-from device.wire import encode_body
-from specs.vhost_messages import MESSAGES
+from device.vhost import actions as do
+from device.vhost import serving
+from device.vhost.draft import fds_of
+from device.vhost.messages import BY_CODE, BY_NAME, Offer
+from device.vhost.session import Reply
+from device.vhost.wire import encode_body
+from specs.vhost.messages import MESSAGES
 from tests.unit.session_play import ALL_FEATURES, USER_ADDRESS, Player, new_fd, open_fds
 
 NAMES = st.sampled_from([row.name for row in MESSAGES])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from device import actions as do
+from device.vhost import actions as do
 from tests.unit.session_play import (
     ALL_FEATURES,
     QUEUE_SIZE,

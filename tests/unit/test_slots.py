@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from device._native import ffi, lib
 
-from device import slots
-from device.engine import Engine
 from device.errors import PeerError
+from device.rings import slots
+from device.rings.engine import Engine
 from tests.native.machine import BLOCK, DATA, GPA, STATE, WRITE, Queue, Rig, out, request, take, wait_until
 
 SLOT = 128

@@ -13,24 +13,24 @@ from pathlib import Path
 
 import pytest
 
-from device import summons
-from device.equipment import Equipment
 from device.errors import OperatorError
 from device.exits import Exit
-from device.kept import Kept, make_kept, put_into_slot
-from device.kin import Kin
-from device.options import Options
-from device.rehearsal import DIRECTORY, Rehearsal
-from device.relay import make_pair
-from device.sandbox import Place
-from device.spare import DEATHS_MAX, Spare
-from device.summons import Birth, Waiting, word
-from device.table import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, table_of
-from device.worker_journal import open_journal
-from device.worker_parts import prepare
+from device.options.parsing import Options
+from device.processes import promotion as summons
+from device.processes.descriptors import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, table_of
+from device.processes.promotion import Birth, Waiting, word
+from device.processes.relay import make_pair
+from device.processes.shared_page import Kept, make_kept, put_into_slot
+from device.processes.spare import DEATHS_MAX, Spare
+from device.sandbox.place import Place
+from device.worker.journal import open_journal
+from device.worker.lifeline import Kin
+from device.worker.parts import prepare
+from device.worker.prepared import Equipment
+from device.worker.rehearsal import DIRECTORY, Rehearsal
 from journal import Hold
 from journal.live import LivePage
-from specs.opcodes import OPCODES
+from specs.fuse.opcodes import OPCODES
 from tests.device.served import eventually
 
 MANY = 20_000

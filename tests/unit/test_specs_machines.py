@@ -2,16 +2,16 @@
 
 import pytest
 
-from device.messages import BY_NAME
-from device.session import HANDLERS
+from device.vhost.messages import BY_NAME
+from device.vhost.session import HANDLERS
 from machine.check import check_effects
 from machine.errors import Refused
 from machine.step import compile_step
 from specs.connection import CONNECTION
 from specs.machines import JOURNALED
-from specs.vhost_features import PROTOCOL_FEATURES, VIRTIO_FEATURES
-from specs.vhost_messages import MESSAGES
-from specs.vhost_structs import VHOST_STRUCTS
+from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES
+from specs.vhost.messages import MESSAGES
+from specs.vhost.structs import VHOST_STRUCTS
 from specs.vring import VRING
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.syslog import Syslog, held_by
+from device.commands.syslog import Syslog, held_by
 
 # More datagrams than any host queues for one socket (net.unix.max_dgram_qlen is 10 by default, seldom above 512).
 TOO_MANY = 5000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuse.host import FILE, HandleRecord, InodeRecord
+from fuse.host.host import FILE, HandleRecord, InodeRecord
 from tests.unit.host_share import MEMORY, PLACES, Op, Share, open_fds, shared
 
 

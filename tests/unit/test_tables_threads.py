@@ -23,10 +23,10 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Pa
         compiler = shutil.which("gcc") or shutil.which("cc")
         assert compiler is not None, "needs a C compiler: make setup"
         out = tmp_path_factory.mktemp(program) / "run"
-        sources = [ROOT / "tests" / "native" / f"{program}.c", *sorted((ROOT / "fuse" / "native").glob("*.c"))]
+        sources = [ROOT / "tests" / "native" / f"{program}.c", *sorted((ROOT / "fuse" / "native").rglob("*.c"))]
         flags = ["-std=c11", "-D_GNU_SOURCE", "-O0", "-g1", f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all"]
         warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
-        includes = [f"-I{ROOT / 'fuse' / 'native'}", f"-I{ROOT / 'device' / 'native'}"]
+        includes = [f"-I{ROOT}"]
         command = [compiler, *flags, *warnings, *includes, *map(str, sources), "-o", str(out), "-lpthread"]
         subprocess.run(command, check=True, timeout=DEADLINE_S)
         return out

@@ -5,7 +5,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-from specs.vhost_structs import HEADER, VHOST_STRUCTS
+from specs.vhost.structs import HEADER, VHOST_STRUCTS
 
 SOURCE = """
 #include <linux/vhost_types.h>

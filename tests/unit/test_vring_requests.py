@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from device._native import ffi, lib
 
-from device import slots
 from device.errors import CallerError
+from device.rings import slots
 from tests.native.machine import AVAIL, STATE, USED, Rig, out, request, take
 from tests.unit.test_slots import INFLIGHT_BYTES, inflight_entry, sound, tracked
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device import wire
-from specs.vhost_structs import VHOST_STRUCTS
+from device.vhost import wire
+from specs.vhost.structs import VHOST_STRUCTS
 
 KINDS = [spec.name for spec in VHOST_STRUCTS]
 REGION = {"guest_address": 1, "size": 2, "user_address": 3, "mmap_offset": 4}

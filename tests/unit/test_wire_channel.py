@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from device import channel as channel_module
-from device.channel import Channel, Disconnected
-from device.kept import FDS_RECEIVED_MAX, make_kept
-from device.wire import StreamError, encode_request
+from device.processes import channel as channel_module
+from device.processes.channel import Channel, Disconnected
+from device.processes.shared_page import FDS_RECEIVED_MAX, make_kept
+from device.vhost.wire import StreamError, encode_request
 from tests.unit.session_play import new_fd, open_fds
 
 Pair = tuple[Channel, socket.socket]

@@ -9,7 +9,7 @@ import pytest
 
 from device.errors import OperatorError
 from device.exits import Exit
-from device.listener import Listener, adopt, listen_at
+from device.processes.listener import Listener, adopt, listen_at
 
 
 def refused(path: Path) -> str:

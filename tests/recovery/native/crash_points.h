@@ -2,7 +2,7 @@
 #ifndef STEADFS_CRASH_POINTS_H
 #define STEADFS_CRASH_POINTS_H
 
-#include "crash_point.h"
+#include "specs/native/crash_point.h"
 
 /* Shares the page at `path` with the test; 0 or -1. No descriptor stays open: the daemon closes those it doesn't know. */
 int crash_points_map(const char *path);

@@ -1,0 +1,251 @@
+"""Guardian and keeper: two processes of which each makes the other anew, so that the death of one of them ends nothing.
+
+The guardian is what was started. It only waits: it opens and closes no descriptor while there is a keeper, so that what a
+keeper finds in the table stands still. It clones the first keeper and each that follows a dead one. A keeper that sees the
+guardian dead clones a new one, and writes its pid where the old one's stood: SIGTERM to it ends all. Both are of one thread,
+so that a clone of either is safe.
+"""
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from device.exits import Exit
+from device.processes.exit_status import how_it_ended, kill_and_wait, shell_status
+from device.processes.shared_page import Kept, gone, now_ms, put_into_slot
+from device.processes.spawn import be_subreaper, clone_sharing_files
+from device.processes.worker_life import SIGNALS
+
+log = logging.getLogger("steadfs.keeper")
+
+END_DEADLINE_MS = 10_000
+"""How long a worker may take to end in order."""
+GUARDIANS_EXTRA_MS = 3_000
+"""The guardian's patience with a keeper after that."""
+FAULTS_MAX = 8
+"""Keepers in a row that end by themselves: another would too. Those that are killed aren't counted."""
+BACK_OFF_S = 0.01
+
+
+class Become(BaseException):
+    """In a new process: unwinds the stack of its maker, down to `Family.run`."""
+
+    def __init__(self, role: Callable[[], int]) -> None:
+        super().__init__()
+        self.role = role
+
+
+class Family:
+    """`keeper` runs a keeper and returns the exit code; `sign` writes a new guardian's pid; `finish` is the very last act."""
+
+    def __init__(
+        self,
+        kept: Kept,
+        keeper: Callable[["Family"], int],
+        sign: Callable[[int], None],
+        finish: Callable[[], None],
+    ) -> None:
+        self._kept = kept
+        self._keeper = keeper
+        self._sign = sign
+        self._finish = finish
+        self._first = os.getpid()
+        self._maker = 0
+        self._child = 0
+        self._faults = 0
+        self._pairs = [socket.socketpair() for _ in range(2)]
+        for pair in self._pairs:
+            for end in pair:
+                end.setblocking(False)
+        self.wake_fd = -1
+        """Readable when a signal came."""
+
+    def run(self) -> int:
+        """The guardian's life; returns in the process that was started only, with the exit code."""
+        kept = self._kept
+        kept.guardian_pid = self._first
+        put_into_slot(os.pidfd_open(self._first), kept.guardian_slot)
+        role = self._guard
+        while True:
+            try:
+                return role()
+            except Become as next_one:
+                role = next_one.role
+
+    def fds(self) -> frozenset[int]:
+        """Descriptors that no worker may close."""
+        return frozenset(end.fileno() for pair in self._pairs for end in pair)
+
+    # --- the guardian
+
+    def _guard(self) -> int:
+        self._begin(0, (*SIGNALS, signal.SIGCHLD))
+        self._child = self._faults = 0
+        told = False
+        while not self._kept.code:
+            if self._keeper_is_gone():
+                self._new_keeper()
+                continue
+            self._await()
+            if self._kept.end_by_ms:
+                self._pass_on(told)
+                told = True
+        self._see_off()
+        code = int(self._kept.code) - 1
+        if os.getpid() != self._first:
+            self._finish()
+            self._leave(code)
+        return code
+
+    def _await(self) -> None:
+        """For a signal, a child, or the death of a keeper that isn't our child."""
+        poll = select.poll()
+        poll.register(self.wake_fd, select.POLLIN)
+        if not self._child:
+            poll.register(self._kept.keeper_slot, select.POLLIN)
+        ready = poll.poll(100 if self._kept.end_by_ms else None)
+        if any(fd == self.wake_fd for fd, _ in ready):
+            os.read(self.wake_fd, 4096)
+
+    def _keeper_is_gone(self) -> bool:
+        """Our own child by waiting for it: its slot may still lead to the one before."""
+        mine = self._reap()
+        return mine if self._child else gone(self._kept.keeper_slot)
+
+    def _reap(self) -> bool:
+        """All children that are dead, a worker of a dead keeper among them; whether the keeper was one."""
+        kept = self._kept
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return self._child < 0
+            if pid == 0:
+                return self._child < 0
+            if pid == self._child:
+                self._child = -1
+                kept.last_keeper_death = shell_status(status) + 1
+                if not kept.code:
+                    log.warning("keeper %d died: %s; the next one takes over", pid, how_it_ended(status))
+                self._faults = self._faults + 1 if os.WIFEXITED(status) else 0
+            elif pid != kept.spare_pid:  # a worker of a keeper that is dead; its successor may be there already
+                kept.last_worker_death = shell_status(status) + 1
+
+    def _new_keeper(self) -> None:
+        if self._kept.code:
+            return
+        if self._faults >= FAULTS_MAX:
+            log.error("%d keepers in a row failed: giving up", self._faults)
+            self._kept.code = Exit.INTERNAL + 1
+            return
+        if self._faults:
+            time.sleep(BACK_OFF_S * self._faults)
+        self._maker = os.getpid()
+        self._child = self._clone(self._keep)
+
+    def _pass_on(self, told: bool) -> None:
+        """The page says that it is time to end; a signal wakes the keeper, who may be waiting."""
+        kept = self._kept
+        if now_ms() > kept.end_by_ms + GUARDIANS_EXTRA_MS:
+            log.error("the keeper did not end and is killed")
+            kept.code = Exit.INTERNAL + 1
+        elif not told:
+            try:
+                if self._child > 0:
+                    os.kill(self._child, signal.SIGTERM)
+                else:
+                    signal.pidfd_send_signal(kept.keeper_slot, signal.SIGTERM)
+            except OSError:
+                """It is dead or not entered yet: the next one looks at the page when it comes."""
+
+    def _see_off(self) -> None:
+        """The keeper ends by itself once there is a code; whoever is left is killed."""
+        kept = self._kept
+        deadline = now_ms() + GUARDIANS_EXTRA_MS
+        while not self._keeper_is_gone() and now_ms() < deadline:
+            time.sleep(0.001)
+        if self._child > 0:
+            os.kill(self._child, signal.SIGKILL)
+        kill_and_wait(kept.keeper_slot)
+        kill_and_wait(kept.worker_slot)
+        kill_and_wait(kept.spare_slot)
+
+    # --- the keeper
+
+    def _keep(self) -> int:
+        code = int(Exit.INTERNAL)
+        try:
+            self._begin(1, SIGNALS)
+            self._take_office()
+            code = self._keeper(self)
+        except Become:
+            raise
+        except BaseException as error:  # the guardian makes another
+            log.error("the keeper failed: %s: %s", type(error).__name__, error, exc_info=True)
+        self._leave(code)
+
+    def _take_office(self) -> None:
+        """Enters itself, and the guardian that made it if the keeper before died over that."""
+        kept = self._kept
+        kept.keeper_generation += 1  # before a descriptor is opened: see Waiting.birth
+        put_into_slot(os.pidfd_open(os.getpid()), kept.keeper_slot)
+        kept.keeper_pid = os.getpid()
+        if self._maker != kept.guardian_pid:
+            self._enter_guardian(self._maker)
+
+    def mend(self) -> None:
+        """The keeper: makes a new guardian when there is none. In the child it doesn't return."""
+        kept = self._kept
+        if kept.end_by_ms or not gone(kept.guardian_slot):
+            return
+        log.warning("guardian %d is gone; the keeper makes a new one", kept.guardian_pid)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(kept.guardian_pid, os.WNOHANG)
+        self._enter_guardian(self._clone(self._guard))
+
+    def _enter_guardian(self, pid: int) -> None:
+        kept = self._kept
+        try:
+            put_into_slot(os.pidfd_open(pid), kept.guardian_slot)
+        except ProcessLookupError:
+            return  # dead again: its slot still says so
+        kept.guardian_pid = pid
+        kept.guardian_generation += 1
+        self._sign(pid)
+
+    # --- both
+
+    def _clone(self, role: Callable[[], int]) -> int:
+        """The child takes signals only when it has its own handlers."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = clone_sharing_files()
+        if pid == 0:
+            raise Become(role) from None
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        return pid
+
+    def _begin(self, pair: int, numbers: tuple[int, ...]) -> None:
+        be_subreaper()
+        read, write = self._pairs[pair]
+        self.wake_fd = read.fileno()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+        for number in numbers:
+            signal.signal(number, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def _on_signal(self, number: int, _frame: Any) -> None:
+        """A child's death only wakes us up."""
+        if number in SIGNALS and not self._kept.end_by_ms:
+            log.info("ending on %s", signal.Signals(number).name)
+            self._kept.end_by_ms = now_ms() + END_DEADLINE_MS
+
+    def _leave(self, code: int) -> NoReturn:
+        logging.shutdown()
+        os._exit(code)

@@ -1,0 +1,230 @@
+"""Drives the session: performs its actions on the engine, the journal and the file descriptors.
+
+One object for the whole life of a worker; single-threaded, as the engine wants it.
+"""
+
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from device.errors import CallerError, PeerError
+from device.rings.engine import Region
+from device.vhost import actions as do
+from device.vhost import serving
+from device.vhost.draft import NO_FD
+from device.vhost.session import Reply, Session, Steps
+from device.vhost.wire import Frame
+from machine.fold import Records, Transition
+
+log = logging.getLogger("steadfs.control")
+
+
+class Engine(Protocol):
+    """What control needs of device.rings.engine.Engine; it raises PeerError, OSError, or CallerError for our own bugs."""
+
+    def set_memory(self, regions: Sequence[Region]) -> None: ...
+    def add_region(self, region: Region) -> None: ...
+    def remove_region(self, gpa: int, uva: int, size: int) -> None: ...
+    def set_inflight(self, fd: int, size: int, offset: int, queues: int, queue_size: int) -> None: ...
+    def vring_setup(
+        self,
+        queue: int,
+        *,
+        num: int,
+        desc: int,
+        avail: int,
+        used: int,
+        base: int,
+        event_idx: bool,
+        indirect: bool,
+        keep_inflight: bool = False,
+    ) -> None: ...
+    def set_kick(self, queue: int, fd: int | None) -> None: ...
+    def set_call(self, queue: int, fd: int | None) -> None: ...
+    def set_err(self, queue: int, fd: int | None) -> None: ...
+    def vring_start(self, queue: int) -> None: ...
+    def vring_pause(self, queue: int) -> None: ...
+    def vring_base(self, queue: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What control needs of the worker.
+
+    `record` commits transitions to the journal before it returns. `drain` takes and publishes the stateful requests of
+    a paused vring until none is in flight (TimeoutError when that takes too long). `end_session` ends the FUSE session
+    and records that by itself; no vring is served while it runs.
+    """
+
+    record: Callable[[Sequence[Transition]], None]
+    drain: Callable[[int], None]
+    end_session: Callable[[str], None]
+
+
+class Control:
+    """Messages in, replies out; everything between is done when a method returns."""
+
+    def __init__(self, session: Session, engine: Engine, host: Host) -> None:
+        self.session = session
+        self._engine = engine
+        self._host = host
+
+    def connect(self) -> Reply:
+        """A front-end was accepted; `close` in the reply when there is one already."""
+        return self._run(self.session.connect())
+
+    def disconnect(self, reason: str) -> None:
+        """The front-end is gone; afterwards another may come."""
+        self._run(self.session.disconnect(reason))
+
+    def broken(self, index: int) -> None:
+        """The engine found a vring malformed."""
+        self._run(self.session.broken(index))
+
+    def restore(self, records: Records) -> dict[int, do.StartVring]:
+        """Takes over an earlier worker's connection: memory, in-flight region, kick, call and err descriptors.
+
+        Returns the vrings to be served, for `attach` and `resume`. Raises PeerError or OSError when the engine refuses.
+        """
+        self.session.restore(records)
+        ours = self.session.records
+        connection = ours["connection"].get(0)
+        regions = ours["region"]
+        if regions:
+            self._engine.set_memory([_region(region) for region in serving.regions(regions)])
+        if connection is not None and connection["inflight_fd"] != NO_FD:
+            self._engine.set_inflight(*(connection[field] for field in serving.INFLIGHT_FIELDS))
+        nothing: Records = {**ours, "vring": {}}
+        for action in serving.changes(nothing, ours):
+            self._perform(action)
+        return serving.served(ours)
+
+    def attach(self, start: do.StartVring) -> None:
+        """Sets a vring up with what is in flight in it; it isn't started, and where it goes on is told later."""
+        self._setup(start, start.base, keep_inflight=True)
+
+    def handle(self, frame: Frame, fds: Sequence[int], number: int = 0) -> Reply:
+        """Serves one message (`number`: see Session.handle) and takes over its fds.
+
+        The reply's fds are the caller's, to be closed when it is sent.
+        """
+        reply = self._run(self.session.handle(frame, fds, number))
+        if reply.refused is not None and self._worth_a_line():
+            log.warning("refused: %s", reply.refused)
+        return reply
+
+    def _worth_a_line(self) -> bool:
+        """The first refusal, the second, the fourth, the eighth, …: a hostile front-end doesn't fill the log."""
+        total = self.session.refusals.total()
+        return total & (total - 1) == 0
+
+    def _run(self, steps: Steps) -> Reply:
+        """Performs one action after another; what an action can't do the session decides on."""
+        answer: Any = None
+        failure: Exception | None = None
+        while True:
+            try:
+                action = steps.send(answer) if failure is None else steps.throw(failure)
+            except StopIteration as end:
+                reply: Reply = end.value
+                return reply
+            answer, failure = None, None
+            try:
+                answer = self._perform(action)
+            except (PeerError, OSError) as error:
+                failure = error
+
+    def _perform(self, action: do.Action) -> Any:  # noqa: PLR0911, PLR0912 - one arm for each action, in their order
+        engine = self._engine
+        match action:
+            case do.PauseVring(index):
+                engine.vring_pause(index)
+                self._host.drain(index)
+                return engine.vring_base(index)
+            case do.ResumeVring(index):
+                return self._resume(index)
+            case do.StartVring():
+                return self._start(action)
+            case do.SetMemory(regions):
+                return engine.set_memory([_region(region) for region in regions])
+            case do.AddMemory(region):
+                return engine.add_region(_region(region))
+            case do.RemoveMemory(region):
+                return engine.remove_region(region.guest_address, region.user_address, region.size)
+            case do.SetKick(index, fd):
+                return engine.set_kick(index, _signal_fd(fd))
+            case do.SetCall(index, fd):
+                return engine.set_call(index, _signal_fd(fd))
+            case do.SetErr(index, fd):
+                return engine.set_err(index, _signal_fd(fd))
+            case do.MakeInflight(size):
+                return _inflight_file(size)
+            case do.SetInflight(fd, size, offset, queues, queue_size):
+                return engine.set_inflight(fd, size, offset, queues, queue_size)
+            case do.EndSession(reason):
+                return self._host.end_session(reason)
+            case do.Record(transitions):
+                return self._record(transitions)
+            case do.CloseFds(fds):
+                for fd in fds:
+                    os.close(fd)
+                return None
+
+    def _start(self, start: do.StartVring) -> None:
+        self._setup(start, start.base, keep_inflight=False)
+        self._engine.vring_start(start.index)
+        log.debug("vring %d is served: %d descriptors from %d on", start.index, start.num, start.base)
+
+    def _setup(self, start: do.StartVring, base: int, *, keep_inflight: bool) -> None:
+        self._engine.vring_setup(
+            start.index,
+            num=start.num,
+            desc=start.descriptor,
+            avail=start.available,
+            used=start.used,
+            base=base,
+            event_idx=start.event_idx,
+            indirect=start.indirect,
+            keep_inflight=keep_inflight,
+        )
+
+    def _resume(self, index: int) -> None:
+        """A vring served a moment ago; if it can't be again, state and engine disagree, and only a new life helps."""
+        try:
+            self._engine.vring_start(index)
+        except (PeerError, OSError) as error:
+            raise CallerError(f"vring {index} could be paused but not resumed: {error}") from error
+
+    def _record(self, transitions: Sequence[Transition]) -> None:
+        """A journal that can't be written ends the worker: the session must not take it for the peer's fault."""
+        try:
+            self._host.record(transitions)
+        except (PeerError, OSError) as error:
+            raise CallerError(f"the journal could not be written: {error}") from error
+
+
+def _region(region: do.MemoryRegion) -> Region:
+    return Region(region.guest_address, region.size, region.user_address, region.mmap_offset, region.fd)
+
+
+def _signal_fd(fd: int | None) -> int | None:
+    """An eventfd, or the pipe that User-Mode Linux uses as one; a file is always readable: a thread would spin."""
+    if fd is not None and stat.S_IFMT(os.fstat(fd).st_mode) not in (0, stat.S_IFIFO, stat.S_IFSOCK):
+        raise PeerError("a descriptor that is no eventfd")
+    return fd
+
+
+def _inflight_file(size: int) -> int:
+    """Zeroed memory on the kernel's own tmpfs, of a size that the front-end can't change under us."""
+    fd = os.memfd_create("steadfs-inflight", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.truncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

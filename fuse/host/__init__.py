@@ -1,0 +1,5 @@
+"""The live tables of inodes, handles and mounts, and the host's system calls: the typed face of fuse/native.
+
+Who owns which descriptor: the tables own what their records name, and give it up only when the deletion is committed
+(`settle`); a step owns what it opened until a table takes it over.
+"""

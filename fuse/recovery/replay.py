@@ -1,0 +1,227 @@
+"""What a new worker does with the tables and the requests of one that died. The session and its descriptors are the same.
+
+A request found unfinished is never just run again when that could show: its witness, or its transitions in the journal,
+decide, by `specs.recovery`. See `specs.fuse.opcodes` (witness, keeps_reply, repeat) and `fuse.recovery.witness`.
+"""
+
+import errno
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fuse.executor.reference import Executor
+from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
+from fuse.operation import Operation
+from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Left, Loading
+from fuse.recovery.witness import AFTER, BEFORE, SIZE_AND_CTIME, Words
+from fuse.settings import LIMIT
+from fuse.steps import STEPS
+from fuse.steps.forget import forget
+from fuse.steps.handles import drop, open_existing_truncated, open_node_truncated
+from fuse.wire import FUSE_ROOT_ID, IN_HEADER
+from machine.fold import Record, Transition
+from specs.fuse.opcodes import OPCODES
+
+if TYPE_CHECKING:
+    from fuse.executor.ready import Ready
+
+logger = logging.getLogger("steadfs.fuse")
+
+_T = TypeVar("_T")
+_EXT_UNIT_BYTES = 8
+_EFFECTS = {
+    "mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "rmdirat", "renameat2", "create_file", "setxattr", "removexattr",
+    "set_size",
+}  # fmt: skip
+"""Steps that a request which took effect leaves out. What else a plan changes may be repeated."""
+_INSTEAD = {
+    "open_node": open_node_truncated,
+    "open_existing": open_existing_truncated,
+}
+"""Steps of which such a request leaves a part out."""
+_NOW_WORD = 2
+"""Of SETATTR's witness."""
+
+
+class Recovery:
+    """The file side's part; uses the executor's tables and steps."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._x = executor
+        self.loading: Loading | None = None
+        self._op = Operation()
+        self._op.file = -1  # nothing is opened here
+        self._before: dict[int, Callable[[Any, Operation], Words]] = {}
+        self._took: dict[int, Callable[[Any, Operation, Words], bool]] = {}
+        self._after_effect: dict[int, Ready] = {}
+        effects = {STEPS[name] for name in _EFFECTS}
+        instead = {STEPS[name]: step for name, step in _INSTEAD.items()}
+        for row in OPCODES:
+            if row.lane != "state" or row.witness not in (*BEFORE, "size_and_ctime"):
+                continue
+            asks = SIZE_AND_CTIME[row.name] if row.name in SIZE_AND_CTIME else (BEFORE[row.witness], AFTER[row.witness])
+            self._before[row.code], self._took[row.code] = asks
+            ready = executor.compiled(row.code)
+            steps = tuple(instead.get(step, step) for step in ready.steps if step not in effects)
+            self._after_effect[row.code] = replace(ready, steps=steps)
+
+    # --- before a request
+
+    def witness(self, data: bytes) -> Words:
+        """What to store before the request is executed; empty for what may be repeated. Never raises."""
+        code = data[4] | data[5] << 8
+        before = self._before.get(code)
+        self._x.now_ns = 0
+        if before is None:
+            return ()
+        try:
+            return self._decoded(data, lambda op: before(self._x, op), ())
+        except OSError:
+            return ()
+
+    # --- a request that was left
+
+    def effect(self, data: bytes, witness: Words) -> str:
+        """What is known of its effect on the host, as a value of that fact in `specs.recovery`. Without witness words there is
+        nothing that a second time would change: either so by its row, or what can't be asked before can't be done either."""
+        code = IN_HEADER.unpack_from(data)[1]
+        took = self._took.get(code)
+        if took is None or not witness:
+            return "repeatable"
+        try:
+            return "took" if self._decoded(data, lambda op: took(self._x, op, witness), False) else "not"
+        except OSError as error:
+            logger.warning("whether opcode %d took effect can't be told: %s", code, error)
+            return "unknown"
+
+    def repeat(self, data: bytes, reply_max: int, witness: Words) -> tuple[int, bytes]:
+        """As the executor, but that "now" is when it was executed first."""
+        self._freeze(data, witness)
+        return self._x.run(data, reply_max)
+
+    def finish(self, data: bytes, reply_max: int, witness: Words) -> tuple[int, bytes]:
+        """It changed the host: it gets its reply and its transitions, and the change isn't made a second time."""
+        self._freeze(data, witness)
+        return self._x.run(data, reply_max, self._after_effect.get(IN_HEADER.unpack_from(data)[1]))
+
+    def anew(self, data: bytes, reply_max: int, transitions: Sequence[Transition]) -> tuple[int, bytes]:
+        """What its lost reply told of is given back, and counted anew."""
+        self._compensate(data, transitions)
+        return self.finish(data, reply_max, ())
+
+    def _freeze(self, data: bytes, witness: Words) -> None:
+        known = IN_HEADER.unpack_from(data)[1] in self._took and len(witness) > _NOW_WORD
+        self._x.now_ns = witness[_NOW_WORD] if known else 0
+
+    def _compensate(self, data: bytes, transitions: Sequence[Transition]) -> None:
+        """Undoes by declared transitions what the lost reply would have told the guest of."""
+        op = self._op
+        _, code, op.unique, op.nodeid, op.uid, op.gid, op.pid, *_ = IN_HEADER.unpack_from(data)
+        op.ready = self._x.compiled(code)
+        op.ready.decode(op, data, 0)
+        lookups, handles = _outstanding(transitions)
+        for nodeid, nlookup in lookups.items():
+            forget(self._x, op, nodeid, nlookup)
+        for fh, kind in handles.items():
+            drop(self._x, op, fh, kind)
+        self._x.hand_over(op)
+
+    def _decoded(self, data: bytes, ask: Callable[[Operation], _T], otherwise: _T) -> _T:
+        op = self._op
+        _, code, op.unique, op.nodeid, op.uid, op.gid, op.pid, extensions, _ = IN_HEADER.unpack_from(data)
+        op.ready = self._x.compiled(code)
+        if op.ready.decode(op, data, extensions * _EXT_UNIT_BYTES):
+            return otherwise
+        try:
+            return ask(op)
+        finally:
+            self._x.host.let_go(op)
+
+    # --- the tables
+
+    @staticmethod
+    def named_fds(records: Mapping[str, Mapping[int, Record]]) -> set[int]:
+        """Every descriptor that the records name."""
+        fds = {record["fd"] for table in ("inode", "handle", "mount") for record in records[table].values()}
+        return fds - {None}
+
+    def adopt(
+        self,
+        records: Mapping[str, Mapping[int, Record]],
+        left: Callable[[str], Left],
+        last_nodeid: int,
+        last_fh: int,
+    ) -> set[int]:
+        """Loads what the journal tells and returns every descriptor that it names.
+
+        `records`: what the journal's tail touched, and the small tables whole; `left(table)`: the other inodes and
+        handles, of which inodes without a descriptor are loaded later (see `loading`). Raises ValueError when the tables
+        refuse a record: then the journal is damaged.
+        """
+        x = self._x
+        session = records["session"].get(0)
+        if session is not None:
+            x.state.adopt(session)
+        inodes, handles = left("inode"), left("handle")
+        x.state.last_nodeid = max(FUSE_ROOT_ID, last_nodeid, inodes.highest, *records["inode"].keys())
+        x.state.last_fh = max(last_fh, handles.highest, *records["handle"].keys(), 0)
+        named = self.named_fds(records)
+        if x.state.session != "ready":
+            return named
+        x.host.root_gives_way()
+        for mnt_id, record in records["mount"].items():
+            _loaded(x.host.mount_load(mnt_id, record["fd"]), "mount", mnt_id)
+        for nodeid, record in records["inode"].items():
+            _loaded(x.host.inode_load(_inode(nodeid, record)), "inode", nodeid)
+        for fh, record in records["handle"].items():
+            _loaded(x.host.handle_load(_handle(fh, record)), "handle", fh)
+        filling, more = Filling(x.host, "handle", handles), True
+        while more:
+            more, fds = filling.some(RECORDS_AT_ONCE)
+            named.update(fds)
+        loading = self.loading = x.host.loading = Loading(x.host, inodes)
+        if inodes.highest > LIMIT["inodes_max"] // 2:
+            loading.rest()  # so many that new ones could take the places of what is not loaded yet
+        x.host.keep_dac = not x.state.has("CREATE_SUPP_GROUP")
+        x.host.resume_session(x.state.record["writeback"])
+        return named | loading.fds
+
+
+def _outstanding(transitions: Sequence[Transition]) -> tuple[dict[int, int], dict[int, int]]:
+    """Lookup counts by nodeid, kinds of handles by fh. A worker before us may have compensated, run anew, and died as well:
+    what it gave back is not given back again."""
+    lookups: Counter[int] = Counter()
+    handles: dict[int, int] = {}
+    for transition in transitions:
+        if transition.machine == "inode":
+            lookups[transition.key] += 1 if transition.event == "entry" else -_given_back(transition, lookups)
+        elif transition.machine == "handle" and transition.dest != "absent":
+            handles[transition.key] = DIRECTORY if transition.dest == "directory" else FILE
+        elif transition.machine == "handle":
+            handles.pop(transition.key, None)
+    return {nodeid: count for nodeid, count in lookups.items() if count > 0}, handles
+
+
+def _given_back(transition: Transition, lookups: Counter[int]) -> int:
+    if transition.event == "forget_last":
+        return lookups[transition.key]
+    return -int(transition.effects[0][3]["nlookup"])
+
+
+def _loaded(error: int, table: str, key: int) -> None:
+    if error < 0:
+        raise ValueError(f"{table} {key} of the journal can't be loaded: {errno.errorcode.get(-error, error)}")
+
+
+def _inode(nodeid: int, record: Record) -> InodeRecord:
+    kind, _, handle = (record["handle"] or "0:").partition(":")
+    fd = -1 if record["fd"] is None else record["fd"]
+    found = (record["dev"], record["ino"], record["mnt"], record["mode"])
+    return InodeRecord(nodeid, record["nlookup"], *found, fd, int(kind), bytes.fromhex(handle))
+
+
+def _handle(fh: int, record: Record) -> HandleRecord:
+    kind = DIRECTORY if record["state"] == "directory" else FILE
+    return HandleRecord(fh, record["nodeid"], record["fd"], record["flags"], kind, 0, 0, 0, 0)

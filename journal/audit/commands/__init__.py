@@ -1,0 +1,1 @@
+"""The commands of `steadfs-audit`, a module each: `arguments` declares its options, `run` does it and returns an exit code."""

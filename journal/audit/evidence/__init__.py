@@ -1,0 +1,1 @@
+"""What an auditor has: rows of a copied journal and its archive, the specs they carry, the slots, and what they prove."""

@@ -1,0 +1,1 @@
+"""What happened: rows as operations with paths and callers, and the state at any moment."""

@@ -1,0 +1,1 @@
+"""How it is shown: lines of text, diagrams, and the report's HTML page."""

@@ -1,0 +1,35 @@
+"""Puts a journal that can't be believed out of the way, for whoever wants to examine it."""
+
+import os
+from pathlib import Path
+
+from journal.database.schema import DATABASE_NAME
+
+DAMAGED_MAX = 3
+"""Each may be as large as a journal; more would fill the tmpfs of somebody who damages it again and again."""
+
+
+def set_aside_damaged(directory: Path) -> str:
+    """Renames journal.db and its WAL to journal-damaged-<n>.db and -wal; the oldest go. Nobody may have them open.
+
+    Returns the new name, empty when there was no journal. Raises OSError.
+    """
+    database = directory / DATABASE_NAME
+    numbers = sorted(_numbered(directory))
+    following = numbers[-1] + 1 if numbers else 1
+    name = ""
+    for suffix in ("-wal", ""):  # the WAL first: beside another database it would be taken for that one's
+        source = database.with_name(DATABASE_NAME + suffix)
+        if source.exists():
+            name = f"journal-damaged-{following}.db"
+            os.rename(source, directory / f"{name}{suffix}")
+    database.with_name(DATABASE_NAME + "-shm").unlink(missing_ok=True)
+    for number in [*numbers, *([following] if name else [])][:-DAMAGED_MAX]:
+        for suffix in ("", "-wal"):
+            (directory / f"journal-damaged-{number}.db{suffix}").unlink(missing_ok=True)
+    return name
+
+
+def _numbered(directory: Path) -> set[int]:
+    names = (path.name.removeprefix("journal-damaged-").removesuffix("-wal") for path in directory.glob("journal-damaged-*"))
+    return {int(name.removesuffix(".db")) for name in names if name.removesuffix(".db").isdigit()}
