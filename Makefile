@@ -9,7 +9,7 @@ setup:
 	@tools/setup.sh
 
 demo: setup
-	@$(PYTHON) -m tests.guest.demo
+	@$(PYTHON) -m tests.guest.commands.demo
 
 test: setup
 	$(PYTHON) -m pytest -q tests
@@ -22,7 +22,7 @@ torture-guest: setup
 # What a guest sees when its daemon dies: the peers' daemons and ours.
 .PHONY: side-by-side
 side-by-side: setup
-	@$(PYTHON) -m tests.guest.side_by_side
+	@$(PYTHON) -m tests.guest.commands.side_by_side
 
 lint: setup
 	$(PYTHON) -m ruff check .

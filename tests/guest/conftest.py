@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.guest.daemon import REPOSITORY, Daemon, DaemonKind, kind_under_test
-from tests.guest.image import build_image
-from tests.guest.kernel import Kernel, boot_image, load_kernel
-from tests.guest.qemu import FsDevice, Guest
+from tests.guest.machine.image import build_image
+from tests.guest.machine.kernel import Kernel, boot_image, load_kernel
+from tests.guest.machine.qemu import FsDevice, Guest
 
 CACHE = REPOSITORY / ".cache"
 

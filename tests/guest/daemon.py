@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 
-from tests.guest.processes import DeadlineExceeded, session_members, start, stop, wait_until
+from tests.guest.machine.processes import DeadlineExceeded, session_members, start, stop, wait_until
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 LISTENING = "00010000"  # __SO_ACCEPTCON in the flags column of /proc/net/unix

@@ -11,7 +11,7 @@ import pytest
 from journal.live import read_live
 from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import STEADFS, Daemon
-from tests.guest.qemu import FsDevice, Guest
+from tests.guest.machine.qemu import FsDevice, Guest
 from tests.guest.torture import KEEPER_EVERY, LEAST_S, MOST_S, mount_rounds, reboots, work
 from tests.guest.workload import kernel_complaints
 from tests.recovery.killer import KeeperToo, Killer

@@ -7,7 +7,7 @@ import pytest
 
 from tests.guest import trees
 from tests.guest.conftest import CACHE, GuestAndShare
-from tests.guest.image import compile_programs
+from tests.guest.machine.image import compile_programs
 
 THEMES = ("attributes", "names", "data", "orphans", "directories", "xattrs", "ioctls", "credentials")
 PROGRAM_TIMEOUT_S = 120

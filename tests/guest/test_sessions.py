@@ -7,8 +7,8 @@ import pytest
 
 from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import Daemon, DaemonKind
-from tests.guest.kernel import Kernel
-from tests.guest.qemu import FsDevice, Guest
+from tests.guest.machine.kernel import Kernel
+from tests.guest.machine.qemu import FsDevice, Guest
 from tests.play.daemons import open_in_share
 
 EXIT_TIMEOUT_S = 20

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from journal.live import read_live
 from tests.guest.daemon import REPOSITORY, STEADFS, Daemon
-from tests.guest.image import build_image
-from tests.guest.kernel import boot_image, load_kernel
-from tests.guest.qemu import FsDevice, Guest
+from tests.guest.machine.image import build_image
+from tests.guest.machine.kernel import boot_image, load_kernel
+from tests.guest.machine.qemu import FsDevice, Guest
 from tests.guest.workload import Workload, kernel_complaints
 from tests.recovery.killer import KeeperToo, Killer
 

@@ -11,7 +11,7 @@ import subprocess
 
 from tests.guest import trees
 from tests.guest.fio import install_fio
-from tests.guest.qemu import Command, Guest, Result
+from tests.guest.machine.qemu import Command, Guest, Result
 
 STOP = "/tmp/stop"
 PIECE_TIMEOUT_S = 240  # a round of fio under TCG, with kills, on a busy machine

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Every executor of the native lane with arguments that a hostile guest might send: random, or nearly right. Built with
- * address and undefined-behaviour sanitizers; run by tests/unit/test_tables_threads.py. Request and reply lie in
+ * address and undefined-behaviour sanitizers; run by tests/unit/host/test_tables_threads.py. Request and reply lie in
  * allocations of exactly their size, so that a byte read or written beyond them is seen.
  *
  * Usage: file_fuzz DIRECTORY ROUNDS SEED

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Threads READ, GETATTR and WRITE through the native lane while the tables' writer deletes what they use and opens other
- * files on the freed descriptor numbers. Built with a sanitizer; run by tests/unit/test_tables_threads.py.
+ * files on the freed descriptor numbers. Built with a sanitizer; run by tests/unit/host/test_tables_threads.py.
  *
  * Every file holds its own nodeid, repeated. A READ that succeeds must show nothing but the nodeid that it asked for:
  * a descriptor number used again too early would show another one.

@@ -19,10 +19,10 @@ from tests.play.daemons import Kind
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 from tests.play.wire import Request, Wire, connect
+from tests.recovery.crash_points.points import Points, crashing
+from tests.recovery.crash_points.theatre import WHOLE
 from tests.recovery.killer import kill_worker
-from tests.recovery.points import Points, crashing
 from tests.recovery.test_a_killed_worker_is_not_noticed import one_round
-from tests.recovery.theatre import WHOLE
 
 ROOT = 1
 ROUNDS = 60

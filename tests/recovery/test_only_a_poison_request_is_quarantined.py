@@ -15,7 +15,7 @@ from tests.device.served import Served, eventually, serving
 from tests.play.channel import Pending
 from tests.play.fuse_wire import Op
 from tests.play.guest import Guest
-from tests.recovery.failing_disk import FailingDisk
+from tests.recovery.bad_journals.failing_disk import FailingDisk
 
 ROOT = 1
 KILLS = 10

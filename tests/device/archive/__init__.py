@@ -1,0 +1,1 @@
+"""The journal's archive, as a daemon writes it."""

@@ -1,0 +1,1 @@
+"""What a daemon can reach on the host, and what a guest can."""

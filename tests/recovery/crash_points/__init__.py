@@ -1,0 +1,1 @@
+"""A process dies at every point of every operation, message and round of tidying."""

@@ -1,6 +1,0 @@
-"""For each opcode what a guest does with it. `SCENARIOS` is complete when this package is imported."""
-
-from tests.recovery.scenarios import attributes, directories, files, names
-from tests.recovery.scenarios.scenario import SCENARIOS, Scenario
-
-__all__ = ["SCENARIOS", "Scenario", "attributes", "directories", "files", "names"]

@@ -1,0 +1,1 @@
+"""The native executor does what the reference executor does."""

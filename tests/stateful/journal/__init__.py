@@ -1,0 +1,1 @@
+"""Random histories of the journal: folded, killed, and with a full disk."""

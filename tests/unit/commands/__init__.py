@@ -1,0 +1,1 @@
+"""What operators type and read: options, pages, exit codes, syslog."""

@@ -1,0 +1,1 @@
+"""Structures on the wire, and how executors run a plan."""

@@ -1,0 +1,1 @@
+"""Live tables and host system calls."""

@@ -1,0 +1,1 @@
+"""Writer, readers, archive and signed heads."""

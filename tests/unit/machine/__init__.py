@@ -1,0 +1,1 @@
+"""What a table means: checks, steps, the control plane's runtime."""

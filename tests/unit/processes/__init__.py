@@ -1,0 +1,1 @@
+"""Spares, the channel to the front-end, the listener."""

@@ -1,0 +1,1 @@
+"""Tables from the journal, witnesses, rings with damaged slots."""

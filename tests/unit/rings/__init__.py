@@ -1,0 +1,1 @@
+"""Vrings, slots and the engine's threads, driven by a guest in memory."""

@@ -1,0 +1,1 @@
+"""The tables themselves: machines, structures, the cases of recovery."""

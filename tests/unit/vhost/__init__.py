@@ -1,0 +1,1 @@
+"""vhost-user messages and sessions, without a socket."""
