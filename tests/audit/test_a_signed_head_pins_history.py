@@ -17,9 +17,6 @@ from journal.audit.exits import Exit
 from journal.chain import Anchor
 from tests.audit.journals import TOY_SPECS, database, rechain
 from tests.models.journal_model import Live
-from tests.unit.journal.test_journal_head import keys
-
-__all__ = ["keys"]
 
 Keys = tuple[Path, Path]
 

@@ -24,7 +24,7 @@ from tests.audit.journals import database
 from tests.device.served import Served, eventually, serving
 from tests.play.daemons import ROOT as REPOSITORY
 from tests.play.fuse_wire import ROOT, Op
-from tests.recovery.bad_journals.test_a_full_journal_holds_and_goes_on import answered, ask_until_held, fill
+from tests.recovery.bad_journals.full_tmpfs import answered, ask_until_held, fill
 from tests.recovery.killer import kill_worker
 
 TMPFS_BYTES = 6 << 20

@@ -184,3 +184,19 @@ def serving(share: Path, *options: str, kind: Kind | None = None) -> Iterator[Se
             served.daemon.stop()
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def expect_nothing_left(served: Served) -> None:
+    assert served.alive(), served.log()
+    eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
+    eventually(lambda: served.share_fds() == [])
+    assert "Traceback" not in served.log(), served.log()
+    empty(served.share)
+
+
+def empty(share: Path) -> None:
+    for entry in share.iterdir():
+        if not entry.is_symlink() and entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

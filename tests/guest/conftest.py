@@ -1,6 +1,5 @@
 """Fixtures of the guest tests: the daemon under test, a share on a real file system, one booted guest for most tests."""
 
-import dataclasses
 import os
 import pathlib
 import shutil
@@ -9,21 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.guest.daemon import REPOSITORY, Daemon, DaemonKind, kind_under_test
+from tests.guest.daemon import Daemon, DaemonKind, kind_under_test
 from tests.guest.machine.image import build_image
 from tests.guest.machine.kernel import Kernel, boot_image, load_kernel
 from tests.guest.machine.qemu import FsDevice, Guest
-
-CACHE = REPOSITORY / ".cache"
-
-
-@dataclasses.dataclass(frozen=True)
-class GuestAndShare:
-    """A running guest with the share mounted at /mnt, its daemon, and the shared directory as the host sees it."""
-
-    guest: Guest
-    daemon: Daemon
-    share: pathlib.Path
+from tests.guest.mounted import CACHE, GuestAndShare
 
 
 @pytest.fixture(scope="session")

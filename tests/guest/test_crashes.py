@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from journal.live import read_live
-from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import STEADFS, Daemon
 from tests.guest.machine.qemu import FsDevice, Guest
+from tests.guest.mounted import GuestAndShare
 from tests.guest.torture import KEEPER_EVERY, LEAST_S, MOST_S, mount_rounds, reboots, work
 from tests.guest.workload import kernel_complaints
 from tests.recovery.killer import KeeperToo, Killer

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from tests.guest.conftest import GuestAndShare
 from tests.guest.fio import FIO_TIMEOUT_S, install_fio
+from tests.guest.mounted import GuestAndShare
 
 SIZE = "12M"
 JOBS = {

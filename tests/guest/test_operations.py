@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from tests.guest import trees
-from tests.guest.conftest import CACHE, GuestAndShare
 from tests.guest.machine.image import compile_programs
+from tests.guest.mounted import CACHE, GuestAndShare
 
 THEMES = ("attributes", "names", "data", "orphans", "directories", "xattrs", "ioctls", "credentials")
 PROGRAM_TIMEOUT_S = 120

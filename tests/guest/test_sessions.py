@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import Daemon, DaemonKind
 from tests.guest.machine.kernel import Kernel
 from tests.guest.machine.qemu import FsDevice, Guest
+from tests.guest.mounted import GuestAndShare
 from tests.play.daemons import open_in_share
 
 EXIT_TIMEOUT_S = 20

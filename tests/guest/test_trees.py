@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.guest import trees
-from tests.guest.conftest import GuestAndShare
 from tests.guest.daemon import Daemon, DaemonKind
 from tests.guest.machine.qemu import Command, FsDevice, Guest
+from tests.guest.mounted import GuestAndShare
 
 TREE_FILES = 2500  # a TCG guest makes about 130 a second
 MANY_DIRECTORIES, FILES_EACH = 100, 1000

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from journal.errors import NoJournal
 from journal.live import read_live
+from tests.device.served import Served, eventually
 
 
 class Killer:
@@ -81,3 +82,23 @@ def _kill(journal: Path, field: str, spared: int) -> int:
             os.kill(pid, signal.SIGKILL)
             return pid
     return 0
+
+
+def kill(served: Served, who: str) -> int:
+    pid = served.told(who)
+    assert pid > 0
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def replaced(served: Served, who: str, pid: int) -> int:
+    """Waits until the page tells another; its pid."""
+    eventually(lambda: served.told(who) != pid)
+    return served.told(who)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

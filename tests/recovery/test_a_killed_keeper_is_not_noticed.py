@@ -21,8 +21,8 @@ from tests.play.vmm import Vmm
 from tests.play.wire import Request, Wire, connect
 from tests.recovery.crash_points.points import Points, crashing
 from tests.recovery.crash_points.theatre import WHOLE
-from tests.recovery.killer import kill_worker
-from tests.recovery.test_a_killed_worker_is_not_noticed import one_round
+from tests.recovery.killer import alive, kill, kill_worker, replaced
+from tests.recovery.rounds import one_round
 
 ROOT = 1
 ROUNDS = 60
@@ -42,26 +42,6 @@ def share(tmp_path: Path) -> Path:
 def served(share: Path) -> Iterator[Served]:
     with serving(share, "--xattr", "--log-level", "error") as running:
         yield running
-
-
-def kill(served: Served, who: str) -> int:
-    pid = served.told(who)
-    assert pid > 0
-    os.kill(pid, signal.SIGKILL)
-    return pid
-
-
-def replaced(served: Served, who: str, pid: int) -> int:
-    """Waits until the page tells another; its pid."""
-    eventually(lambda: served.told(who) != pid)
-    return served.told(who)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def end_by_pid_file(served: Served) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.device.served import Served, eventually, serving
-from tests.recovery.killer import kill_worker
-from tests.recovery.test_a_killed_keeper_is_not_noticed import alive, kill, replaced
-from tests.recovery.test_a_killed_worker_is_not_noticed import one_round
+from tests.recovery.killer import alive, kill, kill_worker, replaced
+from tests.recovery.rounds import one_round
 
 KILLS = 60
 VICTIMS = (("worker_pid",), ("worker_pid",), ("spare_pid",), ("spare_pid", "worker_pid"), ("keeper_pid",))

@@ -14,7 +14,7 @@ from machine.check import Allowed, check
 from machine.fold import Transition
 from specs.fuse.opcodes import OPCODES
 from specs.machines import JOURNALED
-from tests.stateful.test_live_state_is_the_fold import History
+from tests.stateful.history import History
 
 STEPS = 2500
 VERDICTS = {table.name: check(table) for table in JOURNALED}

@@ -17,7 +17,7 @@ from journal.audit.evidence.source import open_source
 from journal.audit.findings import Finding
 from journal.audit.verdict.verify import verify
 from journal.chain import Anchor
-from tests.device.archive.test_the_archive_is_whole import fill
+from tests.device.archive.disk import fill
 from tests.device.served import Served, eventually, serving
 from tests.play.channel import Pending
 from tests.play.fuse_wire import ROOT, Op

@@ -4,17 +4,17 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from device.exits import Exit
+from tests.device.archive.disk import fill
 from tests.device.served import eventually, serving
 from tests.play.daemons import STEADFS
 from tests.play.fuse_wire import ROOT
 from tests.play.guest import Guest
-from tests.unit.journal.test_journal_archive import joined
+from tests.unit.journal.archived import joined
 
 TMPFS_BYTES = 1 << 20
 
@@ -34,13 +34,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", place], check=True, timeout=30)
     yield place
     subprocess.run(["umount", place], check=True, timeout=30)
-
-
-def fill(path: Path) -> None:
-    """Until its file system is full."""
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(4096)):
-            pass
 
 
 def work(guest: Guest, prefix: bytes, count: int) -> None:

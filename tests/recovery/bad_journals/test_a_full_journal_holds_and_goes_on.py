@@ -14,17 +14,12 @@ import pytest
 
 from device.exits import Exit
 from tests.device.served import Served, eventually
-from tests.play.channel import Pending
 from tests.play.daemons import ROOT as REPOSITORY
-from tests.play.fuse_wire import Op
 from tests.play.guest import Guest
 from tests.play.wire import Request
+from tests.recovery.bad_journals.full_tmpfs import QUIET_S, ROOT, TMPFS_BYTES, answered, ask_until_held, fill
 from tests.recovery.killer import kill_worker
 
-TMPFS_BYTES = 6 << 20
-ROOT = 1
-MKDIRS_MAX = 5000
-QUIET_S = 0.4
 SAID = "held, killed, freed: {held} answered once; ended while held\n"
 
 
@@ -37,41 +32,12 @@ def test_a_full_tmpfs_holds_requests_and_nothing_else(tmp_path: Path) -> None:
     assert done.stdout == SAID.format(held=2)
 
 
-def fill(place: Path) -> Path:
-    ballast = place / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        for chunk in (1 << 16, 1 << 12):
-            try:
-                while file.write(bytes(chunk)):
-                    pass
-            except OSError:
-                continue
-    return ballast
-
-
-def ask_until_held(guest: Guest, first: int) -> tuple[Pending, int]:
-    """MKDIRs until one isn't answered; that one, and its number."""
-    for number in range(first, first + MKDIRS_MAX):
-        args = struct.pack("<II", 0o755, 0) + b"d%d\0" % number
-        pending = guest.begin(Op.MKDIR, ROOT, args, room=128)
-        try:
-            guest.raw_reply(pending, QUIET_S)
-        except TimeoutError:
-            return pending, number
-    raise AssertionError("never held")
-
-
 def others_go_on(served: Served, guest: Guest, nodeid: int) -> None:
     eventually(lambda: served.told("held_requests") >= 1)
     assert served.status()["held_requests"] >= 1
     assert guest.getattr(nodeid).size == 0  # the data lane
     assert guest.vmm.ask(Request.GET_FEATURES).payload
     assert "can't be written" in served.log()
-
-
-def answered(guest: Guest, pending: Pending) -> None:
-    nodeid = struct.unpack_from("<Q", guest.finish(pending, 20))[0]
-    assert guest.getattr(nodeid).mode & 0o777 == 0o755
 
 
 def _inside(place: Path) -> None:

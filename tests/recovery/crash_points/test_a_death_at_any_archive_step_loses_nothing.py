@@ -8,7 +8,7 @@ from random import Random
 from tests.device.served import eventually, serving
 from tests.play.guest import Guest
 from tests.recovery.crash_points.points import Points, crashing
-from tests.unit.journal.test_journal_archive import joined
+from tests.unit.journal.archived import joined
 
 ROOT = 1
 BUSY_ROUNDS = 120

@@ -20,9 +20,9 @@ from specs.machines import JOURNALED
 from tests.device.served import Served, eventually
 from tests.play.guest import Guest
 from tests.play.wire import Request
+from tests.recovery.crash_points.host_tree import tree
 from tests.recovery.crash_points.points import Points
 from tests.recovery.crash_points.statements import AFTER, BEFORE, kind_of
-from tests.recovery.crash_points.test_every_crash_point_of_every_operation import tree
 from tests.recovery.crash_points.theatre import WHOLE, Theatre
 from tests.recovery.killer import kill_worker
 

@@ -5,12 +5,9 @@ and the journal's statements, so a new row is tested as soon as it has a scenari
 every single point, and each time also with a second death in the recovery (STEADFS_WHOLE_MATRIX).
 """
 
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from specs.fuse.opcodes import OPCODES
 from tests.device.served import Served
 from tests.play.guest import Guest
 from tests.play.wire import Request
+from tests.recovery.crash_points.host_tree import tree
 from tests.recovery.crash_points.points import Points
 from tests.recovery.crash_points.scenarios import SCENARIOS, Scenario
 from tests.recovery.crash_points.theatre import Death, Theatre, deaths_at
@@ -55,17 +53,6 @@ def _stage(stack: ExitStack, served: Served, points: Points) -> Stage:
 def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Theatre[Stage]]:
     with Theatre(tmp_path_factory, _stage, "--xattr") as theatre:
         yield theatre
-
-
-def tree(top: Path) -> list[tuple[Any, ...]]:
-    """Names, types, modes, sizes, links, contents below a directory."""
-    found: list[tuple[Any, ...]] = []
-    for path in sorted(top.rglob("*")):
-        about = path.lstat()
-        content = path.read_bytes() if stat.S_ISREG(about.st_mode) else os.readlink(path) if path.is_symlink() else None
-        xattrs = [(name, os.getxattr(path, name, follow_symlinks=False)) for name in os.listxattr(path, follow_symlinks=False)]
-        found.append((str(path.relative_to(top)), about.st_mode, about.st_nlink, about.st_uid, content, xattrs))
-    return found
 
 
 def play(stage: Stage, scenario: Scenario, death: Death | None = None) -> Outcome:

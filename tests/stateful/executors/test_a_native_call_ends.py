@@ -9,7 +9,7 @@ from fuse._native import ffi, lib
 
 from fuse.settings import Settings
 from fuse.wire import IN_HEADER
-from tests.stateful.executors.test_native_executor_agrees import World
+from tests.stateful.executors.world import World
 
 ENTRIES, WAITING, BOUND = 300, 32, 1024
 

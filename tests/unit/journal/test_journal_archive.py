@@ -10,33 +10,14 @@ from typing import Any
 import pytest
 
 from journal.archive.directory import Archive
-from journal.archive.files import ArchiveFiles, Damaged, OtherHistory
+from journal.archive.files import Damaged, OtherHistory
 from journal.archive.format import Gap, name_of
-from journal.archive.read import ArchiveDamaged, ArchivedJournal, journals, rows
+from journal.archive.read import ArchiveDamaged, journals, rows
 from journal.archive.settings import ArchiveSettings
-from journal.chain import GENESIS, Anchor, CommitRow, link
 from journal.database.read import copied
 from journal.errors import ArchiveHolds, ArchiveInUse, UnusableArchive
 from tests.models.journal_model import SMALL, Live
-
-SPECS = (b"\1" * 32, '{"specs":1}')
-START = Anchor(0, 0, GENESIS)
-JOURNAL = 1_700_000_000_000_000_000
-
-
-def chain(count: int, before: Anchor = START, salt: str = "") -> list[CommitRow]:
-    """Rows that continue `before`."""
-    found = []
-    for _ in range(count):
-        seq, first = before.commit_seq + 1, before.last + 1
-        body = f'[["node",{seq},"{salt or os.urandom(20).hex()}"]]'
-        before = Anchor(seq, first, link(before.digest, seq, first, first, seq, body))
-        found.append((seq, first, first, seq, body, before.digest))
-    return found
-
-
-def end_of(found: list[CommitRow]) -> Anchor:
-    return Anchor(found[-1][0], found[-1][2], found[-1][5])
+from tests.unit.journal.archived import JOURNAL, SPECS, START, archive, begun, chain, end_of, joined, read
 
 
 @pytest.fixture
@@ -44,22 +25,6 @@ def place(tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
-
-
-def begun(place: int, journal: int = JOURNAL, **settings: Any) -> ArchiveFiles:
-    files = ArchiveFiles(place, journal, SPECS, ArchiveSettings(**settings))
-    files.begin()
-    return files
-
-
-def read(directory: Path) -> tuple[ArchivedJournal, list[CommitRow | Gap]]:
-    (found,) = journals(directory)
-    return found, list(rows(found))
-
-
-def archive(files: ArchiveFiles, given: list[CommitRow], before: Anchor = START) -> None:
-    files.append(before, given, time.time_ns())
-    files.sync()
 
 
 def test_what_was_synced_is_read_back(place: int, tmp_path: Path) -> None:
@@ -266,26 +231,6 @@ def tidy_until(journal: Any, what: Any, seconds: float = 10.0) -> None:
         assert time.monotonic() < deadline
         journal.tidy()
         time.sleep(0.001)
-
-
-def joined(archived: Path, journal: Path) -> tuple[int, int]:
-    """(commits in the archive, commits in all) when archive and journal are one chain from the beginning."""
-    found, items = read(archived)
-    assert found.start == START
-    assert not found.gaps
-    digests = {item[0]: item[5] for item in items if not isinstance(item, Gap)}
-    with copied(journal) as connection:
-        present = connection.execute("SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq").fetchall()
-    assert found.end is not None
-    end = found.end
-    for row in present:
-        if row[0] <= end.commit_seq:
-            assert digests[row[0]] == row[5]
-    later = [row for row in present if row[0] > end.commit_seq]
-    assert not later or later[0][0] == end.commit_seq + 1
-    from journal.chain import verify  # noqa: PLC0415
-
-    return end.commit_seq, verify(end, later).commit_seq
 
 
 def small(**more: Any) -> ArchiveSettings:

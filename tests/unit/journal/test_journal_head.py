@@ -12,20 +12,7 @@ from journal.archive.read import journals
 from journal.audit.__main__ import main
 from journal.audit.heads import KeyFailed, check, from_text, head_of, standing
 from tests.models.journal_model import Live
-from tests.unit.journal.test_journal_archive import JOURNAL, archive, begun, chain, end_of
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> tuple[Path, Path]:
-    pytest.importorskip("cryptography")
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat  # noqa: PLC0415
-
-    key = Ed25519PrivateKey.generate()
-    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return private, public
+from tests.unit.journal.archived import JOURNAL, archive, begun, chain, end_of
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from journal.record_digest import record_digest
 from journal.writer.native_commit import Connection, known
 from journal.writer.untaken import Left
 from tests.unit.host_share import MEMORY, shared
-from tests.unit.recovery.test_loading import FIRST, LAST, inode, table
+from tests.unit.recovery.checkpoints import FIRST, LAST, inode, table
 
 NAME = checkpoint_table("inode")
 Connect = Callable[[], sqlite3.Connection]

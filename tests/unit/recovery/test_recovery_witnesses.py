@@ -18,7 +18,7 @@ from fuse.wire import (
     FUSE_ROOT_ID,
     IN_HEADER,
 )
-from tests.unit.fuse.test_executor_failures import CREATE, LOOKUP, ROOM, Player
+from tests.unit.fuse.player import CREATE, LOOKUP, ROOM, Player
 
 SETATTR, OPEN = 4, 14
 NOW = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW

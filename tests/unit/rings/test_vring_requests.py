@@ -10,7 +10,7 @@ from device._native import ffi, lib
 from device.errors import CallerError
 from device.rings import slots
 from tests.native.machine import AVAIL, STATE, USED, Rig, out, request, take
-from tests.unit.rings.test_slots import INFLIGHT_BYTES, inflight_entry, sound, tracked
+from tests.unit.rings.tracking import INFLIGHT_BYTES, inflight_entry, sound, tracked
 
 HEADS = 1024
 # A request is 1,184 bytes: the whole ring of them would be nine times this.

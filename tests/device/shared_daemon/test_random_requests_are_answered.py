@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.device.conftest import expect_nothing_left
-from tests.device.served import Served
+from tests.device.served import Served, expect_nothing_left
 from tests.device.shapes import SHAPES, SILENT, Shape, header
 from tests.play.channel import Pending
 from tests.play.fuse_wire import OUT_HEADER, ROOT, Op

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.device.conftest import empty, expect_nothing_left
-from tests.device.served import Served, eventually, serving
+from tests.device.served import Served, empty, eventually, expect_nothing_left, serving
 from tests.device.shapes import SHAPES, errno_of, reply_of
 from tests.play.channel import BadReply
 from tests.play.fuse_wire import ROOT, Op

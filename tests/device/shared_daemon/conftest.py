@@ -1,12 +1,11 @@
 """One steadfsd for each module of tests, a VMM and a guest for each test; what a test leaves behind fails it."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.device.served import Served, eventually, serving
+from tests.device.served import Served, empty, expect_nothing_left, serving
 from tests.play.guest import Guest
 
 
@@ -36,19 +35,3 @@ def outside(served: Served, tmp_path: Path) -> Path:
     """A directory beside the share with a secret in it."""
     (tmp_path / "secret").write_text("not for guests")
     return tmp_path
-
-
-def expect_nothing_left(served: Served) -> None:
-    assert served.alive(), served.log()
-    eventually(lambda: (served.told("inodes"), served.told("handles")) == (1, 0))
-    eventually(lambda: served.share_fds() == [])
-    assert "Traceback" not in served.log(), served.log()
-    empty(served.share)
-
-
-def empty(share: Path) -> None:
-    for entry in share.iterdir():
-        if not entry.is_symlink() and entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.device.conftest import expect_nothing_left
-from tests.device.served import Served, eventually
+from tests.device.served import Served, eventually, expect_nothing_left
 from tests.device.shapes import header, reply_of
 from tests.play.fuse_wire import IN_HEADER, OUT_HEADER, ROOT, Op
 from tests.play.guest import Guest

@@ -1,1 +1,0 @@
-"""What a daemon can reach on the host, and what a guest can."""
