@@ -18,6 +18,14 @@ def same_umask() -> Iterator[None]:
 
 
 @pytest.fixture
+def share(tmp_path: Path) -> Path:
+    """An empty directory for a daemon of the test's own."""
+    made = tmp_path / "share"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """Files of a private and a public key that sign heads of a journal."""
     pytest.importorskip("cryptography")

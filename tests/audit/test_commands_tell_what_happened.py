@@ -234,9 +234,7 @@ def test_the_views_answer_questions_in_plain_sqlite(real: Path) -> None:
         assert starts[1][1] > 0
 
 
-def test_a_running_device_is_read_and_not_disturbed(tmp_path: Path, capsys: Capture) -> None:
-    share = tmp_path / "share"
-    share.mkdir()
+def test_a_running_device_is_read_and_not_disturbed(share: Path, capsys: Capture) -> None:
     with serving(share) as served, served.guest() as guest:
         guest.mkdir(1, "one")
         for command in ("verify", "replay", "timeline", "stats"):

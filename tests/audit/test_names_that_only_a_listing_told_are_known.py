@@ -50,9 +50,7 @@ def test_a_file_met_by_a_listing_is_traced_by_its_name(tmp_path: Path, capsys: p
         assert before < entries[0]["seq"]
 
 
-def test_the_name_of_an_entry_costs_the_journal_little(tmp_path: Path) -> None:
-    share = tmp_path / "share"
-    share.mkdir()
+def test_the_name_of_an_entry_costs_the_journal_little(share: Path) -> None:
     for number in range(100):
         (share / f"file-{number:05d}.txt").write_text("")
     with serving(share) as served, served.guest() as guest:

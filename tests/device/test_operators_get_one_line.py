@@ -30,12 +30,6 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def share(tmp_path: Path) -> Path:
-    (tmp_path / "share").mkdir()
-    return tmp_path / "share"
-
-
-@pytest.fixture
 def live(share: Path) -> Iterator[tuple[Served, Guest]]:
     """Another daemon with a mounted guest, which must go on whatever is done to its socket and its journal."""
     with serving(share) as served, served.guest() as guest:

@@ -147,10 +147,8 @@ def test_without_readdirplus_it_is_not_offered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "at_most", "at_least"), [("prefer", 130, 0), ("never", 1000, 300)])
-def test_inodes_hold_descriptors_only_without_file_handles(tmp_path: Path, option: str, at_most: int, at_least: int) -> None:
+def test_inodes_hold_descriptors_only_without_file_handles(share: Path, option: str, at_most: int, at_least: int) -> None:
     """300 inodes in a process that may open 1,000 files; by handle they are found again even after a rename."""
-    share = tmp_path / "share"
-    share.mkdir()
     with mounted(share, f"--inode-file-handles={option}", "--rlimit-nofile=1000") as (served, guest):
         nodes = []
         for index in range(300):

@@ -23,13 +23,6 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 
 @pytest.fixture
-def share(tmp_path: Path) -> Path:
-    path = tmp_path / "share"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def memory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
     yield path

@@ -59,6 +59,19 @@ def test_nothing_of_ours_imports_the_tests() -> None:
             assert "tests" not in imports(path), relative(path)
 
 
+@pytest.mark.parametrize("path", package("tests"), ids=relative)
+def test_what_several_tests_need_is_in_no_test_and_no_conftest(path: Path) -> None:
+    """Helpers have modules of their own; pytest alone imports the others."""
+    for node in ast.walk(parsed(path)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        words = {word for name in names if name.startswith("tests.") for word in name.split(".")}
+        assert not [word for word in words if word.startswith("test_") or word == "conftest"], names
+
+
 def test_the_other_side_of_the_wire_imports_nothing_of_ours() -> None:
     """The player can only disagree with our tables while it doesn't share them."""
     for path in package("tests"):

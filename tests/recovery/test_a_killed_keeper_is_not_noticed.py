@@ -32,18 +32,6 @@ SECONDS = 10.0
 PASSES_MAX = 3
 
 
-@pytest.fixture
-def share(tmp_path: Path) -> Path:
-    (tmp_path / "share").mkdir()
-    return tmp_path / "share"
-
-
-@pytest.fixture
-def served(share: Path) -> Iterator[Served]:
-    with serving(share, "--xattr", "--log-level", "error") as running:
-        yield running
-
-
 def end_by_pid_file(served: Served) -> None:
     """As a manager does; nobody of the family is left."""
     pids = served.family()
@@ -111,9 +99,7 @@ def test_names_files_and_messages_are_the_same_under_kills_of_keeper_and_worker(
 @pytest.mark.parametrize(
     "order", [("guardian_pid",), ("guardian_pid", "keeper_pid"), ("keeper_pid", "guardian_pid", "worker_pid")]
 )
-def test_the_device_goes_on_without_its_first_process_and_ends_when_told(
-    share: Path, tmp_path: Path, order: tuple[str, ...]
-) -> None:
+def test_the_device_goes_on_without_its_first_process_and_ends_when_told(share: Path, order: tuple[str, ...]) -> None:
     with serving_unowned(share) as served, served.guest() as guest:
         one_round(guest, 0)
         for who in order:

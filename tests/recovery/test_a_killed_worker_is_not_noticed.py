@@ -21,9 +21,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def served(tmp_path: Path, mode: str) -> Iterator[Served]:
-    share = tmp_path / "share"
-    share.mkdir()
+def served(share: Path, mode: str) -> Iterator[Served]:
     with serving(share, "--xattr", "--log-level", "error", f"--sandbox={mode}") as running:
         yield running
 

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,18 +15,6 @@ from tests.recovery.rounds import one_round
 KILLS = 60
 VICTIMS = (("worker_pid",), ("worker_pid",), ("spare_pid",), ("spare_pid", "worker_pid"), ("keeper_pid",))
 SECONDS = 20.0
-
-
-@pytest.fixture
-def share(tmp_path: Path) -> Path:
-    (tmp_path / "share").mkdir()
-    return tmp_path / "share"
-
-
-@pytest.fixture
-def served(share: Path) -> Iterator[Served]:
-    with serving(share, "--xattr", "--log-level", "error") as running:
-        yield running
 
 
 def spare_of(served: Served, after: int = 0) -> int:
@@ -114,7 +101,7 @@ def test_sigterm_ends_the_spare_too(share: Path) -> None:
         eventually(lambda: not alive(spare))
 
 
-def test_a_spare_without_guardian_and_keeper_ends(share: Path, tmp_path: Path) -> None:
+def test_a_spare_without_guardian_and_keeper_ends(share: Path) -> None:
     with serving(share, "--log-level", "error") as served:
         spare = spare_of(served)
         served.kill_all()

@@ -24,10 +24,8 @@ DEATHS = LIMIT["quarantine_deaths_max"]
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Served, FailingDisk]]:
+def stage(share: Path, tmp_path: Path) -> Iterator[tuple[Served, FailingDisk]]:
     """Without a pid namespace, whose first process is immune to faults that come as signals."""
-    share = tmp_path / "share"
-    share.mkdir()
     disk = FailingDisk(tmp_path)
     with serving(share, "--log-level", "error", "--sandbox=none", kind=disk.kind()) as served:
         yield served, disk

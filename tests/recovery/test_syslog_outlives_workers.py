@@ -53,9 +53,7 @@ class Syslog:
 
 
 @pytest.fixture(params=["none", "namespace"])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Served, Syslog]]:
-    share = tmp_path / "share"
-    share.mkdir()
+def stage(request: pytest.FixtureRequest, share: Path, tmp_path: Path) -> Iterator[tuple[Served, Syslog]]:
     for number in range(FILES):
         (share / f"f{number}").write_bytes(b"%d" % number)
     syslog = Syslog(tmp_path / "log")

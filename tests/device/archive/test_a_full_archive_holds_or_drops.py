@@ -3,15 +3,11 @@ is told while it lasts and when it is over, reads go on, and with room again an 
 """
 
 import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from journal.audit.evidence.source import open_source
 from journal.audit.findings import Finding
@@ -23,7 +19,6 @@ from tests.play.channel import Pending
 from tests.play.fuse_wire import ROOT, Op
 from tests.play.guest import Guest
 
-TMPFS_BYTES = 2 << 20
 WAITING_MIB = 64
 TARGET = b"\xff" * 4000
 """Not UTF-8: twice as long in the journal, which has it in hexadecimal, and soon compressed."""
@@ -33,17 +28,6 @@ QUIET_S = 0.5
 DRAINED_S = 12.0
 """2.6 s were measured for 64 MiB; 17 s when the worker looked after the archive only every 0.1 s."""
 WORD = {"hold": "requests are held", "drop": "the oldest history is dropped"}
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs root to mount a small tmpfs")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", place], check=True, timeout=30)
-    yield place
-    subprocess.run(["umount", place], check=True, timeout=30)
 
 
 def symlink(guest: Guest, number: int) -> Pending:

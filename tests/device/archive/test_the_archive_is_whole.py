@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +14,6 @@ from tests.play.daemons import STEADFS
 from tests.play.fuse_wire import ROOT
 from tests.play.guest import Guest
 from tests.unit.journal.archived import joined
-
-TMPFS_BYTES = 1 << 20
-
-
-@pytest.fixture
-def share(tmp_path: Path) -> Path:
-    (tmp_path / "share").mkdir()
-    return tmp_path / "share"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("needs root to mount a small tmpfs")
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_BYTES}", "tmpfs", place], check=True, timeout=30)
-    yield place
-    subprocess.run(["umount", place], check=True, timeout=30)
 
 
 def work(guest: Guest, prefix: bytes, count: int) -> None:
@@ -54,9 +34,9 @@ def test_all_history_is_archived_when_a_daemon_ends_and_its_next_life_goes_on(sh
                 served.start_again()
 
 
-def test_a_full_disk_is_told_and_serving_goes_on(share: Path, small_disk: Path) -> None:
-    ballast = small_disk / "ballast"
-    with serving(share, "--journal-archive", str(small_disk / "archive")) as served, served.guest() as guest:
+def test_a_full_disk_is_told_and_serving_goes_on(share: Path, disk: Path) -> None:
+    ballast = disk / "ballast"
+    with serving(share, "--journal-archive", str(disk / "archive")) as served, served.guest() as guest:
         eventually(lambda: served.status()["archive_commit"] > 0)
         fill(ballast)
         work(guest, b"full", 200)
@@ -70,7 +50,7 @@ def test_a_full_disk_is_told_and_serving_goes_on(share: Path, small_disk: Path) 
         assert log.count("--journal-archive: No space left") == 1
         assert log.count("history is archived again") == 1
         assert served.end() == 0
-        archived, last = joined(small_disk / "archive", served.journal)
+        archived, last = joined(disk / "archive", served.journal)
         assert archived == last
 
 

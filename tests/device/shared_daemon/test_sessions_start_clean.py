@@ -344,8 +344,7 @@ def test_a_kick_that_comes_before_anything_is_not_lost(served: Served) -> None:
 @pytest.fixture
 def once(tmp_path: Path) -> Iterator[Served]:
     """A daemon that serves one VMM, as a launcher starts it."""
-    (tmp_path / "share").mkdir()
-    with serving(tmp_path / "share") as running:
+    with serving(tmp_path) as running:
         yield running
 
 

@@ -28,9 +28,7 @@ ROUNDS = 40
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Served, FailingDisk]]:
-    share = tmp_path / "share"
-    share.mkdir()
+def stage(share: Path, tmp_path: Path) -> Iterator[tuple[Served, FailingDisk]]:
     disk = FailingDisk(tmp_path)
     with serving(share, "--log-level", "warn", kind=disk.kind()) as served:
         yield served, disk

@@ -35,9 +35,7 @@ TRIES = 8
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[Served, Points]]:
-    share = tmp_path / "share"
-    share.mkdir()
+def stage(share: Path, tmp_path: Path) -> Iterator[tuple[Served, Points]]:
     points = Points(tmp_path / "page")
     with serving(share, "--xattr", "--log-level", "error", kind=crashing(points)) as served:
         yield served, points
@@ -277,9 +275,7 @@ def test_a_daemon_that_is_started_on_a_damaged_journal_begins_a_clean_life(
     assert ("a new one begins" in served.log()) == bool(kept)
 
 
-def test_without_the_copy_of_the_connection_the_daemon_ends_and_says_so(tmp_path: Path) -> None:
-    share = tmp_path / "share"
-    share.mkdir()
+def test_without_the_copy_of_the_connection_the_daemon_ends_and_says_so(share: Path) -> None:
     state = Path("/dev/shm") / f"steadfs-test-hopeless-{os.getpid()}"
     state.mkdir()
     served = Served(share, state, ("--log-level", "error"))

@@ -5,25 +5,16 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from journal.database.schema import checkpoint_table
-from tests.device.served import Served, eventually, serving
+from tests.device.served import Served, eventually
 
 ROOT = 1
 FILES = 400
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    share = tmp_path / "share"
-    share.mkdir()
-    with serving(share, "--log-level", "error") as running:
-        yield running
 
 
 def rows(journal: Path, copy: Path, table: str) -> list[tuple[int, bytes, str]]:

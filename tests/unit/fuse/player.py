@@ -2,6 +2,8 @@
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fuse.executor.reference import Executor
@@ -10,6 +12,8 @@ from fuse.settings import Settings
 from fuse.wire import IN_HEADER
 
 ROOM = 4096
+CONTENT = b"something"
+"""Of the file that a share has where there is one."""
 INIT, LOOKUP, CREATE, IOCTL, UNLINK, OPENDIR = 26, 1, 35, 39, 10, 27
 
 
@@ -48,3 +52,13 @@ class Player:
         self.unique += 1
         header = IN_HEADER.pack(IN_HEADER.size + len(body), opcode, self.unique, nodeid, 0, 0, 1, 0, 0)
         return self.executor.run(header + body, room)
+
+
+@contextmanager
+def playing(share: Path) -> Iterator[Player]:
+    """A player that is closed in the end."""
+    made = Player(share)
+    try:
+        yield made
+    finally:
+        made.host.close()

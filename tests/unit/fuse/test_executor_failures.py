@@ -3,8 +3,6 @@
 import errno
 import os
 import struct
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +10,6 @@ from fuse.executor.reference import Executor
 from fuse.settings import Settings
 from fuse.steps import STEPS
 from tests.unit.fuse.player import CREATE, IOCTL, LOOKUP, OPENDIR, UNLINK, Player
-
-
-@pytest.fixture
-def player(tmp_path: Path) -> Iterator[Player]:
-    share = tmp_path / "share"
-    share.mkdir()
-    made = Player(share)
-    yield made
-    made.host.close()
 
 
 def open_fds() -> int:

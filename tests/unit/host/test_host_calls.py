@@ -4,27 +4,14 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
 
 import pytest
 
 from fuse.host.host import Found
-from tests.unit.host_share import MEMORY, PLACES, Op, Share, open_fds, shared
+from tests.unit.host_share import MEMORY, Op, Share, open_fds, shared
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 ATTR = struct.Struct("=6Q10I")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def root(share: Share) -> int:
-    """O_PATH descriptor of the share, pinned for the whole test."""
-    return share.host.pin_inode(1)
 
 
 def find(share: Share, root: int, name: bytes) -> int:

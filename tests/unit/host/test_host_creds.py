@@ -4,27 +4,16 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fuse._native import lib
 
-from tests.unit.host_share import PLACES, Share, shared
+from tests.unit.host_share import Share
 
 USER, GROUP, OTHER_GROUP = 1234, 2345, 3456
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act as others")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def root(share: Share) -> int:
-    return share.host.pin_inode(1)
 
 
 def in_a_thread(work: Callable[[], None]) -> None:

@@ -2,20 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from fuse.host.host import FILE
-from tests.unit.host_share import PLACES, Op, Share, open_fds, shared
+from tests.unit.host_share import Op, Share, open_fds
 
 ENTRY_AND_DIRENT_BYTES = 128 + 24
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
 
 
 def walk(share: Share, fh: int, size: int) -> list[tuple[bytes, int, int]]:

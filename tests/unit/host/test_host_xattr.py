@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from fuse._native import lib
 
-from tests.unit.host_share import PLACES, Op, Share, shared
+from tests.unit.host_share import Op, Share
 
 NAME, OTHER = b"trusted.steadfs", b"trusted.steadfs2"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
 
 
 @pytest.fixture(params=["by the new calls", "by the working directory"])

@@ -11,13 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuse.host.host import FILE, HandleRecord, InodeRecord
-from tests.unit.host_share import MEMORY, PLACES, Op, Share, open_fds, shared
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
+from tests.unit.host_share import MEMORY, Op, Share, open_fds, shared
 
 
 @pytest.fixture

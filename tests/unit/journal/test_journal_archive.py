@@ -21,24 +21,24 @@ from tests.unit.journal.archived import JOURNAL, SPECS, START, archive, begun, c
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[int]:
+def directory_fd(tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield fd
     os.close(fd)
 
 
-def test_what_was_synced_is_read_back(place: int, tmp_path: Path) -> None:
+def test_what_was_synced_is_read_back(directory_fd: int, tmp_path: Path) -> None:
     given = chain(5)
-    archive(begun(place), given)
+    archive(begun(directory_fd), given)
     found, items = read(tmp_path)
     assert items == given
     assert (found.start, found.end, found.specs) == (START, end_of(given), dict([SPECS]))
     assert [path.stat().st_mode & 0o777 for path in found.files] == [0o600]
 
 
-def test_a_file_is_sealed_at_its_size_and_the_next_one_goes_on(place: int, tmp_path: Path) -> None:
+def test_a_file_is_sealed_at_its_size_and_the_next_one_goes_on(directory_fd: int, tmp_path: Path) -> None:
     given = chain(40)
-    files = begun(place, file_bytes=900)
+    files = begun(directory_fd, file_bytes=900)
     for at in range(0, 40, 4):
         archive(files, given[at : at + 4], end_of(given[:at]) if at else START)
     found, items = read(tmp_path)
@@ -48,33 +48,33 @@ def test_a_file_is_sealed_at_its_size_and_the_next_one_goes_on(place: int, tmp_p
     assert all(name is not None and name.last is not None for name in names[:-1])
 
 
-def test_a_file_is_sealed_at_its_age(place: int, tmp_path: Path) -> None:
+def test_a_file_is_sealed_at_its_age(directory_fd: int, tmp_path: Path) -> None:
     given = chain(2)
-    files = begun(place, file_age_s=0)
+    files = begun(directory_fd, file_age_s=0)
     archive(files, given[:1])
     archive(files, given[1:], end_of(given[:1]))
     found, items = read(tmp_path)
     assert (len(found.files), items) == (2, given)
 
 
-def test_several_lives_write_one_chain_without_repeating_rows(place: int, tmp_path: Path) -> None:
+def test_several_lives_write_one_chain_without_repeating_rows(directory_fd: int, tmp_path: Path) -> None:
     given = chain(30)
     for until in range(3, 31, 3):
-        files = begun(place, file_bytes=1500)
+        files = begun(directory_fd, file_bytes=1500)
         archive(files, given[:until])  # each life offers everything again
         assert files.end == end_of(given[:until])
         files.close()
     assert read(tmp_path)[1] == given
 
 
-def test_a_tail_torn_at_any_byte_is_mended_and_written_once(place: int, tmp_path: Path) -> None:
+def test_a_tail_torn_at_any_byte_is_mended_and_written_once(directory_fd: int, tmp_path: Path) -> None:
     given = chain(6)
-    files = begun(place)
+    files = begun(directory_fd)
     archive(files, given[:3])
     files.close()
     (path,) = journals(tmp_path)[0].files
     first = path.stat().st_size
-    files = begun(place)
+    files = begun(directory_fd)
     archive(files, given[3:], end_of(given[:3]))
     files.close()
     whole = path.read_bytes()
@@ -83,16 +83,16 @@ def test_a_tail_torn_at_any_byte_is_mended_and_written_once(place: int, tmp_path
         found, items = read(tmp_path)
         assert items == given[:3]
         assert bool(found.torn) == (size > first)
-        files = begun(place)
+        files = begun(directory_fd)
         assert files.end == end_of(given[:3])
         archive(files, given[2:], end_of(given[:2]))
         files.close()
         assert read(tmp_path)[1] == given
 
 
-def test_damage_before_the_tail_is_not_mended_away(place: int, tmp_path: Path) -> None:
+def test_damage_before_the_tail_is_not_mended_away(directory_fd: int, tmp_path: Path) -> None:
     given = chain(9)
-    files = begun(place)
+    files = begun(directory_fd)
     for at in (0, 3, 6):
         archive(files, given[at : at + 3], end_of(given[:at]) if at else START)
     files.close()
@@ -101,12 +101,12 @@ def test_damage_before_the_tail_is_not_mended_away(place: int, tmp_path: Path) -
     whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
     with pytest.raises(Damaged):
-        begun(place)
+        begun(directory_fd)
     assert path.read_bytes() == whole
 
 
 def test_a_disk_that_fills_at_any_byte_leaves_a_whole_archive(
-    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    directory_fd: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, room = chain(12), 0
     real = os.pwrite
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_at_any_byte_leaves_a_whole_archive(
         return real(fd, data[: room - at], at)
 
     monkeypatch.setattr(os, "pwrite", limited)
-    files = begun(place, file_bytes=600)
+    files = begun(directory_fd, file_bytes=600)
     refused = 0
     for number in range(0, 12, 2):
         room = 0
@@ -138,9 +138,9 @@ def test_a_disk_that_fills_at_any_byte_leaves_a_whole_archive(
     assert read(tmp_path)[1] == given
 
 
-def test_what_was_dropped_is_a_recorded_gap(place: int, tmp_path: Path) -> None:
+def test_what_was_dropped_is_a_recorded_gap(directory_fd: int, tmp_path: Path) -> None:
     given = chain(10)
-    files = begun(place)
+    files = begun(directory_fd)
     archive(files, given[:3])
     archive(files, given[6:], end_of(given[:6]))
     found, items = read(tmp_path)
@@ -149,10 +149,10 @@ def test_what_was_dropped_is_a_recorded_gap(place: int, tmp_path: Path) -> None:
     assert items == [*given[:3], gap, *given[6:]]
 
 
-def test_another_history_is_refused(place: int, tmp_path: Path) -> None:
+def test_another_history_is_refused(directory_fd: int, tmp_path: Path) -> None:
     given, other = chain(5), chain(5)
-    archive(begun(place), given)
-    files = begun(place)
+    archive(begun(directory_fd), given)
+    files = begun(directory_fd)
     with pytest.raises(OtherHistory):
         files.append(end_of(other), chain(1, end_of(other)), 1)
     with pytest.raises(OtherHistory):
@@ -160,19 +160,19 @@ def test_another_history_is_refused(place: int, tmp_path: Path) -> None:
     assert read(tmp_path)[1] == given
 
 
-def test_a_new_journal_seals_the_old_ones_file(place: int, tmp_path: Path) -> None:
+def test_a_new_journal_seals_the_old_ones_file(directory_fd: int, tmp_path: Path) -> None:
     old, new = chain(3), chain(2)
-    archive(begun(place), old)
-    archive(begun(place, JOURNAL + 1), new)
+    archive(begun(directory_fd), old)
+    archive(begun(directory_fd, JOURNAL + 1), new)
     first, second = journals(tmp_path)
     assert (list(rows(first)), list(rows(second))) == (old, new)
     assert first.sealed
     assert not second.sealed
 
 
-def test_the_oldest_sealed_files_are_removed_beyond_a_size_and_an_age(place: int, tmp_path: Path) -> None:
+def test_the_oldest_sealed_files_are_removed_beyond_a_size_and_an_age(directory_fd: int, tmp_path: Path) -> None:
     given = chain(40)
-    files = begun(place, file_bytes=600, keep_bytes=4000)
+    files = begun(directory_fd, file_bytes=600, keep_bytes=4000)
     for at in range(40):
         archive(files, given[at : at + 1], end_of(given[:at]) if at else START)
         files.remove_old()
@@ -183,14 +183,14 @@ def test_the_oldest_sealed_files_are_removed_beyond_a_size_and_an_age(place: int
     assert 0 < found.start.commit_seq < 40
     for path in found.files:
         os.utime(path, (1, 1))
-    begun(place, keep_age_s=1).remove_old()
+    begun(directory_fd, keep_age_s=1).remove_old()
     assert {name.last for path in tmp_path.iterdir() if (name := name_of(path.name))} <= {None}
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
-def test_a_file_that_is_missing_or_altered_is_found(place: int, tmp_path: Path, removed: int) -> None:
+def test_a_file_that_is_missing_or_altered_is_found(directory_fd: int, tmp_path: Path, removed: int) -> None:
     given = chain(12)
-    files = begun(place, file_bytes=300)
+    files = begun(directory_fd, file_bytes=300)
     for at in range(0, 12, 3):
         archive(files, given[at : at + 3], end_of(given[:at]) if at else START)
     (found,) = journals(tmp_path)

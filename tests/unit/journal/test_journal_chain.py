@@ -19,7 +19,7 @@ START = Anchor(0, 0, GENESIS)
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def trimmed() -> Iterator[Path]:
     """The closed journal of a short life, trimmed at its beginning."""
     with make_directory() as name:
         path = Path(name) / "j"
@@ -35,14 +35,14 @@ def place() -> Iterator[Path]:
         yield path
 
 
-def alter(place: Path, sql: str, *values: object) -> None:
-    with sqlite3.connect(place / "journal.db") as connection:
+def alter(trimmed: Path, sql: str, *values: object) -> None:
+    with sqlite3.connect(trimmed / "journal.db") as connection:
         assert connection.execute(sql, values).rowcount > 0
     connection.close()
 
 
-def present(place: Path) -> list[tuple[int, str]]:
-    with sqlite3.connect(place / "journal.db") as connection:
+def present(trimmed: Path) -> list[tuple[int, str]]:
+    with sqlite3.connect(trimmed / "journal.db") as connection:
         found = connection.execute("SELECT seq, body FROM commits ORDER BY seq").fetchall()
     connection.close()
     return found
@@ -67,24 +67,24 @@ def test_a_row_out_of_order_is_refused_even_with_a_matching_digest(seq: int, fir
         extend(START, (seq, first, last, 0, "[]", link(GENESIS, seq, first, last, 0, "[]")))
 
 
-def test_an_untouched_journal_is_whole(place: Path) -> None:
-    found = verify_chain(place)
+def test_an_untouched_journal_is_whole(trimmed: Path) -> None:
+    found = verify_chain(trimmed)
     assert found.whole
-    assert found.last_commit - found.first_commit + 1 == len(present(place)) > 3
-    assert main(["verify", str(place)]) == 0
+    assert found.last_commit - found.first_commit + 1 == len(present(trimmed)) > 3
+    assert main(["verify", str(trimmed)]) == 0
 
 
-def test_one_flipped_bit_in_any_byte_of_any_body_is_found(place: Path) -> None:
+def test_one_flipped_bit_in_any_byte_of_any_body_is_found(trimmed: Path) -> None:
     random = Random(1)
-    for seq, body in present(place):
+    for seq, body in present(trimmed):
         for position in random.sample(range(len(body)), 12):
             flipped = body[:position] + chr(ord(body[position]) ^ 1) + body[position + 1 :]
-            alter(place, "UPDATE commits SET body = ? WHERE seq = ?", flipped, seq)
-            found = verify_chain(place)
+            alter(trimmed, "UPDATE commits SET body = ? WHERE seq = ?", flipped, seq)
+            found = verify_chain(trimmed)
             assert not found.whole
             assert f"commit {seq} " in found.error
-        alter(place, "UPDATE commits SET body = ? WHERE seq = ?", body, seq)
-    assert verify_chain(place).whole
+        alter(trimmed, "UPDATE commits SET body = ? WHERE seq = ?", body, seq)
+    assert verify_chain(trimmed).whole
 
 
 @pytest.mark.parametrize(
@@ -101,29 +101,29 @@ def test_one_flipped_bit_in_any_byte_of_any_body_is_found(place: Path) -> None:
         "UPDATE horizon SET commit_seq = commit_seq - 1 WHERE :seq",
     ],
 )
-def test_a_changed_missing_or_moved_row_is_found_and_refused(place: Path, change: str) -> None:
-    seq = present(place)[1][0]
-    alter(place, change.replace(":seq", "?"), seq)
-    assert not verify_chain(place).whole
-    assert main(["verify", str(place)]) == EXIT_DAMAGED
+def test_a_changed_missing_or_moved_row_is_found_and_refused(trimmed: Path, change: str) -> None:
+    seq = present(trimmed)[1][0]
+    alter(trimmed, change.replace(":seq", "?"), seq)
+    assert not verify_chain(trimmed).whole
+    assert main(["verify", str(trimmed)]) == EXIT_DAMAGED
     with pytest.raises(JournalDamaged):
-        load_fold(place, ABSENT)
+        load_fold(trimmed, ABSENT)
     with pytest.raises(JournalDamaged):
-        Live().open(place, on_disk=True)
+        Live().open(trimmed, on_disk=True)
 
 
-def test_the_summary_says_when_the_digest_does_not_hold(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert print_summary(place)
+def test_the_summary_says_when_the_digest_does_not_hold(trimmed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert print_summary(trimmed)
     assert "digest verified: yes" in capsys.readouterr().out
-    alter(place, "UPDATE commits SET time_ns = 1 WHERE seq = ?", present(place)[0][0])
-    assert not print_summary(place)
+    alter(trimmed, "UPDATE commits SET time_ns = 1 WHERE seq = ?", present(trimmed)[0][0])
+    assert not print_summary(trimmed)
     assert "digest verified: NO" in capsys.readouterr().out
-    assert main(["summary", str(place)]) == EXIT_DAMAGED
+    assert main(["summary", str(trimmed)]) == EXIT_DAMAGED
 
 
-def test_counts_that_do_not_add_up_are_noticed(place: Path) -> None:
-    alter(place, "UPDATE counts SET n = n + 1 WHERE rowid = 1 OR ?", 0)
-    assert not print_summary(place)
+def test_counts_that_do_not_add_up_are_noticed(trimmed: Path) -> None:
+    alter(trimmed, "UPDATE counts SET n = n + 1 WHERE rowid = 1 OR ?", 0)
+    assert not print_summary(trimmed)
 
 
 def test_a_directory_without_a_journal_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

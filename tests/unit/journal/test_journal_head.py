@@ -16,57 +16,57 @@ from tests.unit.journal.archived import JOURNAL, archive, begun, chain, end_of
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     directory = tmp_path / "archive"
     directory.mkdir()
     return directory
 
 
-def signed(place: Path, keys: tuple[Path, Path]) -> list[str]:
-    out = place.parent / "head.json"
-    assert main(["sign", str(place), "--key", str(keys[0]), "--out", str(out)]) == 0
-    return ["verify-head", str(place), "--head", str(out), "--public-key", str(keys[1])]
+def signed(directory: Path, keys: tuple[Path, Path]) -> list[str]:
+    out = directory.parent / "head.json"
+    assert main(["sign", str(directory), "--key", str(keys[0]), "--out", str(out)]) == 0
+    return ["verify-head", str(directory), "--head", str(out), "--public-key", str(keys[1])]
 
 
-def archived(place: Path, salt: str = "", count: int = 6) -> None:
-    fd = os.open(place, os.O_RDONLY)
+def archived(directory: Path, salt: str = "", count: int = 6) -> None:
+    fd = os.open(directory, os.O_RDONLY)
     given = chain(count, salt=salt)
     archive(begun(fd), given)
     os.close(fd)
 
 
 def test_a_signed_head_holds_while_history_grows(
-    place: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    directory: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fd = os.open(place, os.O_RDONLY)
+    fd = os.open(directory, os.O_RDONLY)
     given = chain(9)
     files = begun(fd)
     archive(files, given[:5])
-    words = signed(place, keys)
+    words = signed(directory, keys)
     archive(files, given[5:], end_of(given[:5]))
     os.close(fd)
     assert main(words) == 0
     assert "holds: commit 5" in capsys.readouterr().out
-    assert main(["archive", str(place)]) == 0
+    assert main(["archive", str(directory)]) == 0
 
 
-def test_another_history_is_seen_though_its_own_chain_holds(place: Path, keys: tuple[Path, Path]) -> None:
-    archived(place, "one")
-    words = signed(place, keys)
-    for path in journals(place)[0].files:
+def test_another_history_is_seen_though_its_own_chain_holds(directory: Path, keys: tuple[Path, Path]) -> None:
+    archived(directory, "one")
+    words = signed(directory, keys)
+    for path in journals(directory)[0].files:
         path.unlink()
-    archived(place, "two")
-    assert main(["archive", str(place)]) == 0
+    archived(directory, "two")
+    assert main(["archive", str(directory)]) == 0
     assert main(words) == 1
-    for path in journals(place)[0].files:
+    for path in journals(directory)[0].files:
         path.unlink()
-    archived(place, "one", 3)  # cut off
+    archived(directory, "one", 3)  # cut off
     assert main(words) == 1
 
 
-def test_an_altered_head_and_another_key_are_refused(place: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
-    archived(place)
-    words = signed(place, keys)
+def test_an_altered_head_and_another_key_are_refused(directory: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:
+    archived(directory)
+    words = signed(directory, keys)
     text = Path(words[3]).read_text()
     public = keys[1].read_bytes()
     check(from_text(text), public)
@@ -79,7 +79,7 @@ def test_an_altered_head_and_another_key_are_refused(place: Path, keys: tuple[Pa
         with pytest.raises(KeyFailed):
             from_text(nonsense)
     assert main([*words[:5], str(keys[0])]) == 3  # a private key is no public one
-    assert main(["sign", str(place), "--key", str(keys[1]), "--out", str(tmp_path / "x")]) == 3
+    assert main(["sign", str(directory), "--key", str(keys[1]), "--out", str(tmp_path / "x")]) == 3
 
 
 def test_a_journal_and_its_archive_have_the_same_heads(tmp_path: Path) -> None:

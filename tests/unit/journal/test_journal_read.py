@@ -3,7 +3,6 @@
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
@@ -14,16 +13,9 @@ from journal.database.read import copied, load_fold, verify_chain
 from journal.database.summary import print_summary, summary
 from journal.errors import NoJournal
 from journal.live import FIELDS, INDEX, LivePage, read_live
-from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
 
 COPIES = 25
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with make_directory() as name:
-        yield Path(name) / "j"
 
 
 def _write(place: Path, stop: Event, seconds_max: float) -> None:

@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,14 +15,7 @@ from journal.database.schema import APPLICATION_ID
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalInUse
 from journal.writer.opening import numbered
 from machine.fold import Transition
-from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, SPECS_DIGEST, SPECS_JSON, Live
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with make_directory() as name:
-        yield Path(name) / "j"
 
 
 def opened(place: Path, **options: Any) -> tuple[Live, Journal]:

@@ -2,7 +2,6 @@
 
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from journal import Journal
 from journal.chain import GENESIS, Anchor, link, verify
 from journal.writer import native_commit
 from journal.writer.native_commit import Committer, Connection, known
-from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import Live
 from tests.models.lending import Lending
 
@@ -23,12 +21,6 @@ TABLE = "CREATE TABLE commits (seq INTEGER PRIMARY KEY, first INTEGER, last INTE
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = "SELECT seq, first, last, time_ns, body, digest FROM commits ORDER BY seq"
 START = Anchor(0, 0, GENESIS)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with make_directory() as name:
-        yield Path(name) / "j"
 
 
 def memory() -> Connection:

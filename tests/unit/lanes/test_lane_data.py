@@ -4,29 +4,16 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuse.host.host import FILE
-from tests.unit.host_share import MEMORY, PLACES, Share, open_fds, shared
+from tests.unit.host_share import MEMORY, Share, open_fds, shared
 from tests.unit.lanes.lane_guest import LaneGuest
 
 KILL_SUIDGID = 4
 CUTS = st.lists(st.integers(0, 5000), max_size=6)
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def guest(share: Share) -> LaneGuest:
-    return LaneGuest(share.host)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,26 +3,14 @@
 import errno
 import os
 import struct
-from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.host_share import DISK, MEMORY, PLACES, Share, open_fds, shared
+from tests.unit.host_share import DISK, MEMORY, Share, open_fds, shared
 from tests.unit.lanes.lane_guest import LaneGuest
 
 KEEP_SIZE, PUNCH_HOLE, COLLAPSE_RANGE, ZERO_RANGE, INSERT_RANGE = 1, 2, 8, 16, 32
 DIRENT = struct.Struct("=QQII")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def guest(share: Share) -> LaneGuest:
-    return LaneGuest(share.host)
 
 
 def readdir(guest: LaneGuest, nodeid: int, fh: int, offset: int, size: int) -> list[tuple[bytes, int, int, int]]:

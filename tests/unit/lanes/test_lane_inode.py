@@ -4,28 +4,16 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.host_share import MEMORY, PLACES, Op, Share, shared
+from tests.unit.host_share import MEMORY, Op, Share, shared
 from tests.unit.lanes.lane_guest import LaneGuest, Verdict
 
 ATTR_OUT = struct.Struct("=QII6Q10I")
 STATX_OUT = struct.Struct("=QIIQQ IIQIIIHHQQQQ qIi qIi qIi qIi IIII")
 KSTATFS = struct.Struct("=5Q4I24x")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param, xattr=True) as made:
-        yield made
-
-
-@pytest.fixture
-def guest(share: Share) -> LaneGuest:
-    return LaneGuest(share.host)
 
 
 def getattr_in(fh: int | None = None) -> bytes:

@@ -2,22 +2,15 @@
 
 import os
 import struct
-from collections.abc import Iterator
 
 import pytest
 
 from fuse.host.host import DIRECTORY, FILE
-from tests.unit.host_share import PLACES, Share, shared
+from tests.unit.host_share import Share
 from tests.unit.lanes.lane_guest import LaneGuest, Reply
 
 DATA = b"x" * 4096
 ASKS = ("READ", "WRITE", "FSYNC", "FLUSH", "LSEEK", "READDIR", "FSYNCDIR")
-
-
-@pytest.fixture(params=PLACES)
-def share(request: pytest.FixtureRequest) -> Iterator[Share]:
-    with shared(request.param) as made:
-        yield made
 
 
 def loaded(share: Share, nodeid: int, path: str, kind: int) -> int:

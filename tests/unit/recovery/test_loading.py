@@ -33,12 +33,6 @@ def left() -> Iterator[Left]:
     connection.close()
 
 
-@pytest.fixture
-def share() -> Iterator[Share]:
-    with shared(MEMORY) as found:
-        yield found
-
-
 def keys(text: bytes) -> list[int]:
     return [int(line.partition(b"{")[0]) for line in text.split(b"\n") if line]
 

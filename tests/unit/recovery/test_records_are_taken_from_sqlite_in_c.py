@@ -49,12 +49,6 @@ def connection(request: pytest.FixtureRequest) -> Iterator[sqlite3.Connection]:
     opened.close()
 
 
-@pytest.fixture
-def share() -> Iterator[Share]:
-    with shared(MEMORY) as found:
-        yield found
-
-
 def loaded(share: Share) -> set[int]:
     return {record.nodeid for record in share.host.inode_records()} - {1}
 

@@ -3,8 +3,6 @@
 import os
 import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,17 +20,6 @@ from tests.unit.fuse.player import CREATE, LOOKUP, ROOM, Player
 
 SETATTR, OPEN = 4, 14
 NOW = FATTR_ATIME | FATTR_ATIME_NOW | FATTR_MTIME | FATTR_MTIME_NOW
-CONTENT = b"something"
-
-
-@pytest.fixture
-def player(tmp_path: Path) -> Iterator[Player]:
-    share = tmp_path / "share"
-    share.mkdir()
-    (share / "file").write_bytes(CONTENT)
-    made = Player(share)
-    yield made
-    made.host.close()
 
 
 def request(opcode: int, nodeid: int, body: bytes, unique: int = 99) -> bytes:

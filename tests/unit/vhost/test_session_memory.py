@@ -1,6 +1,5 @@
 """Messages about guest memory and the in-flight region."""
 
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,17 +10,10 @@ from tests.unit.vhost.session_play import (
     MEMORY_BYTES,
     Player,
     body_of,
-    booted,
     nacked,
     new_fd,
     refused,
 )
-
-
-@pytest.fixture
-def player() -> Iterator[Player]:
-    yield from booted()
-
 
 # --- memory
 

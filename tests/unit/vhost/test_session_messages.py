@@ -1,7 +1,6 @@
 """What each message may and may not do, what its refusal looks like, and that a refusal changes nothing."""
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,18 +14,11 @@ from tests.unit.vhost.session_play import (
     QUEUE_SIZE,
     Player,
     body_of,
-    booted,
     nacked,
     new_fd,
     open_fds,
     refused,
 )
-
-
-@pytest.fixture
-def player() -> Iterator[Player]:
-    yield from booted()
-
 
 # --- replies
 

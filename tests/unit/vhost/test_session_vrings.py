@@ -1,6 +1,5 @@
 """Messages about a vring: bounds, states, descriptors, and where it goes on after a pause."""
 
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,16 +10,10 @@ from tests.unit.vhost.session_play import (
     USER_ADDRESS,
     Player,
     body_of,
-    booted,
     nacked,
     new_fd,
     refused,
 )
-
-
-@pytest.fixture
-def player() -> Iterator[Player]:
-    yield from booted()
 
 
 @pytest.mark.parametrize("num", [0, 3, 127, 2048, 1 << 31])
