@@ -15,6 +15,7 @@ class Exit(IntEnum):
     PRIVILEGES = 7
     STATE_LOST = 8
     ARCHIVE = 9
+    LIMIT = 10
     INTERNAL = 70
 
 
@@ -25,8 +26,9 @@ MEANINGS = {
     Exit.SOCKET: "the socket is in use or can't be used",
     Exit.JOURNAL_DIR: "the journal directory can't be used",
     Exit.JOURNAL_IN_USE: "another daemon uses the journal directory",
-    Exit.PRIVILEGES: "the process lacks a privilege that an option needs",
+    Exit.PRIVILEGES: "the process lacks a privilege, or a file system, that it needs",
     Exit.STATE_LOST: "the journal is damaged, and so is what would be needed to answer the guest's requests",
     Exit.ARCHIVE: "the archive directory can't be used, or another daemon uses it",
+    Exit.LIMIT: "a limit of the process, its cgroup or the system is too low",
     Exit.INTERNAL: "an error of the program itself",
 }

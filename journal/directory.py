@@ -3,7 +3,9 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from journal.errors import JournalInUse, NotOnTmpfs, UnusableDirectory
@@ -17,13 +19,19 @@ _STATFS_BYTES = 256
 _PID_BYTES_MAX = 32
 """A decimal pid and a newline, with room to spare."""
 
+_TRIES = 10
+"""A daemon ends once; ten in a row would have to end between two system calls of ours."""
+
+DAMAGED_PREFIX = "journal-damaged-"
+"""What a journal that can't be believed is called from then on."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def default_directory(name: str) -> Path:
     """`<tmpfs>/steadfs-<uid>/<name>`; the tmpfs is /dev/shm, or $XDG_RUNTIME_DIR where /dev/shm is none.
 
-    `name` tells devices apart, such as the socket's path with '/' replaced; it must be one path component.
+    `name` tells devices apart, such as the socket's path with '/' replaced; it must be one path component. Nothing is made.
     """
     if not name or "/" in name or name in (".", ".."):
         raise ValueError(f"not one path component: {name!r}")
@@ -33,6 +41,29 @@ def default_directory(name: str) -> Path:
     if not (shm.is_dir() and is_tmpfs(shm) and os.access(shm, os.W_OK)) and runtime.startswith("/"):
         return Path(runtime) / own / name
     return shm / own / name
+
+
+def prepare_parent(parent: Path) -> None:
+    """Makes the parent of default directories, or takes it if nobody else can have a hand in it. Raises UnusableDirectory.
+
+    Everybody may write in /dev/shm: whoever owned the parent could put another journal in the place of ours. Empty directories
+    in it were left by daemons that have ended (`Hold.clear`) and go.
+    """
+    try:
+        with suppress(FileExistsError):
+            parent.mkdir(mode=0o700)
+        found = parent.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise UnusableDirectory(parent, "it is not a directory")
+        if found.st_uid != os.geteuid():
+            raise UnusableDirectory(parent, f"it belongs to user {found.st_uid}, not to {os.geteuid()}")
+        if found.st_mode & 0o077:
+            raise UnusableDirectory(parent, f"others may use it (mode {stat.S_IMODE(found.st_mode):04o}, not 0700)")
+        for left in parent.iterdir():
+            with suppress(OSError):
+                left.rmdir()
+    except OSError as error:
+        raise UnusableDirectory(parent, error.strerror or str(error)) from error
 
 
 def is_tmpfs(path: Path) -> bool:
@@ -89,21 +120,31 @@ class Hold:
 
     @classmethod
     def take(cls, directory: Path, on_disk: bool = False) -> "Hold":
-        """Prepares the directory and locks it; raises JournalInUse, NotOnTmpfs or UnusableDirectory."""
-        prepare(directory, on_disk)
-        try:
-            fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise UnusableDirectory(directory, error.strerror or str(error)) from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = _pid_in(fd)
+        """Prepares the directory and locks it; raises JournalInUse, NotOnTmpfs or UnusableDirectory.
+
+        Another daemon that ends just now may remove the lock file, or the directory, between any two of our steps: then what
+        was locked is not what is there, and we begin again.
+        """
+        for _ in range(_TRIES):
+            prepare(directory, on_disk)
+            try:
+                fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise UnusableDirectory(directory, error.strerror or str(error)) from error
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = _pid_in(fd)
+                os.close(fd)
+                raise JournalInUse(directory, pid) from None
+            if os.fstat(fd).st_nlink:
+                hold = cls(directory, fd)
+                hold.sign()
+                return hold
             os.close(fd)
-            raise JournalInUse(directory, pid) from None
-        hold = cls(directory, fd)
-        hold.sign()
-        return hold
+        raise UnusableDirectory(directory, "its lock file comes and goes")
 
     def sign(self, pid: int = 0) -> None:
         """Writes a pid (0: ours) into the lock file, for the message that a second daemon shows."""
@@ -113,8 +154,34 @@ class Hold:
         except OSError:
             """A full tmpfs: the lock holds all the same, only the pid in the other's message is missing."""
 
+    def clear(self, directory_fd: int) -> bool:
+        """At an orderly end of a daemon that chose the directory itself: removes what is in it, the lock file last.
+
+        `directory_fd` leads to it, as its name may not from inside a sandbox. Where a journal was set aside as damaged all
+        stays: somebody may want to examine it. Returns whether the directory is empty. Raises OSError.
+        """
+        names = os.listdir(directory_fd)
+        if any(name.startswith(DAMAGED_PREFIX) for name in names):
+            return False
+        for name in sorted(names, key=lambda name: name == "lock"):
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=directory_fd)  # a rehearsal that was cut short
+            else:
+                os.unlink(name, dir_fd=directory_fd)
+        return True
+
+    def remove(self) -> None:
+        """The same by name, for a start that was refused before there was a sandbox; the directory goes as well."""
+        with suppress(OSError):
+            fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                if self.clear(fd):
+                    self.directory.rmdir()
+            finally:
+                os.close(fd)
+
     def release(self) -> None:
-        """Gives the directory free; the lock file stays (to remove it would race with another taker)."""
+        """Gives the directory free."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

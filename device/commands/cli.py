@@ -1,10 +1,12 @@
 """`steadfsd`: from the command line to a running worker, and from an error to one line and an exit code."""
 
+import errno
 import json
 import logging
 import os
 import resource
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +37,18 @@ _LEVELS = {
 
 log = logging.getLogger("steadfs")
 
+LIMITS_OF_THE_SYSTEM = {
+    errno.EAGAIN: ("RLIMIT_NPROC or pids.max", "allow this user or cgroup some 30 processes and threads more"),
+    errno.EMFILE: ("RLIMIT_NOFILE", "raise the limit of open descriptors, or say --rlimit-nofile"),
+    errno.ENFILE: ("fs.file-max", "raise the system's limit of open files"),
+    errno.ENOMEM: ("memory", "give the process, or its cgroup, more"),
+    errno.EFBIG: ("RLIMIT_FSIZE", "raise the limit of a file's size: it bounds the journal and the guest's files"),
+    errno.ENOSPC: ("a file system", "free or enlarge the one that holds --journal-dir"),
+}
+"""What an error of the system says about, and its remedy; any other one that comes as far as here is ours."""
+FILE_BYTES_MIN = 64 << 20
+"""RLIMIT_FSIZE: what a journal of this daemon may grow to."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code; prints one line for whatever kept the daemon from its work."""
@@ -49,8 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _start(words: Sequence[str]) -> int:
     options = parse(words)
     set_up_logging(options)
+    check_proc()
     check_shared_dir(options.shared_dir)
     raise_fd_limit(options.rlimit_nofile)
+    raise_file_limit()
     return _serve(options)
 
 
@@ -58,17 +74,39 @@ def _guarded(work: Callable[[], int]) -> int:
     """The exit code of a process of ours, keeper or worker: an error becomes one line and a code."""
     try:
         return work()
-    except OperatorError as error:
-        return _fail(str(error), error.exit_code)
-    except (UnusableArchive, ArchiveInUse) as error:
-        return _fail(f"--journal-archive: {error}", Exit.ARCHIVE)
-    except JournalError as error:
-        code = Exit.JOURNAL_IN_USE if isinstance(error, JournalInUse) else Exit.JOURNAL_DIR
-        return _fail(f"--journal-dir: {error}", code)
-    except Exception as error:  # the last resort: whoever started us gets a line and a code, whatever it was
-        log.debug("internal error", exc_info=True)
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        return _fail(f"internal error: {what}; run it with --log-level=debug and report it", Exit.INTERNAL)
+    except Exception as error:  # whoever started us gets a line and a code, whatever it was
+        line, code = told(error)
+        if code == Exit.INTERNAL:
+            log.debug("internal error", exc_info=True)
+        return _fail(line, code)
+
+
+def told(error: Exception) -> tuple[str, Exit]:
+    """The line for an operator, and the exit code."""
+    match error:
+        case OperatorError():
+            found = str(error), Exit(error.exit_code)
+        case UnusableArchive() | ArchiveInUse():
+            found = f"--journal-archive: {error}", Exit.ARCHIVE
+        case JournalInUse():
+            found = f"--journal-dir: {error}", Exit.JOURNAL_IN_USE
+        case JournalError():
+            found = f"--journal-dir: {error}", Exit.JOURNAL_DIR
+        case OSError(errno=number) if number in LIMITS_OF_THE_SYSTEM:
+            limit, remedy = LIMITS_OF_THE_SYSTEM[number]
+            found = f"{limit}: {error.strerror}; {remedy}", Exit.LIMIT
+        case _:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            found = f"internal error: {what}; run it with --log-level=debug and report it", Exit.INTERNAL
+    return found
+
+
+class _Lines(logging.Formatter):
+    """`TIME steadfsd[PID] LEVEL: message`, the time in UTC: a sandbox has no time zones to read."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ steadfsd[%(process)d] %(levelname)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
 
 
 def set_up_logging(options: Options) -> None:
@@ -82,7 +120,7 @@ def set_up_logging(options: Options) -> None:
             raise OperatorError("--syslog", problem, Exit.USAGE) from error
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("steadfsd: %(levelname)s: %(message)s"))
+        handler.setFormatter(_Lines())
     logging.addLevelName(TRACE, "TRACE")
     log.handlers[:] = [handler]
     log.propagate = False
@@ -98,6 +136,26 @@ def check_shared_dir(path: Path) -> None:
             "--shared-dir", f"{path}: {error.strerror}; name a directory that can be read", Exit.SHARED_DIR
         ) from error
     os.close(fd)
+
+
+def check_proc() -> None:
+    """Raises OperatorError where there is no procfs: descriptors are named and counted there."""
+    if not Path("/proc/self/fd").is_dir():
+        raise OperatorError("/proc", "no procfs; mount one: mount -t proc proc /proc", Exit.PRIVILEGES)
+
+
+def raise_file_limit() -> None:
+    """RLIMIT_FSIZE, which would bound the journal and the guest's files: as high as is allowed. Raises OperatorError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return
+    if hard < FILE_BYTES_MIN:
+        problem = f"{hard} bytes are too few for a journal; allow {FILE_BYTES_MIN} or more (ulimit -f)"
+        raise OperatorError("RLIMIT_FSIZE", problem, Exit.LIMIT)
+    log.warning("RLIMIT_FSIZE bounds the guest's files to %d bytes", hard)
 
 
 def raise_fd_limit(wanted: int | None) -> None:

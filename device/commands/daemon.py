@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from device.commands.syslog import held_by
@@ -19,15 +21,20 @@ from device.processes.promotion import Summons
 from device.processes.shared_page import make_kept
 from device.processes.worker_life import SIGNALS
 from device.sandbox.place import Sandbox, enter
+from device.sandbox.shown import shows
 from device.vhost.session import Session
 from device.worker.main import Worker
 from device.worker.parts import prepare
 from device.worker.prepared import Equipment
 from device.worker.rehearsal import Rehearsal
-from journal import Hold, default_directory
+from journal import Hold, default_directory, prepare_parent
 from journal.archive.directory import Archive
 from journal.archive.settings import ArchiveSettings
 from journal.errors import JournalError
+
+log = logging.getLogger("steadfs")
+
+PID_NAMESPACE = "/proc/self/ns/pid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +52,96 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
     """
     for number in SIGNALS:
         signal.signal(number, _end_early)
-    directory = options.journal_dir or default_directory(_journal_name(options))
-    hold = Hold.take(directory, options.journal_on_disk)
-    archive = None
+    with ExitStack() as undo:
+        undo.callback(_ignore_signals)
+        hold = take_journal(options)
+        undo.callback(hold.release)
+        made = _make(options, hold, undo)
+        log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
+        code = _family(options, guarded, hold, made).run()
+        _clear(options, hold, made.sandbox, code)
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the daemon has before it has a second process."""
+
+    archive: Archive | None
+    listener: Listener
+    prepared: Prepared
+    sandbox: Sandbox
+
+
+def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
+    """A start that is refused leaves no directory behind that we chose ourselves. Raises OperatorError, JournalError."""
     try:
         archive = take_archive(options)
-        listener = _listen(options)
-        try:
-            prepared = Prepared(prepare(options), Rehearsal(options, hold))
-            outside = (*listener.outside(), *(archive.outside() if archive else ()))
-            sandbox = enter(options.sandbox, options.shared_dir, directory, outside)
-            try:
-                return _family(options, guarded, hold, archive, listener, sandbox, prepared).run()
-            finally:
-                sandbox.close()
-        finally:
-            listener.close()
-    finally:
         if archive is not None:
-            archive.release()
-        hold.release()
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # what is left to do is to end; a late signal must not spoil the status
+            undo.callback(archive.release)
+        listener = _listen(options)
+        undo.callback(listener.close)
+        prepared = Prepared(prepare(options), Rehearsal(options, hold))
+        outside = (*listener.outside(), *(archive.outside() if archive else ()))
+        sandbox = enter(options.sandbox, options.shared_dir, hold.directory, outside)
+    except BaseException:
+        if options.journal_dir is None:
+            hold.remove()
+        raise
+    undo.callback(sandbox.close)
+    return Made(archive, listener, prepared, sandbox)
+
+
+def _ignore_signals() -> None:
+    """What is left to do is to end; a late signal must not spoil the status."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def take_journal(options: Options) -> Hold:
+    """The journal's directory, locked. Raises OperatorError, JournalError."""
+    directory = options.journal_dir or default_directory(_journal_name(options))
+    _hide(options, "--journal-dir", directory, Exit.JOURNAL_DIR)
+    if options.journal_dir is None:
+        prepare_parent(directory.parent)
+    return Hold.take(directory, options.journal_on_disk)
+
+
+def _hide(options: Options, option: str, directory: Path, code: Exit) -> None:
+    """A guest must not rewrite what tells of it. The directory may not be there yet. Raises OperatorError."""
+    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
+    try:
+        shown = shows(options.shared_dir, there)
+    except (OSError, KeyError) as error:
+        raise OperatorError(option, f"{directory}: can't be compared with the shared directory: {error}", code) from error
+    if shown:
+        problem = f"{directory} lies in the shared directory, or is mounted there: the guest could change it; give another"
+        raise OperatorError(option, problem, code)
+
+
+def _clear(options: Options, hold: Hold, sandbox: Sandbox, code: int) -> None:
+    """A directory that we chose ourselves holds memory that nobody would free: it goes with an orderly end. Its name can't be
+    reached from inside the sandbox, so the empty directory stays until the next daemon of this user starts."""
+    if options.journal_dir is not None or code != Exit.OK:
+        return
+    try:
+        with sandbox.journal_directory() as fd:
+            if not hold.clear(fd):
+                log.warning("a damaged journal is kept in %s", hold.directory)
+        if options.sandbox == "none":
+            hold.directory.rmdir()
+    except OSError as error:
+        log.warning("%s can't be removed: %s", hold.directory, error.strerror)
 
 
 def _family(
     options: Options,
     guarded: Callable[[Callable[[], int]], int],
     hold: Hold,
-    archive: Archive | None,
-    listener: Listener,
-    sandbox: Sandbox,
-    prepared: Prepared,
+    made: Made,
 ) -> Family:
     """This process becomes the guardian. Whoever follows it must be found where this one is named."""
+    archive, listener, sandbox, prepared = made.archive, made.listener, made.sandbox, made.prepared
     kept = make_kept()
     keeper = Keeper(
         kept,
@@ -96,7 +159,8 @@ def _family(
         if archive is not None:
             archive.sign(pid)
 
-    def finish() -> None:
+    def finish(code: int) -> None:
+        _clear(options, hold, sandbox, code)
         sandbox.close()
         listener.close()
         if archive is not None:
@@ -139,9 +203,7 @@ def take_archive(options: Options) -> Archive | None:
     directory = options.journal_archive
     if directory is None:
         return None
-    if directory.resolve().is_relative_to(options.shared_dir.resolve()):
-        problem = f"{directory} lies in the shared directory, where the guest could change it; give another"
-        raise OperatorError("--journal-archive", problem, Exit.ARCHIVE)
+    _hide(options, "--journal-archive", directory, Exit.ARCHIVE)
     settings = ArchiveSettings(
         policy=options.journal_archive_policy,
         file_bytes=options.journal_archive_file_mib << 20,
@@ -158,8 +220,9 @@ def _end_early(number: int, _frame: Any) -> None:
 
 
 def _journal_name(options: Options) -> str:
-    """One directory for each place where a front-end may connect, so that a restart finds its journal again."""
-    where = str(options.socket_path.absolute()) if options.socket_path else f"fd-{os.getpid()}"
+    """One directory for each place where a front-end may connect, so that a restart finds its journal again. A pid tells
+    processes apart only within a pid namespace, and containers may share /dev/shm."""
+    where = str(options.socket_path.absolute()) if options.socket_path else f"fd-{os.getpid()}-{os.stat(PID_NAMESPACE).st_ino}"
     return where.strip("/").replace("/", "_")
 
 

@@ -49,7 +49,7 @@ class Family:
         kept: Kept,
         keeper: Callable[["Family"], int],
         sign: Callable[[int], None],
-        finish: Callable[[], None],
+        finish: Callable[[int], None],
     ) -> None:
         self._kept = kept
         self._keeper = keeper
@@ -99,7 +99,7 @@ class Family:
         self._see_off()
         code = int(self._kept.code) - 1
         if os.getpid() != self._first:
-            self._finish()
+            self._finish(code)
             self._leave(code)
         return code
 

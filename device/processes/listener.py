@@ -29,6 +29,11 @@ class Listener:
         self._lock_fd = lock_fd
         self._directory_fd = directory_fd
 
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return str(self._path.absolute()) if self._path is not None else f"the inherited descriptor {self.fileno()}"
+
     def fileno(self) -> int:
         """For epoll: readable when `accept` has something to do."""
         return self._socket.fileno()

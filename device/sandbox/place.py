@@ -6,8 +6,10 @@ and the socket's directory, as mounts of their own from which `..` leads nowhere
 /proc: it is in no table of descriptors, so that a worker can take what it needs of it and leave it.
 """
 
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,6 +62,17 @@ class Sandbox:
         os.fchdir(self._journal_fd)
         return Place(self._share, Path(), proc_fd, pid)
 
+    @contextmanager
+    def journal_directory(self) -> Iterator[int]:
+        """A descriptor of the journal's directory, fit to list it and to remove from it. Raises OSError."""
+        dir_fd = None if self._journal_fd < 0 else self._journal_fd
+        name = self._journal if dir_fd is None else "."
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """At the end of the daemon; the namespaces end with its last process."""
         for fd in self.held:
@@ -88,12 +101,17 @@ def enter(mode: SandboxMode, share: Path, journal: Path, outside: Sequence[tuple
         made = _namespace(share, journal, outside) if mode == "namespace" else _chroot(share, journal)
     except OSError as error:
         others = "chroot or none" if mode == "namespace" else "none"
+        if error.errno in _NAMESPACE_LIMITS:
+            problem = f"{mode}: too many namespaces; raise user.max_mnt_namespaces and its like, or say --sandbox={others}"
+            raise OperatorError("--sandbox", problem, Exit.LIMIT) from error
         problem = f"{mode}: {error.strerror}; it takes root's rights{_OR_USER_NAMESPACES[mode]}, or say --sandbox={others}"
         raise OperatorError("--sandbox", problem, Exit.PRIVILEGES) from error
     refuse_imports()
     return made
 
 
+_NAMESPACE_LIMITS = frozenset({errno.ENOSPC, errno.EUSERS})
+"""namespaces(7): a limit of /proc/sys/user, or of nesting, is reached."""
 _OR_USER_NAMESPACES = {"namespace": " or user namespaces for everybody", "chroot": ""}
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from journal.database.schema import DATABASE_NAME
+from journal.directory import DAMAGED_PREFIX
 
 DAMAGED_MAX = 3
 """Each may be as large as a journal; more would fill the tmpfs of somebody who damages it again and again."""
@@ -21,15 +22,15 @@ def set_aside_damaged(directory: Path) -> str:
     for suffix in ("-wal", ""):  # the WAL first: beside another database it would be taken for that one's
         source = database.with_name(DATABASE_NAME + suffix)
         if source.exists():
-            name = f"journal-damaged-{following}.db"
+            name = f"{DAMAGED_PREFIX}{following}.db"
             os.rename(source, directory / f"{name}{suffix}")
     database.with_name(DATABASE_NAME + "-shm").unlink(missing_ok=True)
     for number in [*numbers, *([following] if name else [])][:-DAMAGED_MAX]:
         for suffix in ("", "-wal"):
-            (directory / f"journal-damaged-{number}.db{suffix}").unlink(missing_ok=True)
+            (directory / f"{DAMAGED_PREFIX}{number}.db{suffix}").unlink(missing_ok=True)
     return name
 
 
 def _numbered(directory: Path) -> set[int]:
-    names = (path.name.removeprefix("journal-damaged-").removesuffix("-wal") for path in directory.glob("journal-damaged-*"))
+    names = (path.name.removeprefix(DAMAGED_PREFIX).removesuffix("-wal") for path in directory.glob(f"{DAMAGED_PREFIX}*"))
     return {int(name.removesuffix(".db")) for name in names if name.removesuffix(".db").isdigit()}

@@ -143,7 +143,7 @@ def test_log_level_says_what_is_logged(
     serve_with(monkeypatch)
     cli.main(arguments(tmp_path, f"--log-level={level}"))
     logging.getLogger("steadfs.anything").info("hello")
-    assert ("steadfsd: INFO: hello" in capsys.readouterr().err) == shown
+    assert (" INFO: hello" in capsys.readouterr().err) == shown
 
 
 def test_without_a_syslog_the_option_is_refused(
