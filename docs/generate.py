@@ -1,4 +1,4 @@
-"""Writes docs/machines from the specs: `python docs/generate.py` (a test fails when the pages are stale)."""
+"""Writes docs/machines and specs/native from the specs: `python docs/generate.py` (a test fails when they are stale)."""
 
 import sys
 from pathlib import Path
@@ -6,13 +6,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from machine import diagrams  # noqa: E402
+from machine import c_headers, diagrams  # noqa: E402
 from specs.fuse.init_flags import INIT_FLAGS  # noqa: E402
 from specs.fuse.opcodes import OPCODES  # noqa: E402
 from specs.fuse.primitives import PRIMITIVES  # noqa: E402
 from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
 from specs.recovery import RECOVERY  # noqa: E402
+from specs.request import REQUEST  # noqa: E402
 from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
 from specs.vhost.messages import MESSAGES  # noqa: E402
 
@@ -30,8 +31,13 @@ def pages() -> dict[str, str]:
     return made
 
 
+def headers() -> dict[str, str]:
+    """File name below specs/native -> its content."""
+    return {"request_phases.h": c_headers.phases_header(REQUEST), "spec_limits.h": c_headers.limits_header(LIMITS)}
+
+
 if __name__ == "__main__":
-    target = ROOT / "docs" / "machines"
-    target.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
-        (target / name).write_text(text)
+    for target, made in ((ROOT / "docs" / "machines", pages()), (ROOT / "specs" / "native", headers())):
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in made.items():
+            (target / name).write_text(text)

@@ -5,8 +5,9 @@ the stories speak of: device/native/slots/slots.h, docs/decisions/slots-publishe
 """
 
 from machine.cases import Case, CaseTable, Choice, Fact
+from specs.request import REQUEST
 
-_LEFT = ("popped", "executing", "executed", "committed", "published")
+_LEFT = tuple(phase for phase in REQUEST.states if phase != REQUEST.absent)
 _MINE = ("slot", _LEFT), ("identity", ("same",))
 _READABLE = ("journal", ("none", "reply", "counts", "done"))
 _DATA = (*_MINE, ("lane", ("data",)), _READABLE)

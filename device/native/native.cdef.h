@@ -104,15 +104,6 @@ struct engine_config {
     const struct lane_ops *ops;
 };
 
-enum slot_phase {
-    SLOT_FREE,
-    SLOT_POPPED,
-    SLOT_EXECUTING,
-    SLOT_EXECUTED,
-    SLOT_COMMITTED,
-    SLOT_PUBLISHED
-};
-
 struct slot {
     uint64_t state;
     uint64_t epoch;
@@ -132,7 +123,7 @@ struct slots_report {
     uint32_t queues;
     uint32_t slots_per_queue;
     uint64_t generation;
-    uint32_t phases[6];
+    uint32_t phases[...];
     uint32_t bad;
     uint32_t first_bad_queue;
     uint32_t first_bad_head;
@@ -185,6 +176,7 @@ int engine_turn(struct engine *e, struct lane_request **batch, uint32_t n, uint6
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);
+int engine_taken_up(struct lane_request *r);
 int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes);
 int engine_answer(struct lane_request *r, int32_t error, const char *message, uint32_t bytes);
 int engine_committed(struct lane_request **batch, uint32_t n);
@@ -209,7 +201,6 @@ void slots_format(void *map, uint32_t queues, uint32_t slots_per_queue, uint64_t
 int slots_geometry(const void *map, size_t bytes, struct slots_report *report);
 int slots_validate(const void *map, size_t bytes, struct slots_report *report);
 struct slot *slots_at(void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head);
-uint16_t slot_attempted_again(struct slot *slot);
 uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);
 

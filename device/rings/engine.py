@@ -338,6 +338,10 @@ class Engine:
         if code < 0:
             _check(code, "begin")
 
+    def take_up(self, request: Any) -> None:
+        """Slot step, before `answer` of a request that an earlier worker left: a result of its no longer counts."""
+        _check(lib.engine_taken_up(request), "take_up")
+
     def answer(self, request: Any, error: int, message: bytes) -> None:
         """`executed` and `reply` of a request of `requests`."""
         code = lib.engine_answer(request, error, message, len(message))

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from device._native import ffi, lib
+from specs.request import REQUEST
 
-PHASES = ("free", "popped", "executing", "executed", "committed", "published")
+PHASES = REQUEST.states
+"""By their number in a slot."""
 FILE_MODE = 0o600
 _WRONG = "slots file: wrong header, or shorter than the header says"
 _STATE_WITNESS = 0x100  # device/native/slots/slots.c

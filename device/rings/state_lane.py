@@ -127,6 +127,7 @@ class StateLane:
         if self.left and (left := self.left.pop((request.queue, request.head), None)) is not None:
             # Its slot stays as it was found, until it is executed: another death must find the same.
             error, message = left(data, request.dst_len)
+            self._engine.take_up(request)
         else:
             self._engine.begin(request, self._witness(data))
             error, message = self._execute(data, request.dst_len)

@@ -8,8 +8,12 @@
 #ifdef STEADFS_CRASH_POINTS
 void crash_point(const char *where);
 #define CRASH_POINT(where) crash_point(where)
+/* Each change of a slot's phase is written down, so that a test can tell whether the table has it. */
+void crash_phase(unsigned int phase, unsigned int event);
+#define CRASH_PHASE(phase, event) crash_phase(phase, event)
 #else
 #define CRASH_POINT(where) ((void)0)
+#define CRASH_PHASE(phase, event) ((void)0)
 #endif
 
 #endif

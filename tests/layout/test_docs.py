@@ -1,4 +1,4 @@
-"""Pages that are made from tables are those that the tables make now; what pages name is there."""
+"""Pages and headers that are made from tables are those that the tables make now; what pages name is there."""
 
 import re
 import runpy
@@ -18,6 +18,12 @@ def test_the_pages_of_the_machines_are_fresh() -> None:
     written = {path.name: path.read_text() for path in MACHINES.iterdir()}
     assert written.keys() == made.keys(), "make docs"
     assert [name for name in made if made[name] != written[name]] == [], "make docs"
+
+
+def test_the_headers_that_c_gets_from_the_tables_are_fresh() -> None:
+    made: dict[str, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["headers"]()
+    written = {name: (ROOT / "specs" / "native" / name).read_text() for name in made}
+    assert written == made, "make docs"
 
 
 def test_the_page_of_the_options_is_fresh() -> None:

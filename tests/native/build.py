@@ -22,9 +22,9 @@ FLAGS = [
     f"-I{ROOT}",
 ]
 SANITIZERS = {
-    "address": ["-fsanitize=address,undefined", "-fno-sanitize-recover"],
+    "address": ["-DSTEADFS_SANITIZED", "-fsanitize=address,undefined", "-fno-sanitize-recover"],
     # It doesn't model fences; ours order stores before loads, which no happens-before relation needs.
-    "thread": ["-fsanitize=thread", "-Wno-tsan"],
+    "thread": ["-DSTEADFS_SANITIZED", "-fsanitize=thread", "-Wno-tsan"],
 }
 
 

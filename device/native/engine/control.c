@@ -42,7 +42,7 @@ static int attach_slots(struct engine *e, struct vring *v)
         return -EINVAL;
     v->slots = slots_at(e->slots_map, e->slots_per_queue, v->index, 0);
     for (uint16_t head = 0; head < v->num && !v->spec.keep_inflight; head++)
-        slot_freed(v->slots + head);
+        slot_scrubbed(v->slots + head);
     return 0;
 }
 

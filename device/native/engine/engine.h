@@ -94,6 +94,8 @@ int engine_serve(struct engine *e, const struct lane_serve *serve, struct lane_r
 uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max);
 int engine_reply(struct lane_request *r, const char *message, uint32_t bytes);
 int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t words);
+/* Before engine_executed of a request that an earlier worker left: if that one had a result, it no longer counts. */
+int engine_taken_up(struct lane_request *r);
 int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes);
 /* engine_executed and engine_reply in one call: what the interpreter pays for is the calls. */
 int engine_answer(struct lane_request *r, int32_t error, const char *message, uint32_t bytes);

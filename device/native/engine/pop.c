@@ -64,15 +64,22 @@ static void track(struct vring *v, struct request *r)
     CRASH_POINT("popped");
 }
 
+/* Past popped only when a dead worker has had it before; then its witness stays. */
+static void begin(struct slot *slot)
+{
+    if (slot_phase_of(slot->state) == SLOT_POPPED)
+        slot_executing(slot, NULL, 0);
+    else
+        slot_taken_up(slot);
+}
+
 static void run_data(struct vring *v, struct request *r)
 {
     const struct lane_ops *ops = v->engine->config.ops;
     bool inline_only = v->engine->config.pool_threads == 0;
     count(&v->counters.data, 1);
-    if (r->slot != NULL && r->lane.left_n > 0)
-        slot_taken_up(r->slot);
-    else if (r->slot != NULL)
-        slot_executing(r->slot, NULL, 0);
+    if (r->slot != NULL)
+        begin(r->slot);
     CRASH_POINT("data executing");
     if (ops->execute(ops->ctx, &r->lane, inline_only) == LANE_DONE) {
         CRASH_POINT("data executed");

@@ -28,7 +28,7 @@ int engine_slot_scrubbed(struct engine *e, uint32_t queue, uint32_t head)
     struct vring *v = idle_vring(e, queue);
     if (v == NULL || head >= v->num || v->slots == NULL)
         return -EINVAL;
-    slot_freed(v->slots + head);
+    slot_scrubbed(v->slots + head);
     return 0;
 }
 
@@ -110,7 +110,7 @@ int engine_vring_settle(struct engine *e, uint32_t queue)
             continue;
         inflight_cleared(&v->inflight, head);
         if (told)
-            slot_freed(v->slots + head);
+            slot_recycled(v->slots + head);
     }
     inflight_synced(&v->inflight, v->used_idx);
     return 0;

@@ -61,6 +61,16 @@ int engine_executing(struct lane_request *r, const uint64_t *witness, uint32_t w
     return 0;
 }
 
+int engine_taken_up(struct lane_request *r)
+{
+    if (!is_taken(r))
+        return -EINVAL;
+    struct slot *slot = of(r)->slot;
+    if (slot != NULL && slot_phase_of(slot->state) >= SLOT_EXECUTED)
+        slot_taken_up(slot);
+    return 0;
+}
+
 int engine_executed(struct lane_request *r, int32_t error, uint32_t bytes)
 {
     if (!is_taken(r))

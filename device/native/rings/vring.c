@@ -237,7 +237,7 @@ void vring_publish(struct vring *v, struct request *const *batch, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         inflight_cleared(&v->inflight, batch[i]->lane.head);
         if (batch[i]->slot != NULL)
-            slot_freed(batch[i]->slot);
+            slot_recycled(batch[i]->slot);
         CRASH_POINT("slot freed");
     }
     inflight_synced(&v->inflight, idx);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device/native/slots/slots.h"
+#include "specs/native/crash_point.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STATE_WITNESS 0x100u
@@ -32,6 +34,20 @@ static uint64_t sealed(const struct slot *slot, uint64_t low)
     return low | (sum & 0xffffffff00000000ull);
 }
 
+/* Every other function stores what this one returns: `low` with the phase that the event leads to. */
+static inline uint64_t moved(uint64_t low, enum slot_event event)
+{
+#if defined(STEADFS_CRASH_POINTS) || defined(STEADFS_SANITIZED)
+    uint32_t phase = (uint32_t)slot_phase_of(low);
+    if (phase >= SLOT_PHASES)
+        phase = SLOT_FREE; /* damaged: it may be scrubbed like a free one, and nothing else */
+    CRASH_PHASE(phase, event);
+    if (slot_table[phase][event] == SLOT_REFUSED)
+        abort();
+#endif
+    return (low & ~0xffull) | slot_leads_to[event];
+}
+
 static inline void set_state(struct slot *slot, uint64_t low)
 {
     __atomic_store_n(&slot->state, sealed(slot, low), __ATOMIC_RELEASE);
@@ -43,9 +59,10 @@ static inline uint64_t low_of(const struct slot *slot)
     return __atomic_load_n(&slot->state, __ATOMIC_RELAXED) & 0xffffffffull;
 }
 
-static inline void set_phase(struct slot *slot, enum slot_phase phase)
+/* All but the phase stays. */
+static inline void move(struct slot *slot, enum slot_event event)
 {
-    set_state(slot, (low_of(slot) & ~0xffull) | phase);
+    set_state(slot, moved(low_of(slot), event));
 }
 
 uint64_t slots_bytes(uint32_t queues, uint32_t slots_per_queue)
@@ -136,42 +153,41 @@ int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16
 
 void slot_popped(struct slot *slot, const struct slot *identity)
 {
-    slot_freed(slot);
+    uint64_t popped = moved(low_of(slot), SLOT_EVENT_POP);
+    set_state(slot, SLOT_FREE); /* it is: but what somebody wrote into the file must not count with the fields below */
     slot->epoch = identity->epoch;
     slot->unique = identity->unique;
     slot->counter = identity->counter;
     slot->opcode = identity->opcode;
     slot->queue = identity->queue;
     slot->head = identity->head;
-    set_state(slot, SLOT_POPPED);
+    set_state(slot, popped & 0xffull);
 }
 
 void slot_executing(struct slot *slot, const uint64_t *witness, uint32_t words)
 {
-    uint64_t low = (low_of(slot) & 0xffff0000ull) | SLOT_EXECUTING;
     if (words > SLOT_WITNESS_WORDS)
         words = SLOT_WITNESS_WORDS;
     if (words > 0) {
-        set_state(slot, (low & 0xffff0000ull) | SLOT_POPPED); /* an earlier witness no longer counts */
+        set_state(slot, moved(low_of(slot) & ~STATE_WITNESS, SLOT_EVENT_WITHDRAW));
         memcpy(slot->witness, witness, words * sizeof *witness);
         memset(slot->witness + words, 0, (SLOT_WITNESS_WORDS - words) * sizeof *witness);
-        low |= STATE_WITNESS;
     }
-    set_state(slot, low);
+    uint64_t low = moved(low_of(slot), SLOT_EVENT_EXECUTE) & ~STATE_WITNESS;
+    set_state(slot, words > 0 ? low | STATE_WITNESS : low);
 }
 
 void slot_executed(struct slot *slot, int32_t result, uint32_t result_bytes)
 {
-    if (slot_phase_of(low_of(slot)) >= SLOT_EXECUTED)
-        set_phase(slot, SLOT_EXECUTING); /* an earlier result no longer counts */
+    uint64_t executed = moved(low_of(slot), SLOT_EVENT_RESULT);
     slot->result = result;
     slot->result_bytes = result_bytes;
-    set_phase(slot, SLOT_EXECUTED);
+    set_state(slot, executed);
 }
 
 void slot_taken_up(struct slot *slot)
 {
-    set_phase(slot, SLOT_EXECUTING);
+    move(slot, SLOT_EVENT_TAKE_UP);
 }
 
 uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max)
@@ -184,33 +200,31 @@ uint32_t slot_witness(const struct slot *slot, uint64_t *words, uint32_t max)
 
 void slot_committed(struct slot *slot)
 {
-    set_phase(slot, SLOT_COMMITTED);
+    move(slot, SLOT_EVENT_COMMIT);
 }
 
 void slot_published(struct slot *slot, uint16_t used_at)
 {
+    uint64_t published = moved(low_of(slot), SLOT_EVENT_PUBLISH);
     slot->used_at = used_at;
-    set_phase(slot, SLOT_PUBLISHED);
+    set_state(slot, published);
 }
 
-void slot_freed(struct slot *slot)
+void slot_recycled(struct slot *slot)
 {
-    set_state(slot, SLOT_FREE);
+    move(slot, SLOT_EVENT_RECYCLE);
+}
+
+void slot_scrubbed(struct slot *slot)
+{
+    move(slot, SLOT_EVENT_SCRUB);
 }
 
 uint16_t slot_died_with(struct slot *slot, uint16_t weight)
 {
-    uint64_t low = low_of(slot);
+    uint64_t low = moved(low_of(slot), SLOT_EVENT_DIE);
     uint32_t sum = (uint32_t)slot_attempts_of(low) + weight;
     uint16_t attempts = sum > UINT16_MAX ? UINT16_MAX : (uint16_t)sum;
     set_state(slot, (low & 0xffffull) | (uint64_t)attempts << 16);
-    return attempts;
-}
-
-uint16_t slot_attempted_again(struct slot *slot)
-{
-    uint16_t attempts = slot_attempts_of(low_of(slot));
-    attempts = attempts == UINT16_MAX ? attempts : (uint16_t)(attempts + 1);
-    set_state(slot, (uint64_t)attempts << 16 | SLOT_POPPED);
     return attempts;
 }

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from specs.request import REQUEST
+
 NAME = "slots"
-PHASES = ("free", "popped", "executing", "executed", "committed", "published")
+PHASES = REQUEST.states
+"""By their number in a slot."""
 
 _MAGIC, _VERSION, _SLOT_BYTES = 0x3153544F4C535453, 1, 128
 _HEADER = struct.Struct("<QIIIIQ")

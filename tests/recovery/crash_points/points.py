@@ -17,6 +17,8 @@ from tests.play.daemons import ROOT, Kind
 _HEAD = struct.Struct("=qqIIII48s48s")  # native/crash_points.c
 _NAME_BYTES = 48
 _TRACE_MAX = 8192
+_PHASES_MAX, _EVENTS_MAX = 8, 16
+_PHASES_AT = _HEAD.size + _TRACE_MAX * _NAME_BYTES
 
 
 class Points:
@@ -24,7 +26,7 @@ class Points:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        size = _HEAD.size + _TRACE_MAX * _NAME_BYTES
+        size = _PHASES_AT + _PHASES_MAX * _EVENTS_MAX
         path.write_bytes(bytes(size))
         with path.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), size)
@@ -62,6 +64,11 @@ class Points:
         count = min(_HEAD.unpack_from(self._page)[3], _TRACE_MAX)
         names = (self._page[at : at + _NAME_BYTES] for at in range(_HEAD.size, _HEAD.size + count * _NAME_BYTES, _NAME_BYTES))
         return [name.rstrip(b"\0").decode() for name in names]
+
+    def phase_changes(self) -> set[tuple[int, int]]:
+        """The changes of slots' phases that have been, by the numbers of phase and event."""
+        seen = self._page[_PHASES_AT : _PHASES_AT + _PHASES_MAX * _EVENTS_MAX]
+        return {divmod(at, _EVENTS_MAX) for at, been in enumerate(seen) if been}
 
 
 def in_python(path: Path) -> Callable[[bytes], None]:

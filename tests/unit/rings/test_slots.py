@@ -1,13 +1,11 @@
 """The slots file and the in-flight region: what they say at each step, and that nonsense in them is told from sense."""
 
-import mmap
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from device._native import ffi, lib
-
 from device.errors import PeerError
 from device.rings import slots
 from device.rings.engine import Engine
@@ -109,21 +107,19 @@ def test_slots_survive_the_engine_and_a_setup_that_keeps_them(tmp_path: Path) ->
         second.close()
 
 
-def test_a_further_attempt_begins_at_popped_and_is_counted_without_end(tmp_path: Path) -> None:
+def test_deaths_are_counted_without_end_and_change_nothing_else(tmp_path: Path) -> None:
     with Rig() as rig:
         slots_fd, _ = tracked(rig, tmp_path)
         queue = rig.queues[1].start()
         queue.send(queue.chain(2, request(STATE, 5)))
         take(rig.engine, 1)
         rig.engine.executing(0, (1, 2, 3))
-        with mmap.mmap(slots_fd, 0) as view, ffi.from_buffer(view) as buffer:
-            slot = lib.slots_at(buffer, 1024, 1, 2)
-            assert [lib.slot_attempted_again(slot) for _ in range(3)] == [1, 2, 3]
-            rig.engine.executing(0, (1, 2, 3))
-            assert (sound(slots_fd)[2].phase, sound(slots_fd)[2].attempts) == ("executing", 3)
-            for _ in range(0xFFFF):
-                lib.slot_attempted_again(slot)
-        assert (sound(slots_fd)[2].phase, sound(slots_fd)[2].attempts) == ("popped", 0xFFFF)
+        rig.engine.vring_pause(1)
+        before = sound(slots_fd)[2]
+        assert [rig.engine.died_with(1, 2, weight) for weight in (1, 16, 1)] == [1, 17, 18]
+        assert sound(slots_fd)[2] == replace(before, attempts=18)
+        assert rig.engine.died_with(1, 2, 0xFFFF) == 0xFFFF
+        assert sound(slots_fd)[2] == replace(before, attempts=0xFFFF)
 
 
 @pytest.mark.parametrize("bit", [0, 9, 17, 40, 63, 69, 191, 192, 287, 289, 306, 320, 704, 736])

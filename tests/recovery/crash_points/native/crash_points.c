@@ -18,6 +18,8 @@
 
 #define NAME_BYTES 48
 #define TRACE_MAX 8192
+#define PHASES_MAX 8
+#define EVENTS_MAX 16
 
 struct page {
     int64_t countdown; /* 0: nobody dies */
@@ -29,6 +31,7 @@ struct page {
     char died_at[NAME_BYTES];
     char only[NAME_BYTES]; /* when not empty: points of another name aren't counted */
     char trace[TRACE_MAX][NAME_BYTES];
+    uint8_t phase_changes[PHASES_MAX][EVENTS_MAX]; /* of slots: which have been */
 };
 
 static struct page *page;
@@ -50,6 +53,12 @@ int crash_points_map(const char *path)
 void crash_points_silence(int on)
 {
     silent = on;
+}
+
+void crash_phase(unsigned int phase, unsigned int event)
+{
+    if (page != NULL && !silent && phase < PHASES_MAX && event < EVENTS_MAX)
+        __atomic_store_n(&page->phase_changes[phase][event], 1, __ATOMIC_RELAXED);
 }
 
 static void die(const char *where)
