@@ -21,7 +21,8 @@ def phases_header(table: Table) -> str:
     lines += ["};", f"#define SLOT_PHASES {len(phases)}u", "", "enum slot_event {"]
     lines += [f"    {_event(event.name)}, /* {event.means} */" for event in table.events]
     lines += ["    SLOT_EVENTS", "};", "", f"#define {_REFUSED} 0xffu", ""]
-    lines += ["/* (phase, event): the phase that it leads to. */", "static const uint8_t slot_table[SLOT_PHASES][SLOT_EVENTS] = {"]
+    lines += ["/* (phase, event): the phase that it leads to. */"]
+    lines += ["static const uint8_t slot_table[SLOT_PHASES][SLOT_EVENTS] = {"]
     for state, phase in zip(table.states, phases, strict=True):
         lines += [f"    [{phase}] = {{"]
         for event in events:

@@ -10,7 +10,7 @@ it is never seen, in device/native/slots/slots.h.
 This is the table that runs: docs/generate.py makes specs/native/request_phases.h of it, and each store of a phase names its
 event there (device/native/slots/slots.c). Builds with crash points or sanitizers end the process at a pair that is refused here.
 In the installed build an event leads where its rows lead, whatever stands in the slot: no row is missing for what steadfs does
-(tests/recovery/test_every_phase_change_is_a_row.py), so only somebody else's store into the file could make a difference,
+(tests/recovery/crash_points/test_every_phase_change_is_a_row.py), so only somebody else's store into the file could make a difference,
 and the guest need not wait for an answer because of that. So an event leads to one phase from wherever it is allowed.
 """
 
@@ -63,20 +63,22 @@ REQUEST = Table(
         Row(("executing",), ("publish",), "published", cite="data lane: no effect, no journal; state lane: quarantined"),
         Row(("popped",), ("publish",), "published", cite="refused or silent: nothing was executed"),
         Row(("executed", "published"), ("publish",), "published", cite="recovery: refused, since the state is lost"),
+        # A damaged slot is scrubbed as soon as it is found, and the request answered by what journal and rings tell of it.
+        Row(("free",), ("result",), "executed", cite="recovery: the journal has the answer, the slot was damaged"),
+        Row(("free",), ("publish",), "published", cite="recovery: refused, since nothing is known of it"),
         Row(("published",), ("recycle",), "free", cite="also by a later worker, when the first died before this store"),
         # A later worker leaves the slot as it found it until it has the new result: should it die as well, the next one
         # finds the same facts and decides the same.
         Row(("executing",), ("die",), "executing", cite="limits quarantine_deaths_max and quarantine_kills_max"),
         Row(("executing", "executed", "committed", "published"), ("take_up",), "executing", cite="specs/recovery.py"),
-        Row(_PHASES, ("scrub",), "free", cite="a front-end that comes anew sets its rings up over what the last one left"),
+        Row(_PHASES, ("scrub",), "free", cite="the phase of a damaged slot may be any"),
     ),
     refusals=(
         Refusal(_BUSY, ("pop",), "malformed", "head in use"),
         Refusal(("free", "executed", "committed", "published"), ("withdraw",), "bug", "its witness has served"),
         Refusal(("free", "executing", "executed", "committed", "published"), ("execute",), "bug", "pop comes before"),
-        Refusal(("free", "executed", "committed", "published"), ("result",), "bug", "one result per execution"),
+        Refusal(("executed", "committed", "published"), ("result",), "bug", "one result per execution"),
         Refusal(("free", "popped", "executing", "committed", "published"), ("commit",), "bug", "result comes before"),
-        Refusal(("free",), ("publish",), "bug", "one reply per request"),
         Refusal(("free", "popped", "executing", "executed", "committed"), ("recycle",), "bug", "publish comes before"),
         Refusal(("free", "popped", "executed", "committed", "published"), ("die",), "bug", "nobody was executing it"),
         Refusal(("free", "popped"), ("take_up",), "bug", "nothing of it was done: it is run"),

@@ -75,6 +75,13 @@ def kill_keeper(journal: Path, launched: int) -> int:
     return _kill(journal, "keeper_pid", launched)
 
 
+def is_dead(pid: int) -> bool:
+    """Whoever is its parent by now may have reaped it already."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
 def _kill(journal: Path, field: str, spared: int) -> int:
     with contextlib.suppress(NoJournal, ProcessLookupError):
         pid = read_live(journal)[field]

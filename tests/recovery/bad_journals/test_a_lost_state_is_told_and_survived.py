@@ -21,7 +21,7 @@ from tests.play.fuse_wire import Op
 from tests.play.guest import Guest
 from tests.play.wire import Disconnected, Request
 from tests.recovery.crash_points.points import Points, crashing
-from tests.recovery.killer import kill_worker
+from tests.recovery.killer import is_dead, kill_worker
 
 ROOT = 1
 NEEDS_RESET = 0x40
@@ -99,13 +99,6 @@ def is_refused(ask: Callable[[], object]) -> bool:
     except OSError as error:
         return error.errno in (errno.EIO, errno.ESTALE, errno.ENOENT)
     return False
-
-
-def is_dead(pid: int) -> bool:
-    """Whoever is its parent by now may have reaped it already."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
 
 
 def in_flight_at_death(served: Served, points: Points, guest: Guest, nodeid: int) -> list[object]:

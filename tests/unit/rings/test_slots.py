@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from device.errors import PeerError
 from device.rings import slots
 from device.rings.engine import Engine
