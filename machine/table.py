@@ -31,6 +31,18 @@ class Row:
     effects: tuple[Effect, ...] = ()
     cite: str = ""
 
+    @property
+    def source(self) -> str:
+        """Of a row that names one state."""
+        [state] = self.states
+        return state
+
+    @property
+    def event(self) -> str:
+        """Of a row that names one event."""
+        [event] = self.events
+        return event
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

@@ -15,6 +15,9 @@ _END = (
     Effect("clear", "mount"),
 )
 
+SERVED = Row(("ready",), _SERVED, "=")
+"""An operation that changes nothing in the device; when it changes the host the journal tells of it."""
+
 SESSION = Table(
     name="session",
     key="always 0",
@@ -56,7 +59,7 @@ SESSION = Table(
         ),
         Row(("ready",), ("DESTROY",), "fresh", (Effect("set", "session", _NEGOTIATED), *_END)),
         Row(("fresh",), ("DESTROY",), "fresh", cite="nothing to end"),
-        Row(("ready",), _SERVED, "="),
+        SERVED,
     ),
     refusals=(
         Refusal(("none",), ("reset", "INIT", "DESTROY", *_SERVED, *_REFUSED), "EIO", "the device isn't offered yet"),

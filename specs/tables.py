@@ -1,10 +1,28 @@
-"""What the guest holds: inodes by nodeid, handles by fh, the mounts that they lie on."""
+"""What the guest holds: inodes by nodeid, handles by fh, the mounts that they lie on.
+
+Nearly every request moves one of them. So the code that does it takes the row by its name below, and the texts of transitions
+are made of the rows' words (fuse/host/record_texts.py), for Python and for C alike. The journal calls a state what it is called
+here; no code spells it.
+
+Why the three belong together: a nodeid or an fh is a promise to the guest, which may come back with it after any number of
+dead workers. The promise can be kept by a descriptor that outlives the worker, or by a file handle with a descriptor of its
+mount. So a mount is met before the first inode that is found again by it, and it ends with the session only.
+"""
 
 from machine.table import Effect, Event, Refusal, Row, Table
 
 _INODE = ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")
 _HANDLE = ("state", "nodeid", "flags", "fd")
 _TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
+
+# An inode lives from the first reply that tells the guest of it to the FORGET that gives the last of its lookup counts back.
+# The guest's kernel counts too, and exactly. With one too few on our side, an inode that the guest still uses is gone; with one
+# too many, it stays until the session ends. So each reply with an entry is a transition, though all but the first only count.
+FIRST_ENTRY = Row(("absent",), ("entry",), "live", (Effect("put", "inode", _INODE),), "fuse.h: FUSE_LOOKUP, fuse_entry_out")
+ENTRY_AGAIN = Row(("live",), ("entry",), "live", (Effect("add", "inode", ("nlookup",)),))
+SOME_FORGOTTEN = Row(("live",), ("forget",), "live", (Effect("add", "inode", ("nlookup",)),), "fuse.h: FUSE_FORGET")
+ALL_FORGOTTEN = Row(("live",), ("forget_last",), "absent", (Effect("delete", "inode"),))
+_ROOT_FORGOTTEN = Row(("live",), ("forget_root",), "live")
 
 INODE = Table(
     name="inode",
@@ -17,13 +35,7 @@ INODE = Table(
         Event("forget_last", "the guest gives back all of them"),
         Event("forget_root", "the guest drops the root, which no FORGET removes"),
     ),
-    rows=(
-        Row(("absent",), ("entry",), "live", (Effect("put", "inode", _INODE),), "fuse.h: FUSE_LOOKUP, fuse_entry_out"),
-        Row(("live",), ("entry",), "live", (Effect("add", "inode", ("nlookup",)),)),
-        Row(("live",), ("forget",), "live", (Effect("add", "inode", ("nlookup",)),), "fuse.h: FUSE_FORGET"),
-        Row(("live",), ("forget_last",), "absent", (Effect("delete", "inode"),)),
-        Row(("live",), ("forget_root",), "live"),
-    ),
+    rows=(FIRST_ENTRY, ENTRY_AGAIN, SOME_FORGOTTEN, ALL_FORGOTTEN, _ROOT_FORGOTTEN),
     refusals=(
         Refusal(("absent",), ("forget", "forget_last", "forget_root"), "ignore", "FORGET has no reply to refuse with"),
     ),
@@ -31,6 +43,13 @@ INODE = Table(
     doc="An inode that the guest knows; `fd` names an O_PATH descriptor unless a file `handle` finds it again.",
     cite="Documentation/filesystems/fuse.rst",
 )
+
+# File and directory are two states, since RELEASE and RELEASEDIR end one kind each, and a guest that mixes them up is refused.
+# What went through a handle is told when it ends: reads and writes are no transitions (they never wait for the journal).
+FILE_OPENED = Row(("absent",), ("open",), "file", (Effect("put", "handle", _HANDLE),), "fuse.h: fuse_open_out")
+DIRECTORY_OPENED = Row(("absent",), ("opendir",), "directory", (Effect("put", "handle", _HANDLE),))
+FILE_RELEASED = Row(("file",), ("release",), "absent", (Effect("delete", "handle", _TRAFFIC),), "fuse.h: fuse_release_in")
+DIRECTORY_RELEASED = Row(("directory",), ("releasedir",), "absent", (Effect("delete", "handle", _TRAFFIC),))
 
 HANDLE = Table(
     name="handle",
@@ -43,12 +62,7 @@ HANDLE = Table(
         Event("release", "RELEASE"),
         Event("releasedir", "RELEASEDIR"),
     ),
-    rows=(
-        Row(("absent",), ("open",), "file", (Effect("put", "handle", _HANDLE),), "fuse.h: fuse_open_out"),
-        Row(("absent",), ("opendir",), "directory", (Effect("put", "handle", _HANDLE),)),
-        Row(("file",), ("release",), "absent", (Effect("delete", "handle", _TRAFFIC),), "fuse.h: fuse_release_in"),
-        Row(("directory",), ("releasedir",), "absent", (Effect("delete", "handle", _TRAFFIC),)),
-    ),
+    rows=(FILE_OPENED, DIRECTORY_OPENED, FILE_RELEASED, DIRECTORY_RELEASED),
     refusals=(
         Refusal(("file", "directory"), ("open", "opendir"), "EIO", "an fh is given once"),
         Refusal(("absent",), ("release", "releasedir"), "EBADF", "no such handle"),
@@ -60,13 +74,15 @@ HANDLE = Table(
     cite="include/uapi/linux/fuse.h",
 )
 
+MOUNT_MET = Row(("unknown",), ("meet",), "known", (Effect("put", "mount", ("state", "fd")),))
+
 MOUNT = Table(
     name="mount",
     key="mnt_id of statx(2)",
     states=("unknown", "known"),
     absent="unknown",
     events=(Event("meet", "the first inode with a file handle on this mount"),),
-    rows=(Row(("unknown",), ("meet",), "known", (Effect("put", "mount", ("state", "fd")),)),),
+    rows=(MOUNT_MET,),
     refusals=(Refusal(("known",), ("meet",), "EIO", "it is known"),),
     fields=("state", "fd"),
     doc="A mount below the share; `fd` lets open_by_handle_at(2) find its inodes again.",

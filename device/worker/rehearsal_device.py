@@ -17,6 +17,9 @@ from fuse.wire import FUSE_ROOT_ID
 from journal import Journal, encode
 from journal.database.schema import DATABASE_NAME
 from machine.fold import EffectItem, Record, Transition
+from specs.tables import FILE_OPENED, FIRST_ENTRY, HANDLE, MOUNT_MET
+
+_OPENING = (FILE_OPENED.event, FILE_OPENED.source, FILE_OPENED.dest)
 
 RING = 1
 """The vring that the guest uses."""
@@ -52,7 +55,7 @@ class Rehearsed:
 
     def record(self, table: str, key: int) -> Record | None:
         """The live record, while the journal is made."""
-        return self._connection().get(table, {}).get(key) or (self._handle() if table == "handle" else None)
+        return self._connection().get(table, {}).get(key) or (self._handle() if table == HANDLE.name else None)
 
     def write(self, journal: Journal) -> bytes:
         """Fills a new journal, which is closed then, and returns its database."""
@@ -71,7 +74,7 @@ class Rehearsed:
         for fh in numbers:
             request = {"unique": fh, "op": "OPEN", "node": FUSE_ROOT_ID, "uid": 0, "gid": 0, "pid": 1, "args": [0, 0]}
             effects: list[EffectItem] = [["put", "handle", fh, self._handle()]]
-            self._add(journal, Transition("handle", fh, "open", "absent", "file", request, effects, None), fh)
+            self._add(journal, Transition(HANDLE.name, fh, *_OPENING, request, effects, None), fh)
         journal.commit()
 
     def _add(self, journal: Journal, transition: Transition, number: int = 0) -> None:
@@ -86,7 +89,7 @@ class Rehearsed:
         return [["put", table, key, record] for table, records in self._connection().items() for key, record in records.items()]
 
     def _handle(self) -> Record:
-        return {"state": "file", "nodeid": FUSE_ROOT_ID, "flags": 0, "fd": self._memory_fd}
+        return {"state": FILE_OPENED.dest, "nodeid": FUSE_ROOT_ID, "flags": 0, "fd": self._memory_fd}
 
     def _connection(self) -> dict[str, dict[int, Record]]:
         features = EVENT_IDX | INDIRECT_DESC | F_PROTOCOL_FEATURES
@@ -99,8 +102,8 @@ class Rehearsed:
             "connection": {0: {**connection, "backend_fd": NO_FD, "relayed": 0, **NOTHING_INFLIGHT}},
             "region": {0: {"state": "mapped", **region}},
             "vring": {index: self._vring(index) for index in range(self.queues)},
-            "mount": {1: {"state": "known", "fd": self._memory_fd}},
-            "inode": {FUSE_ROOT_ID: {"state": "live", **root}},
+            "mount": {1: {"state": MOUNT_MET.dest, "fd": self._memory_fd}},
+            "inode": {FUSE_ROOT_ID: {"state": FIRST_ENTRY.dest, **root}},
         }
 
     def _vring(self, index: int) -> Record:

@@ -16,10 +16,28 @@ from fuse.steps.replies import open_flags_of
 from fuse.wire import CODECS
 from machine.rows import Opcode
 from specs.fuse.opcodes import OPCODES
+from specs.session import SESSION
+from specs.tables import (
+    ALL_FORGOTTEN,
+    DIRECTORY_OPENED,
+    DIRECTORY_RELEASED,
+    FILE_OPENED,
+    FILE_RELEASED,
+    FIRST_ENTRY,
+    HANDLE,
+    INODE,
+    MOUNT,
+    MOUNT_MET,
+    SOME_FORGOTTEN,
+)
 
-_MACHINES = ("inode", "handle", "mount", "session")
+_MACHINES = (INODE.name, HANDLE.name, MOUNT.name, SESSION.name)
 """enum state_machine of state_lane.h."""
-_EVENTS = ("entry", "forget", "forget_last", "open", "opendir", "release", "releasedir", "meet")
+_OPENS = (FILE_OPENED.event, DIRECTORY_OPENED.event)
+_EVENTS = (
+    *(FIRST_ENTRY.event, SOME_FORGOTTEN.event, ALL_FORGOTTEN.event),
+    *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event),
+)
 """enum state_event; the operation's own name comes last."""
 _WITNESSES = {"none": 0, "name_absent": 1, "victim": 1, "both_names": 2}
 """enum state_witness. A row with another witness is the reference executor's, but for OPEN, whose witness only a truncation
@@ -178,7 +196,7 @@ def _plan(row: Opcode, settings: Settings) -> tuple[str, ...]:
 def _only_own_opens(native: Any, row: Opcode) -> None:
     """C tells by these two what an operation opens."""
     events = {event for _, event in row.moves}
-    for event in ("open", "opendir"):
+    for event in _OPENS:
         if event not in events:
             native.kinds[_EVENTS.index(event)] = _ABSENT_KIND
 

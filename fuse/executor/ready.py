@@ -15,6 +15,7 @@ from machine.check import Allowed, check
 from machine.rows import Opcode
 from specs.fuse.primitives import PRIMITIVES
 from specs.session import SESSION
+from specs.tables import ALL_FORGOTTEN, DIRECTORY_RELEASED, FILE_RELEASED, HANDLE, INODE, MOUNT, MOUNT_MET, SOME_FORGOTTEN
 
 Step = Callable[[Any, Operation], int]
 Decode = Callable[[Operation, bytes, int], int]
@@ -27,7 +28,11 @@ _BORROWED = {"node", "dir", "newdir", "old", "handle", "found", "file", "entries
 """Registers that hold descriptors: after a plan that writes one of them, `Host.let_go` has something to do."""
 _LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
 """Primitives that may change the host and refuse that by themselves in a read-only share."""
-_ANY_MOVES = (("mount", "meet"), ("inode", "forget"), ("inode", "forget_last"), ("handle", "release"), ("handle", "releasedir"))
+_ANY_MOVES = (
+    (MOUNT.name, MOUNT_MET.event),
+    *((INODE.name, row.event) for row in (SOME_FORGOTTEN, ALL_FORGOTTEN)),
+    *((HANDLE.name, row.event) for row in (FILE_RELEASED, DIRECTORY_RELEASED)),
+)
 """A mount met on the way; and what takes back what a failed operation had recorded."""
 _SESSION = check(SESSION)
 _WRITES = {row.name: set(row.writes) for row in PRIMITIVES}

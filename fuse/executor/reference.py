@@ -22,6 +22,7 @@ from fuse.session.record import (
     inode_add,
     inode_fields,
     inode_put,
+    mount_fields,
     mount_put,
     session_event,
 )
@@ -35,11 +36,13 @@ from machine.errors import Refused
 from machine.step import compile_step
 from specs.fuse.opcodes import OPCODES
 from specs.session import SESSION
+from specs.tables import FIRST_ENTRY, HANDLE, INODE, MOUNT, MOUNT_MET
 
 logger = logging.getLogger("steadfs.fuse")
 
 _unpack_header = IN_HEADER.unpack_from
 _EXT_UNIT_BYTES = 8
+_ENTRY, _MEET = FIRST_ENTRY.event, MOUNT_MET.event
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC | os.O_NONBLOCK
 
 
@@ -140,20 +143,20 @@ class Executor:
             nodeid = self.host.inode_enter(state.last_nodeid + 1, found, mount_met=True)
         if nodeid > 0:
             asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
-            op.records.append((inode_add(nodeid, asked), "inode", nodeid, "entry"))
+            op.records.append((inode_add(nodeid, asked), INODE.name, nodeid, _ENTRY))
             return 0, nodeid
         if nodeid < 0:
             return -nodeid, 0
         nodeid = state.last_nodeid = state.last_nodeid + 1
         asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
-        op.records.append((inode_put(nodeid, asked, self.host.entered), "inode", nodeid, "entry"))
+        op.records.append((inode_put(nodeid, asked, self.host.entered), INODE.name, nodeid, _ENTRY))
         return 0, nodeid
 
     def _meet_mount(self, op: Operation, found: Found) -> None:
         """The first inode on a mount; if its files can't be held by handles, that is remembered instead."""
         fd = self.host.mount_meet(found)
         if fd >= 0:
-            op.records.append((mount_put(found.mnt_id, fd, self.request_of(op)), "mount", found.mnt_id, "meet"))
+            op.records.append((mount_put(found.mnt_id, fd, self.request_of(op)), MOUNT.name, found.mnt_id, _MEET))
 
     def open_flags(self, flags: int) -> int:
         """The guest's open flags as the host gets them.
@@ -172,14 +175,14 @@ class Executor:
             return self.state.live_record()
         if self.state.session != "ready":
             return None
-        if table == "inode":
+        if table == INODE.name:
             inode = self.host.inode_record(key)
             return None if inode is None else inode_fields(inode)
-        if table == "handle":
+        if table == HANDLE.name:
             handle = self.host.handle_record(key)
             return None if handle is None else handle_fields(handle)
         fd = self.host.mount_fd(key)
-        return None if fd < 0 else {"fd": fd, "state": "known"}
+        return None if fd < 0 else mount_fields(fd)
 
     def entry_out(self, nodeid: int, found: Found) -> bytes:
         """fuse_entry_out; numbers are never given twice, so the generation is always 0."""
@@ -227,9 +230,9 @@ class Executor:
     def _give_back(self, op: Operation) -> None:
         """The operation failed after it had recorded something: the guest won't learn of it, so it ends again."""
         for _, machine, key, _ in tuple(op.records):
-            if machine == "inode":
+            if machine == INODE.name:
                 forget(self, op, key, 1)
-            elif machine == "handle" and (handle := self.host.handle_record(key)) is not None:
+            elif machine == HANDLE.name and (handle := self.host.handle_record(key)) is not None:
                 drop(self, op, key, handle.kind)
         self._hand_over(op, b"")
 

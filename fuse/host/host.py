@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from fuse._native import ffi, lib
 from fuse.host.found import Found, ScanEntry
 from fuse.host.lane_table import OPCODES_MAX, lane_rows
+from fuse.host.record_texts import fill
 from fuse.host.tables import DIRECTORY, FILE, HandleRecord, HostTables, InodeRecord
 from fuse.settings import LIMIT, Settings
 
@@ -60,6 +61,9 @@ class Host(HostTables):
         native = lib.host_new(proc_fd, LIMIT["inodes_max"], settings.handles_max, _cache_max_fds())
         if native == ffi.NULL:
             raise MemoryError("no memory for the tables of inodes and handles")
+        texts = ffi.new("struct record_texts *")
+        fill(texts)
+        lib.host_set_texts(native, texts)
         super().__init__(native, settings.handles == "mandatory")
         self.settings = settings
         self._proc_fd = proc_fd

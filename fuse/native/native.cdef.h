@@ -88,6 +88,14 @@ struct host_sums {
 
 struct host;
 
+struct record_texts {
+    char transitions[...][192];
+    char inode_end[...];
+    char file_end[...];
+    char directory_end[...];
+};
+
+void host_set_texts(struct host *h, const struct record_texts *texts);
 struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max);
 void host_free(struct host *h);
 void host_settings(struct host *h, int use_handles, int announce_submounts);

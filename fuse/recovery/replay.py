@@ -23,6 +23,7 @@ from fuse.steps.handles import drop, open_existing_truncated, open_node_truncate
 from fuse.wire import FUSE_ROOT_ID, IN_HEADER
 from machine.fold import Record, Transition
 from specs.fuse.opcodes import OPCODES
+from specs.tables import ALL_FORGOTTEN, DIRECTORY_OPENED, FIRST_ENTRY, HANDLE, INODE, MOUNT
 
 if TYPE_CHECKING:
     from fuse.executor.ready import Ready
@@ -144,7 +145,7 @@ class Recovery:
     @staticmethod
     def named_fds(records: Mapping[str, Mapping[int, Record]]) -> set[int]:
         """Every descriptor that the records name."""
-        fds = {record["fd"] for table in ("inode", "handle", "mount") for record in records[table].values()}
+        fds = {record["fd"] for table in (INODE.name, HANDLE.name, MOUNT.name) for record in records[table].values()}
         return fds - {None}
 
     def adopt(
@@ -195,17 +196,17 @@ def _outstanding(transitions: Sequence[Transition]) -> tuple[dict[int, int], dic
     lookups: Counter[int] = Counter()
     handles: dict[int, int] = {}
     for transition in transitions:
-        if transition.machine == "inode":
-            lookups[transition.key] += 1 if transition.event == "entry" else -_given_back(transition, lookups)
-        elif transition.machine == "handle" and transition.dest != "absent":
-            handles[transition.key] = DIRECTORY if transition.dest == "directory" else FILE
-        elif transition.machine == "handle":
+        if transition.machine == INODE.name:
+            lookups[transition.key] += 1 if transition.event == FIRST_ENTRY.event else -_given_back(transition, lookups)
+        elif transition.machine == HANDLE.name and transition.dest != HANDLE.absent:
+            handles[transition.key] = _kind(transition.dest)
+        elif transition.machine == HANDLE.name:
             handles.pop(transition.key, None)
     return {nodeid: count for nodeid, count in lookups.items() if count > 0}, handles
 
 
 def _given_back(transition: Transition, lookups: Counter[int]) -> int:
-    if transition.event == "forget_last":
+    if transition.event == ALL_FORGOTTEN.event:
         return lookups[transition.key]
     return -int(transition.effects[0][3]["nlookup"])
 
@@ -222,6 +223,9 @@ def _inode(nodeid: int, record: Record) -> InodeRecord:
     return InodeRecord(nodeid, record["nlookup"], *found, fd, int(kind), bytes.fromhex(handle))
 
 
+def _kind(state: str) -> int:
+    return DIRECTORY if state == DIRECTORY_OPENED.dest else FILE
+
+
 def _handle(fh: int, record: Record) -> HandleRecord:
-    kind = DIRECTORY if record["state"] == "directory" else FILE
-    return HandleRecord(fh, record["nodeid"], record["fd"], record["flags"], kind, 0, 0, 0, 0)
+    return HandleRecord(fh, record["nodeid"], record["fd"], record["flags"], _kind(record["state"]), 0, 0, 0, 0)

@@ -17,8 +17,9 @@ from fuse.settings import LIMIT
 from fuse.wire import FUSE_ROOT_ID
 from machine.step import compile_step
 from specs.session import SESSION
+from specs.tables import HANDLE, INODE, MOUNT
 
-CLEARED = ("inode", "handle", "mount")
+CLEARED = (INODE.name, HANDLE.name, MOUNT.name)
 
 
 class TakesTransitions(Protocol):
@@ -113,6 +114,6 @@ class Lifecycle:
         root = self._host.root
         mount_fd = self._host.mount_fd(root.mnt_id)
         if mount_fd >= 0:
-            self._journal.add(finished(mount_put(root.mnt_id, mount_fd, request), b""), "mount", root.mnt_id)
+            self._journal.add(finished(mount_put(root.mnt_id, mount_fd, request), b""), MOUNT.name, root.mnt_id)
         text = inode_put(FUSE_ROOT_ID, request, inode_record_text(root))
-        self._journal.add(finished(text, b""), "inode", FUSE_ROOT_ID)
+        self._journal.add(finished(text, b""), INODE.name, FUSE_ROOT_ID)

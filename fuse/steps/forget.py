@@ -7,6 +7,7 @@ from fuse.operation import Operation
 from fuse.session.record import inode_forget, inode_forget_last
 from fuse.settings import LIMIT
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
+from specs.tables import ALL_FORGOTTEN, INODE, SOME_FORGOTTEN
 
 _COUNT_MAX = (1 << 63) - 1
 """What the table of inodes counts with."""
@@ -19,7 +20,7 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
         return
     left = x.host.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
     if left > 0:
-        op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), "inode", nodeid, "forget"))
+        op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), INODE.name, nodeid, SOME_FORGOTTEN.event))
         return
     if left == -errno.ENOENT:
         x.counts["forget of an unknown nodeid"] += 1
@@ -27,7 +28,7 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
     if left < 0:
         x.counts["forget of more lookups than were given"] += 1
     if x.host.inode_delete(nodeid) == 0:
-        op.records.append((inode_forget_last(nodeid, x.request_of(op)), "inode", nodeid, "forget_last"))
+        op.records.append((inode_forget_last(nodeid, x.request_of(op)), INODE.name, nodeid, ALL_FORGOTTEN.event))
 
 
 def forget_one(x: Any, op: Operation) -> int:

@@ -8,10 +8,12 @@ from typing import Any
 from fuse.operation import Operation
 from fuse.session.record import handle_delete, handle_put
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
+from specs.tables import DIRECTORY_OPENED, DIRECTORY_RELEASED, FILE_OPENED, FILE_RELEASED, HANDLE
 
 _FILE, _DIRECTORY = 0, 1
-_END = (("release", "file"), ("releasedir", "directory"))
-"""By kind: the event that ends a handle, and the state that it leaves."""
+_BEGIN = (FILE_OPENED.event, DIRECTORY_OPENED.event)
+_END = (FILE_RELEASED.event, DIRECTORY_RELEASED.event)
+"""By kind."""
 
 
 def open_node(x: Any, op: Operation) -> int:
@@ -56,21 +58,21 @@ def open_directory(x: Any, op: Operation) -> int:
 
 
 def add_file(x: Any, op: Operation) -> int:
-    return _add(x, op, _FILE, "open", "file")
+    return _add(x, op, _FILE)
 
 
 def add_directory(x: Any, op: Operation) -> int:
-    return _add(x, op, _DIRECTORY, "opendir", "directory")
+    return _add(x, op, _DIRECTORY)
 
 
-def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
+def _add(x: Any, op: Operation, kind: int) -> int:
     """The table owns the descriptor from here on."""
     fh = x.state.new_fh()
     error = x.host.handle_add(fh, op.nodeid, op.file, op.args[0], kind)
     if error < 0:
         return -int(error)
-    text = handle_put(fh, event, state, x.request_of(op), op.nodeid, op.args[0], op.file)
-    op.records.append((text, "handle", fh, event))
+    text = handle_put(fh, kind, x.request_of(op), op.nodeid, op.args[0], op.file)
+    op.records.append((text, HANDLE.name, fh, _BEGIN[kind]))
     op.fh = fh
     op.file = -1
     return 0
@@ -90,8 +92,7 @@ def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
     traffic = x.host.handle_delete(fh, kind)
     if traffic is None:
         return errno.EBADF
-    event, state = _END[kind]
-    op.records.append((handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh, event))
+    op.records.append((handle_delete(fh, kind, x.request_of(op), traffic), HANDLE.name, fh, _END[kind]))
     return 0
 
 

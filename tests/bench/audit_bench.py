@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fuse.host.host import InodeRecord
+from fuse.host.host import FILE, InodeRecord
 from fuse.session.record import (
     finished,
     handle_delete,
@@ -74,10 +74,10 @@ class Guest:
         asked = self._asked("CREATE", 1, "[194,420,18,0]", f"file{nodeid}")
         self._put(nodeid, asked)
         number = str(self._unique)
-        self._add(finished(handle_put(nodeid, "open", "file", number, nodeid, 2, 9), b""), "handle", nodeid)
+        self._add(finished(handle_put(nodeid, FILE, number, nodeid, 2, 9), b""), "handle", nodeid)
         journal.commit()
         asked = self._asked("RELEASE", nodeid, f"[{nodeid},2,0,0]")
-        self._add(finished(handle_delete(nodeid, "release", "file", asked, (1, 1, 4096, 4096)), b""), "handle", nodeid)
+        self._add(finished(handle_delete(nodeid, FILE, asked, (1, 1, 4096, 4096)), b""), "handle", nodeid)
         journal.commit()
         self._live.append(nodeid)
         if len(self._live) <= LIVE:

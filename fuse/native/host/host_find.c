@@ -36,6 +36,11 @@ struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, ui
     return h;
 }
 
+void host_set_texts(struct host *h, const struct record_texts *texts)
+{
+    h->texts = *texts;
+}
+
 void host_free(struct host *h)
 {
     host_unpin(h);

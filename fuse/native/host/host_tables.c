@@ -147,7 +147,8 @@ void table_missing_answered(struct host *h, uint32_t n)
     missing_answered(&h->inodes.missing, n);
 }
 
-static void write_record(char text[static INODE_TEXT_BYTES], const struct found *f, int kind)
+/* `end`: record_texts.inode_end. */
+static void write_record(char text[static INODE_TEXT_BYTES], const struct found *f, int kind, const char *end)
 {
     static const char digits[] = "0123456789abcdef";
     char handle[2 * HANDLE_BYTES_MAX + 1];
@@ -162,8 +163,8 @@ static void write_record(char text[static INODE_TEXT_BYTES], const struct found 
     at += f->handle_len != 0
               ? snprintf(text + at, INODE_TEXT_BYTES - at, ",\"handle\":\"%d:%s\"", f->handle_type, handle)
               : snprintf(text + at, INODE_TEXT_BYTES - at, ",\"handle\":null");
-    snprintf(text + at, INODE_TEXT_BYTES - at, ",\"ino\":%llu,\"mnt\":%llu,\"mode\":%u,\"nlookup\":1,\"state\":\"live\"}",
-             (unsigned long long)f->ino, (unsigned long long)f->mnt_id, f->mode & S_IFMT);
+    snprintf(text + at, INODE_TEXT_BYTES - at, ",\"ino\":%llu,\"mnt\":%llu,\"mode\":%u,\"nlookup\":1%s",
+             (unsigned long long)f->ino, (unsigned long long)f->mnt_id, f->mode & S_IFMT, end);
 }
 
 int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int no_meeting, int mandatory)
@@ -193,7 +194,7 @@ int64_t table_inode_enter(struct host *h, uint64_t nodeid, struct found *f, int 
     }
     if (f->handle_len > HANDLE_BYTES_MAX)
         return -EINVAL;
-    write_record(h->entered, f, kind);
+    write_record(h->entered, f, kind, h->texts.inode_end);
     return table_inode_add_found(h, nodeid, 1, kind, f);
 }
 

@@ -10,6 +10,7 @@
 #define STEADFS_HOSTCALLS_H
 
 #include "fuse/native/host/fuse_wire.h"
+#include "fuse/native/host/record_texts.h"
 #include "fuse/native/tables/handles.h"
 #include "fuse/native/tables/inodes.h"
 
@@ -71,10 +72,13 @@ struct host {
     uint64_t no_handles[NO_HANDLES_MAX];
     uint32_t no_handles_n; /* ever remembered in this session */
     char entered[INODE_TEXT_BYTES]; /* of the inode that table_inode_enter added last */
+    struct record_texts texts;
 };
 
 /* Takes proc_fd over. NULL and errno when out of memory. */
 struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max);
+/* Before anything is entered, loaded or recorded. */
+void host_set_texts(struct host *h, const struct record_texts *texts);
 /* Closes every descriptor of the tables. */
 void host_free(struct host *h);
 

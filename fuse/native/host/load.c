@@ -79,37 +79,37 @@ static bool fd_of(struct text *t, int32_t *fd)
     return true;
 }
 
-static bool read_inode(struct text *t, struct inode_info *info)
+static bool read_inode(struct text *t, const struct record_texts *texts, struct inode_info *info)
 {
     uint64_t mode = 0;
     bool good = skip(t, "{") && field(t, "\"dev\":", UINT64_MAX, &info->dev) && skip(t, ",\"fd\":") &&
                 fd_of(t, &info->fd) && skip(t, ",\"handle\":") && handle_of(t, info) &&
                 field(t, ",\"ino\":", UINT64_MAX, &info->ino) && field(t, ",\"mnt\":", UINT64_MAX, &info->mnt_id) &&
                 field(t, ",\"mode\":", UINT32_MAX, &mode) && field(t, ",\"nlookup\":", INT64_MAX, &info->nlookup) &&
-                skip(t, ",\"state\":\"live\"}");
+                skip(t, texts->inode_end);
     info->mode = (uint32_t)mode;
     info->kind = info->fd >= 0 ? INODE_FD : INODE_HANDLE;
     return good;
 }
 
-static bool read_handle(struct text *t, struct handle_info *info)
+static bool read_handle(struct text *t, const struct record_texts *texts, struct handle_info *info)
 {
     uint64_t fd = 0, flags = 0;
     bool good = field(t, "{\"fd\":", INT32_MAX, &fd) && field(t, ",\"flags\":", UINT32_MAX, &flags) &&
-                field(t, ",\"nodeid\":", UINT64_MAX, &info->nodeid) && skip(t, ",\"state\":\"");
+                field(t, ",\"nodeid\":", UINT64_MAX, &info->nodeid);
     info->fd = (int32_t)fd;
     info->open_flags = (uint32_t)flags;
     info->kind = HANDLE_FILE;
-    if (!good || skip(t, "file\"}"))
+    if (!good || skip(t, texts->file_end))
         return good;
     info->kind = HANDLE_DIR;
-    return skip(t, "directory\"}");
+    return skip(t, texts->directory_end);
 }
 
 static int load_inode(struct host *h, struct text *t, uint64_t key, int32_t *fd)
 {
     struct inode_info info = {.nodeid = key};
-    if (!read_inode(t, &info))
+    if (!read_inode(t, &h->texts, &info))
         return -EBADMSG;
     *fd = info.fd;
     return inode_add(&h->inodes, &info);
@@ -118,7 +118,7 @@ static int load_inode(struct host *h, struct text *t, uint64_t key, int32_t *fd)
 static int load_handle(struct host *h, struct text *t, uint64_t key, int32_t *fd)
 {
     struct handle_info info = {.fh = key};
-    if (!read_handle(t, &info))
+    if (!read_handle(t, &h->texts, &info))
         return -EBADMSG;
     *fd = info.fd;
     /* Its inode may not be loaded yet, and to ask the descriptor takes time: it is asked when that matters. */

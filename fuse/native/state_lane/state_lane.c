@@ -29,6 +29,7 @@ struct state_lane *state_new(struct host *host)
     if (s == NULL)
         return NULL;
     s->host = host;
+    s->op.texts = &host->texts;
     s->op.file = -1;
     s->op.found.fd = -1;
     s->reply = malloc(STATE_REPLY_BYTES_MAX);

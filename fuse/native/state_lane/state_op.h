@@ -10,8 +10,6 @@
 #include "fuse/native/host/host_tables.h"
 
 #define NUMBER_TEXT_BYTES 20u
-/* Parts of an effect's text but names, the request and the inode's record. */
-#define EFFECT_TEXT_BYTES 320u
 
 struct text {
     char *at;
@@ -29,6 +27,7 @@ struct record {
 };
 
 struct state_op {
+    const struct record_texts *texts;
     struct lane_request *r;
     const struct state_row *row;
     uint8_t args[96]; /* the argument struct */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transitions as texts, the same as fuse/session/record.py makes them; a test compares every kind.
+ * Transitions as texts, of the templates of record_texts.h, as fuse/session/record.py makes them; a test compares every kind.
  */
 #include "fuse/native/state_lane/state_op.h"
 
-#include <stdio.h>
+#include <string.h>
 
 static void put_numbers(struct text *t, const struct state_op *op)
 {
@@ -67,129 +67,110 @@ static void put_request(struct text *t, const struct state_op *op)
     text_put(t, "}", 1);
 }
 
-/* `head`: `["inode",`; `event`: `,"entry","absent","live",`; `verb`: `,[["put","inode",`, up to the second key. */
-static struct text *begin(struct state_op *op, const char *head, uint64_t key, const char *event)
+/* What each kind is counted as. */
+static const struct {
+    uint8_t machine; /* enum state_machine */
+    uint8_t event;   /* enum state_event */
+} counted_as[RECORD_KINDS] = {
+    [RECORD_FIRST_ENTRY] = {MACHINE_INODE, EVENT_ENTRY},
+    [RECORD_ENTRY_AGAIN] = {MACHINE_INODE, EVENT_ENTRY},
+    [RECORD_SOME_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET},
+    [RECORD_ALL_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET_LAST},
+    [RECORD_FILE_OPENED] = {MACHINE_HANDLE, EVENT_OPEN},
+    [RECORD_DIRECTORY_OPENED] = {MACHINE_HANDLE, EVENT_OPENDIR},
+    [RECORD_FILE_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASE},
+    [RECORD_DIRECTORY_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASEDIR},
+    [RECORD_MOUNT_MET] = {MACHINE_MOUNT, EVENT_MEET},
+    [RECORD_SERVED] = {MACHINE_SESSION, EVENT_SESSION},
+};
+
+static struct record *next_record(struct state_op *op)
 {
-    struct text *t = &op->text;
     if (op->records_n == op->records_room) {
         op->records_room = op->records_room * 2 + 16;
         op->records = state_grown(op->records, op->records_room * sizeof *op->records);
     }
-    op->records[op->records_n].from = t->bytes;
-    text_string(t, head);
-    text_number(t, key);
-    text_string(t, event);
-    put_request(t, op);
-    return t;
+    return &op->records[op->records_n];
 }
 
-static void end(struct state_op *op, enum state_machine machine, uint64_t key, enum state_event event)
+/* Fills the kind's template; `numbers` in their order, `inode` a text. */
+static void add(struct state_op *op, enum record_kind kind, uint64_t key, const uint64_t *numbers, const char *inode)
 {
-    struct record *record = &op->records[op->records_n++];
-    record->bytes = op->text.bytes - record->from;
-    record->machine = (uint8_t)machine;
-    record->event = (uint8_t)event;
+    struct record *record = next_record(op);
+    struct text *t = &op->text;
+    const char *at = op->texts->transitions[kind];
+    record->from = t->bytes;
+    for (const char *mark; (mark = strchr(at, '%')) != NULL; at = mark + 2) {
+        text_put(t, at, (size_t)(mark - at));
+        switch (mark[1]) {
+        case 'k':
+            text_number(t, key);
+            break;
+        case 'r':
+            put_request(t, op);
+            break;
+        case 'n':
+            text_number(t, *numbers++);
+            break;
+        case 't':
+            text_string(t, inode);
+            break;
+        default:
+            text_string(t, op->row->name);
+        }
+    }
+    text_string(t, at);
+    record->bytes = t->bytes - record->from;
+    record->machine = counted_as[kind].machine;
+    record->event = counted_as[kind].event;
     record->key = key;
+    op->records_n++;
 }
 
 void record_inode_put(struct state_op *op, uint64_t nodeid, const char *record)
 {
-    struct text *t = begin(op, "[\"inode\",", nodeid, ",\"entry\",\"absent\",\"live\",");
-    text_string(t, ",[[\"put\",\"inode\",");
-    text_number(t, nodeid);
-    text_put(t, ",", 1);
-    text_string(t, record);
-    text_string(t, "]],");
-    end(op, MACHINE_INODE, nodeid, EVENT_ENTRY);
+    add(op, RECORD_FIRST_ENTRY, nodeid, NULL, record);
 }
 
 void record_inode_add(struct state_op *op, uint64_t nodeid)
 {
-    struct text *t = begin(op, "[\"inode\",", nodeid, ",\"entry\",\"live\",\"live\",");
-    text_string(t, ",[[\"add\",\"inode\",");
-    text_number(t, nodeid);
-    text_string(t, ",{\"nlookup\":1}]],");
-    end(op, MACHINE_INODE, nodeid, EVENT_ENTRY);
+    add(op, RECORD_ENTRY_AGAIN, nodeid, NULL, NULL);
 }
 
 void record_inode_forget(struct state_op *op, uint64_t nodeid, uint64_t nlookup)
 {
-    struct text *t = begin(op, "[\"inode\",", nodeid, ",\"forget\",\"live\",\"live\",");
-    text_string(t, ",[[\"add\",\"inode\",");
-    text_number(t, nodeid);
-    text_string(t, ",{\"nlookup\":-");
-    text_number(t, nlookup);
-    text_string(t, "}]],");
-    end(op, MACHINE_INODE, nodeid, EVENT_FORGET);
+    add(op, RECORD_SOME_FORGOTTEN, nodeid, &nlookup, NULL);
 }
 
 void record_inode_forget_last(struct state_op *op, uint64_t nodeid)
 {
-    struct text *t = begin(op, "[\"inode\",", nodeid, ",\"forget_last\",\"live\",\"absent\",");
-    text_string(t, ",[[\"delete\",\"inode\",");
-    text_number(t, nodeid);
-    text_string(t, "]],");
-    end(op, MACHINE_INODE, nodeid, EVENT_FORGET_LAST);
+    add(op, RECORD_ALL_FORGOTTEN, nodeid, NULL, NULL);
 }
 
 void record_handle_put(struct state_op *op, uint64_t fh, int kind, uint64_t nodeid, uint32_t flags, int fd)
 {
-    bool file = kind == HANDLE_FILE;
-    struct text *t = begin(op, "[\"handle\",", fh,
-                           file ? ",\"open\",\"absent\",\"file\"," : ",\"opendir\",\"absent\",\"directory\",");
-    text_string(t, ",[[\"put\",\"handle\",");
-    text_number(t, fh);
-    text_string(t, ",{\"fd\":");
-    text_number(t, (uint64_t)fd);
-    text_string(t, ",\"flags\":");
-    text_number(t, flags);
-    text_string(t, ",\"nodeid\":");
-    text_number(t, nodeid);
-    text_string(t, file ? ",\"state\":\"file\"}]]," : ",\"state\":\"directory\"}]],");
-    end(op, MACHINE_HANDLE, fh, file ? EVENT_OPEN : EVENT_OPENDIR);
+    const uint64_t numbers[] = {(uint64_t)fd, flags, nodeid};
+    add(op, kind == HANDLE_FILE ? RECORD_FILE_OPENED : RECORD_DIRECTORY_OPENED, fh, numbers, NULL);
 }
 
 void record_handle_delete(struct state_op *op, uint64_t fh, const struct handle_info *last)
 {
-    bool file = last->kind == HANDLE_FILE;
-    struct text *t = begin(op, "[\"handle\",", fh,
-                           file ? ",\"release\",\"file\",\"absent\"," : ",\"releasedir\",\"directory\",\"absent\",");
-    text_string(t, ",[[\"delete\",\"handle\",");
-    text_number(t, fh);
-    text_string(t, ",{\"bytes_read\":");
-    text_number(t, last->bytes_read);
-    text_string(t, ",\"bytes_written\":");
-    text_number(t, last->bytes_written);
-    text_string(t, ",\"reads\":");
-    text_number(t, last->reads);
-    text_string(t, ",\"writes\":");
-    text_number(t, last->writes);
-    text_string(t, "}]],");
-    end(op, MACHINE_HANDLE, fh, file ? EVENT_RELEASE : EVENT_RELEASEDIR);
+    const uint64_t numbers[] = {last->bytes_read, last->bytes_written, last->reads, last->writes};
+    add(op, last->kind == HANDLE_FILE ? RECORD_FILE_RELEASED : RECORD_DIRECTORY_RELEASED, fh, numbers, NULL);
 }
 
 void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd)
 {
+    const uint64_t number = (uint64_t)fd;
     bool listed = op->listed;
     op->listed = false;
-    struct text *t = begin(op, "[\"mount\",", mnt_id, ",\"meet\",\"unknown\",\"known\",");
+    add(op, RECORD_MOUNT_MET, mnt_id, &number, NULL);
     op->listed = listed;
-    text_string(t, ",[[\"put\",\"mount\",");
-    text_number(t, mnt_id);
-    text_string(t, ",{\"fd\":");
-    text_number(t, (uint64_t)fd);
-    text_string(t, ",\"state\":\"known\"}]],");
-    end(op, MACHINE_MOUNT, mnt_id, EVENT_MEET);
 }
 
 void record_session(struct state_op *op)
 {
-    struct text *t = &op->text;
-    char event[64];
-    snprintf(event, sizeof event, ",\"%s\",\"ready\",\"ready\",", op->row->name);
-    begin(op, "[\"session\",", 0, event);
-    text_string(t, ",[],");
-    end(op, MACHINE_SESSION, 0, EVENT_SESSION);
+    add(op, RECORD_SERVED, 0, NULL, NULL);
 }
 
 static uint32_t batch_place(struct state_batch *b)

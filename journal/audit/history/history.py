@@ -15,6 +15,7 @@ from journal.audit.history.beginning import load_base
 from journal.audit.history.names import ENTRY_OPS, RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.chain import CommitRow
 from journal.errors import JournalDamaged
+from specs.tables import FIRST_ENTRY, INODE
 
 FILE_SIDE = frozenset({"inode", "handle", "mount", "session"})
 RENAMES = frozenset({"RENAME", "RENAME2"})
@@ -211,7 +212,7 @@ class History:
 
     def _name(self, entry: Entry, move: Move, own: Any, request: dict[str, Any]) -> None:
         """An entry in a reply gives the inode a name."""
-        if move.machine != "inode" or move.event != "entry" or entry.node is None:
+        if move.machine != INODE.name or move.event != FIRST_ENTRY.event or entry.node is None:
             return
         told = own if isinstance(own, dict) and "name" in own else request
         name = name_bytes(told.get("name"))

@@ -1,6 +1,7 @@
-"""What specs/request.py says of a slot's phases is what daemons do: the changes that runs make, in peace and with a death in each
-phase, are its rows, all of them and no others. A daemon with crash points writes down what it does, and aborts at a change
-that isn't in the table that it was built with.
+"""What specs/request.py says of a slot's phases is what daemons do. The changes that runs make, in peace and with a death in
+each phase, are its rows: all of them, and no others.
+
+A daemon with crash points writes down each change, and aborts at one that isn't in the table that it was built with.
 """
 
 import os

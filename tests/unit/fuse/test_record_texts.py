@@ -17,9 +17,10 @@ from fuse.settings import Settings
 from fuse.wire import FIELDS
 from machine.check import Allowed, check
 from machine.fold import Transition
+from machine.table import Row, Table
 from specs.fuse.opcodes import OPCODES
 from specs.session import SESSION
-from specs.tables import HANDLE, INODE, MOUNT
+from specs.tables import ALL_FORGOTTEN, ENTRY_AGAIN, FIRST_ENTRY, HANDLE, INODE, MOUNT, MOUNT_MET, SOME_FORGOTTEN
 
 U16, U32, U63, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 63, 64))
 FDS = st.integers(0, 1 << 20)
@@ -60,6 +61,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def moved(table: Table, row: Row, key: int, request: Any, effects: list[Any]) -> Transition:
+    """What the row stands for."""
+    return Transition(table.name, key, row.event, row.source, row.dest, request, effects, None)
+
+
 def same(text: str, transition: Transition) -> None:
     """The text stands for the transition, with and without a reply, and its table allows it."""
     assert record.finished(text, b"") == canonical(transition)
@@ -82,12 +88,12 @@ def test_an_inode_comes_and_goes(found: InodeRecord, request: Any) -> None:
     assert record.inode_record_text(found) == canonical(fields)
     put = [["put", "inode", nodeid, fields]]
     text = record.inode_put(nodeid, asked, record.inode_record_text(found))
-    same(text, Transition("inode", nodeid, "entry", "absent", "live", request, put, None))
+    same(text, moved(INODE, FIRST_ENTRY, nodeid, request, put))
     more = [["add", "inode", nodeid, {"nlookup": 1}]]
-    same(record.inode_add(nodeid, asked), Transition("inode", nodeid, "entry", "live", "live", request, more, None))
+    same(record.inode_add(nodeid, asked), moved(INODE, ENTRY_AGAIN, nodeid, request, more))
     gone = [["delete", "inode", nodeid]]
     text = record.inode_forget_last(nodeid, asked)
-    same(text, Transition("inode", nodeid, "forget_last", "live", "absent", request, gone, None))
+    same(text, moved(INODE, ALL_FORGOTTEN, nodeid, request, gone))
 
 
 @QUICK
@@ -95,31 +101,30 @@ def test_an_inode_comes_and_goes(found: InodeRecord, request: Any) -> None:
 def test_lookup_counts_are_given_back(nodeid: int, count: int, request: Any) -> None:
     effects = [["add", "inode", nodeid, {"nlookup": -count}]]
     text = record.inode_forget(nodeid, canonical(request), count)
-    same(text, Transition("inode", nodeid, "forget", "live", "live", request, effects, None))
+    same(text, moved(INODE, SOME_FORGOTTEN, nodeid, request, effects))
 
 
 @QUICK
 @given(handle=HANDLES, request=REQUESTS)
 def test_a_handle_comes_and_goes_with_its_traffic(handle: HandleRecord, request: Any) -> None:
     fh, asked = handle.fh, canonical(request)
-    state = "file" if handle.kind == FILE else "directory"
-    begin, end = ("open", "release") if handle.kind == FILE else ("opendir", "releasedir")
+    begin, end = record.opened(handle.kind), record.released(handle.kind)
     put = [["put", "handle", fh, record.handle_fields(handle)]]
-    text = record.handle_put(fh, begin, state, asked, handle.nodeid, handle.flags, handle.fd)
-    same(text, Transition("handle", fh, begin, "absent", state, request, put, None))
+    text = record.handle_put(fh, handle.kind, asked, handle.nodeid, handle.flags, handle.fd)
+    same(text, moved(HANDLE, begin, fh, request, put))
     names = ("reads", "writes", "bytes_read", "bytes_written")
     traffic = (handle.reads, handle.writes, handle.bytes_read, handle.bytes_written)
     last = [["delete", "handle", fh, dict(zip(names, traffic, strict=True))]]
-    text = record.handle_delete(fh, end, state, asked, traffic)
-    same(text, Transition("handle", fh, end, state, "absent", request, last, None))
+    text = record.handle_delete(fh, handle.kind, asked, traffic)
+    same(text, moved(HANDLE, end, fh, request, last))
 
 
 @QUICK
 @given(mount=U64, fd=FDS, request=REQUESTS)
 def test_a_mount_is_met(mount: int, fd: int, request: Any) -> None:
-    put = [["put", "mount", mount, {"state": "known", "fd": fd}]]
+    put = [["put", "mount", mount, record.mount_fields(fd)]]
     text = record.mount_put(mount, fd, canonical(request))
-    same(text, Transition("mount", mount, "meet", "unknown", "known", request, put, None))
+    same(text, moved(MOUNT, MOUNT_MET, mount, request, put))
 
 
 CHANGING = [row.name for row in OPCODES if row.lane == "state" and row.changes_host and not row.moves]

@@ -93,8 +93,8 @@ def test_a_record_loaded_from_its_text_is_the_record(one: InodeRecord) -> None:
 def test_handles_loaded_from_their_texts_are_the_handles(share: Share) -> None:
     fds = [share.host.pin_inode(1), share.host.pin_inode(1)]
     texts = []
-    for fh, (kind, fd) in enumerate(zip(("file", "directory"), fds, strict=True), 9):
-        put = handle_put(fh, "open", kind, "null", 1, 0o2, fd)
+    for fh, (kind, fd) in enumerate(zip((FILE, DIRECTORY), fds, strict=True), 9):
+        put = handle_put(fh, kind, "null", 1, 0o2, fd)
         texts.append(b"%d%s" % (fh, put[put.index('{"fd"') : put.index("]],")].encode()))
     own = [os.dup(fd) for fd in fds]  # the table takes them over
     text = b"\n".join(text.replace(b'"fd":%d' % fd, b'"fd":%d' % mine) for text, fd, mine in zip(texts, fds, own, strict=True))
