@@ -33,7 +33,7 @@ def pages() -> dict[str, str]:
 
 def headers() -> dict[str, str]:
     """File name below specs/native -> its content."""
-    return {"request_phases.h": c_headers.phases_header(REQUEST), "spec_limits.h": c_headers.limits_header(LIMITS)}
+    return {"request_phases.h": c_headers.phases_header(REQUEST), "limits.h": c_headers.limits_header(LIMITS)}
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
-LIMIT: dict[str, int] = {row.name: row.value for row in LIMITS}
 NS_PER_S = 1_000_000_000
 
 Cache = Literal["never", "metadata", "auto", "always"]

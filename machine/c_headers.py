@@ -39,8 +39,8 @@ def phases_header(table: Table) -> str:
 
 
 def limits_header(limits: Iterable[Limit]) -> str:
-    """Every bound. (A file of the name limits.h would hide the system's.)"""
-    lines = _opening("specs/limits.py", "STEADFS_SPEC_LIMITS_H")
+    """Every bound."""
+    lines = _opening("specs/limits.py", "STEADFS_LIMITS_H")
     return _closed([*lines, *(f"#define LIMIT_{row.name.upper()} {row.value}u{_width(row.value)}" for row in limits)])
 
 

@@ -33,5 +33,9 @@ LIMITS = (
     Limit("quarantine_kills_max", 48, "the same for SIGKILL from outside: a request causes that only by the host's memory"),
     Limit("deaths_before_ready_max", 8, "workers in a row that can't even begin: another won't either"),
     Limit("spare_deaths_max", 8, "spares in a row that died while a worker serves: until it is dead itself there is no other"),
+    Limit("pool_threads_max", 256, "virtiofsd has no bound; more threads than this only take memory"),
     Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),
 )
+
+LIMIT = {row.name: row.value for row in LIMITS}
+"""By name, for whoever keeps one. C gets them from docs/generate.py as specs/native/limits.h."""

@@ -8,10 +8,10 @@ step, and never runs ahead of it. What a successor does with each is in specs/re
 it is never seen, in device/native/slots/slots.h.
 
 This is the table that runs: docs/generate.py makes specs/native/request_phases.h of it, and each store of a phase names its
-event there (device/native/slots/slots.c). Builds with crash points or sanitizers end the process at a pair that is refused here.
-In the installed build an event leads where its rows lead, whatever stands in the slot: no row is missing for what steadfs does
-(tests/recovery/crash_points/test_every_phase_change_is_a_row.py), so only somebody else's store into the file could make a difference,
-and the guest need not wait for an answer because of that. So an event leads to one phase from wherever it is allowed.
+event (device/native/slots/slots.c). Builds with crash points or sanitizers abort at a pair that is refused here. The installed
+build does not look: there an event leads where it always leads, so a row says one phase for each event. What steadfs does is in
+the table (test_every_phase_change_is_a_row.py), so only a store of somebody else's into the file could make a difference, and
+for that no guest need wait.
 """
 
 from machine.table import Event, Refusal, Row, Table

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
-_LIMITS = {limit.name: limit.value for limit in LIMITS}
-QUEUES_MAX = _LIMITS["request_queues_max"]
-QUEUES_OFFERED = _LIMITS["request_queues_offered"]
-POLL_NS_MAX = _LIMITS["poll_ns_max"]
+QUEUES_MAX = LIMIT["request_queues_max"]
+QUEUES_OFFERED = LIMIT["request_queues_offered"]
+POLL_NS_MAX = LIMIT["poll_ns_max"]
 POLL_NS_LIMIT = 1_000_000  # a thread that spins longer than a millisecond burns a core for nothing
 WATCHDOG_S_LIMIT = 3600  # longer than an hour is never
-POOL_THREADS_LIMIT = 256  # virtiofsd has no bound; more threads than this only take memory
 ARCHIVE_FILE_MIB_MAX = 1 << 10  # a worker that goes on with a file reads it first: about 30 s for 1 GiB, beside the requests
 ARCHIVE_HOURS_MAX = 24 * 366
 ARCHIVE_KEEP_MIB_MAX = 1 << 30
@@ -57,7 +55,7 @@ ROWS = (
     ),
     OptionRow(
         "--thread-pool-size", "thread_pool_size", "number", "0", "threads for requests that would block; 0: the "
-        "daemon's own choice", "N", span=(0, POOL_THREADS_LIMIT),
+        "daemon's own choice", "N", span=(0, LIMIT["pool_threads_max"]),
     ),
     OptionRow(
         "--cache", "cache", "choice", "auto", "how long the guest may trust attributes and names: not at all, a day "

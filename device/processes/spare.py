@@ -14,11 +14,11 @@ from device.processes.exit_status import kill, kill_and_wait
 from device.processes.promotion import Birth, Waiting, word
 from device.processes.relay import DATAGRAM_BYTES_MAX, make_pair
 from device.processes.shared_page import Kept, copy_slot, gone, now_ms, put_into_slot
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
 log = logging.getLogger("steadfs.keeper")
 
-DEATHS_MAX = next(row.value for row in LIMITS if row.name == "spare_deaths_max")
+DEATHS_MAX = LIMIT["spare_deaths_max"]
 BACK_OFF_FIRST_MS = 20
 
 

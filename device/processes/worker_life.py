@@ -23,13 +23,12 @@ from device.processes.spawn import clone_sharing_files
 from device.sandbox.place import Sandbox
 from machine.errors import Refused
 from machine.step import compile_step
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 from specs.worker import WORKER
 
 log = logging.getLogger("steadfs.keeper")
 
-_LIMIT = {row.name: row.value for row in LIMITS}
-DEATHS_BEFORE_READY_MAX = _LIMIT["deaths_before_ready_max"]
+DEATHS_BEFORE_READY_MAX = LIMIT["deaths_before_ready_max"]
 BACK_OFF_FIRST_MS = 5
 BACK_OFF_MAX_MS = 1000
 SPARE_AFTER_MS = 2

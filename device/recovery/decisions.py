@@ -13,13 +13,12 @@ from device.rings.slots import Slot
 from machine.cases import Case, compile_cases
 from machine.fold import Transition
 from specs.fuse.opcodes import OPCODES
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 from specs.recovery import RECOVERY
 
-_LIMIT = {row.name: row.value for row in LIMITS}
-QUARANTINE_WEIGHT = _LIMIT["quarantine_kills_max"]
+QUARANTINE_WEIGHT = LIMIT["quarantine_kills_max"]
 KILL_WEIGHT = 1
-FAULT_WEIGHT = -(-QUARANTINE_WEIGHT // _LIMIT["quarantine_deaths_max"])
+FAULT_WEIGHT = -(-QUARANTINE_WEIGHT // LIMIT["quarantine_deaths_max"])
 """What one death counts: by SIGKILL from outside, and by a fault of the worker."""
 _INDEX_MASK = 0xFFFF
 _HALF = 0x8000

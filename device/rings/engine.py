@@ -20,13 +20,13 @@ from typing import Any
 
 from device._native import ffi, lib
 from device.errors import CallerError, PeerError
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
 NS_PER_S = 1_000_000_000
 # A queue thread ends between two requests, and none of them may block: seconds mean a machine in trouble.
 DEADLINE_S = 10.0
 # Requests one `take` hands over: enough for one commit to pay, few enough that the first reply of a batch isn't late.
-TAKE_MAX = next(row.value for row in LIMITS if row.name == "batch_max_requests")
+TAKE_MAX = LIMIT["batch_max_requests"]
 
 
 @dataclass(frozen=True, slots=True)

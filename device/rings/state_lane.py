@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from device.rings.engine import Engine, whole
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
 logger = logging.getLogger("steadfs.lane")
 
 _HOLD_RETRY_S = 0.05
 _HOLD_LOG_EVERY_S = 5.0
-_LIMIT = {row.name: row.value for row in LIMITS}
-SPIN_NS = _LIMIT["state_lane_spin_ns"]
+SPIN_NS = LIMIT["state_lane_spin_ns"]
 REQUESTS_PER_CALL = 256
 """Between two calls the journal is tidied, and the front-end is heard. With 64, a walk by READDIRPLUS took a fifth longer; more
 would make the journal's tail longer, which is time that the guest waits after a crash."""

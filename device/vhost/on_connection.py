@@ -9,11 +9,10 @@ from device.vhost.draft import NO_FD, Draft, reject
 from device.vhost.messages import F_PROTOCOL_FEATURES, Offer
 from device.vhost.wire import Body, encode_body
 from machine.fold import Records
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
-_LIMITS = {limit.name: limit.value for limit in LIMITS}
-MEM_SLOTS_MAX = _LIMITS["mem_slots_max"]
-VRING_NUM_MAX = _LIMITS["queue_size_max_descriptors"]
+MEM_SLOTS_MAX = LIMIT["mem_slots_max"]
+VRING_NUM_MAX = LIMIT["queue_size_max_descriptors"]
 STATUS_MAX = 0xFF  # VIRTIO 1.3, 2.1: one byte
 CONFIG_FLAG_MIGRATION = 1  # vhost-user.rst, Virtio device config space
 

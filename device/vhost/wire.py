@@ -10,7 +10,7 @@ from typing import Any
 
 from device.errors import PeerError
 from machine.rows import Struct
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 from specs.vhost.structs import HEADER, VHOST_STRUCTS
 
 VERSION = 1
@@ -18,7 +18,7 @@ VERSION_MASK = 0x3
 FLAG_REPLY = 0x4
 FLAG_NEED_REPLY = 0x8
 
-BODY_BYTES_MAX = next(limit.value for limit in LIMITS if limit.name == "message_body_max_bytes")
+BODY_BYTES_MAX = LIMIT["message_body_max_bytes"]
 TABLE_REGIONS_MAX = 8  # vhost-user.rst: what one SET_MEM_TABLE may hold
 CONFIG_BYTES_MAX = 256  # VHOST_USER_MAX_CONFIG_SIZE of the front-ends
 # QEMU and others send the in-flight description as a C structure with four bytes of trailing padding, others don't.

@@ -21,9 +21,9 @@ from fuse.host.host import ROOT_NODEID, Host
 from fuse.operation import Operation
 from fuse.recovery.replay import Recovery
 from journal import Journal
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 
-POOL_THREADS_DEFAULT = next(row.value for row in LIMITS if row.name == "pool_threads_default")
+POOL_THREADS_DEFAULT = LIMIT["pool_threads_default"]
 
 
 class JournalToCome:

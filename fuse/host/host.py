@@ -19,7 +19,8 @@ from fuse.host.found import Found, ScanEntry
 from fuse.host.lane_table import OPCODES_MAX, lane_rows
 from fuse.host.record_texts import fill
 from fuse.host.tables import DIRECTORY, FILE, HandleRecord, HostTables, InodeRecord
-from fuse.settings import LIMIT, Settings
+from fuse.settings import Settings
+from specs.limits import LIMIT
 
 __all__ = ["DIRECTORY", "FILE", "ROOT_NODEID", "Found", "HandleRecord", "Host", "InodeRecord", "ScanEntry"]
 

@@ -8,6 +8,7 @@ from fuse.wire import CODECS, IN_HEADER
 from machine.check import Allowed, check
 from machine.rows import Opcode
 from specs.fuse.opcodes import OPCODES
+from specs.limits import LIMIT
 from specs.session import SESSION
 
 OPCODES_MAX = 64
@@ -18,8 +19,8 @@ _DATA, _STATE, _REFUSE, _SILENT = range(4)
 _KIND = {"data": _DATA, "state": _STATE, "refuse": _REFUSE, "silent": _SILENT}
 _BEFORE_INIT, _NO_REPLY = 1, 2
 _ALL = 0xFFFF_FFFF
-_XATTR_NAME_BYTES_MAX = 256
-"""XATTR_NAME_MAX of Linux and the NUL."""
+_XATTR_NAME_BYTES_MAX = LIMIT["xattr_name_max_bytes"] + 1
+"""With the NUL."""
 _WITHOUT_REPLY = {"FORGET", "BATCH_FORGET", "INTERRUPT"}
 _LEGAL_BEFORE_INIT = {
     event for (state, event), verdict in check(SESSION).items() if state == "fresh" and isinstance(verdict, Allowed)

@@ -45,7 +45,7 @@ struct scan_entry {
     uint64_t ino;
     uint32_t type;
     uint32_t namelen;
-    char name[256];
+    char name[...];
     uint32_t dirent_bytes;
     uint8_t dirent[288];
 };

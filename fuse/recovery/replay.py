@@ -16,13 +16,13 @@ from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
 from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Left, Loading
 from fuse.recovery.witness import AFTER, BEFORE, SIZE_AND_CTIME, Words
-from fuse.settings import LIMIT
 from fuse.steps import STEPS
 from fuse.steps.forget import forget
 from fuse.steps.handles import drop, open_existing_truncated, open_node_truncated
 from fuse.wire import FUSE_ROOT_ID, IN_HEADER
 from machine.fold import Record, Transition
 from specs.fuse.opcodes import OPCODES
+from specs.limits import LIMIT
 from specs.tables import ALL_FORGOTTEN, DIRECTORY_OPENED, FIRST_ENTRY, HANDLE, INODE, MOUNT
 
 if TYPE_CHECKING:

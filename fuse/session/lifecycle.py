@@ -13,9 +13,9 @@ from fuse.host.host import Host
 from fuse.session.negotiate import Offer
 from fuse.session.record import finished, inode_put, inode_record_text, mount_put
 from fuse.session.state import ABSENT_SESSION, FileState
-from fuse.settings import LIMIT
 from fuse.wire import FUSE_ROOT_ID
 from machine.step import compile_step
+from specs.limits import LIMIT
 from specs.session import SESSION
 from specs.tables import HANDLE, INODE, MOUNT
 

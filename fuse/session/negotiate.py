@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from fuse.settings import LIMIT, Settings
+from fuse.settings import Settings
 from fuse.wire import CODECS, FUSE_INIT_IN_BYTES_BEFORE_7_36, INIT_OUT
 from specs.fuse.init_flags import INIT_FLAGS
+from specs.limits import LIMIT
 
 FUSE_KERNEL_VERSION = 7
 BIT: dict[str, int] = {row.name: 1 << row.bit for row in INIT_FLAGS}

@@ -5,8 +5,8 @@ from struct import Struct
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.settings import LIMIT
 from fuse.wire import ENTRY_OUT, OUT_HEADER
+from specs.limits import LIMIT
 
 _REPLY_MAX = LIMIT["readdir_reply_max_bytes"]
 _NO_ENTRY = bytes(ENTRY_OUT.size)

@@ -5,8 +5,8 @@ from typing import Any
 
 from fuse.operation import Operation
 from fuse.session.record import inode_forget, inode_forget_last
-from fuse.settings import LIMIT
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
+from specs.limits import LIMIT
 from specs.tables import ALL_FORGOTTEN, INODE, SOME_FORGOTTEN
 
 _COUNT_MAX = (1 << 63) - 1

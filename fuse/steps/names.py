@@ -4,7 +4,7 @@ import errno
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.settings import LIMIT
+from specs.limits import LIMIT
 
 _NAME_MAX = LIMIT["name_max_bytes"]
 _TARGET_MAX = LIMIT["symlink_target_max_bytes"]

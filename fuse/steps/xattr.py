@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from fuse.operation import Operation
-from fuse.settings import LIMIT
+from specs.limits import LIMIT
 
 _VALUE_MAX = LIMIT["xattr_value_max_bytes"]
 

@@ -113,8 +113,16 @@ def test_every_structure_is_used_by_some_code_or_row() -> None:
 
 @pytest.mark.parametrize("name", [row.name for row in LIMITS])
 def test_every_limit_is_kept_somewhere(name: str) -> None:
-    users = [path for layer in LAYERS if layer != "specs" for path in package(layer)]
-    assert any(f'"{name}"' in path.read_text() for path in users)
+    """In Python by its name, in C by the constant that is made of it."""
+    users = [path for path in named(".py", ".c", ".h") if path.relative_to(ROOT).parts[0] in set(LAYERS) - {"specs"}]
+    assert any(f'LIMIT["{name}"]' in text or f"LIMIT_{name.upper()}" in text for text in map(Path.read_text, users))
+
+
+def test_limits_are_indexed_once() -> None:
+    for layer in LAYERS:
+        for path in package(layer):
+            words = {alias.name for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom) for alias in node.names}
+            assert "LIMITS" not in words or relative(path) == "specs/catalog.py", relative(path)
 
 
 def test_limits_say_their_unit_and_their_reason() -> None:

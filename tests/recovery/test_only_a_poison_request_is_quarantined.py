@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from specs.limits import LIMITS
+from specs.limits import LIMIT
 from tests.device.served import Served, eventually, serving
 from tests.play.channel import Pending
 from tests.play.fuse_wire import Op
@@ -19,7 +19,6 @@ from tests.recovery.bad_journals.failing_disk import FailingDisk
 
 ROOT = 1
 KILLS = 10
-LIMIT = {row.name: row.value for row in LIMITS}
 DEATHS = LIMIT["quarantine_deaths_max"]
 
 

@@ -7,7 +7,7 @@
 
 #include "device/native/rings/vring.h"
 
-#define POOL_THREADS_MAX 256u
+#define POOL_THREADS_MAX LIMIT_POOL_THREADS_MAX
 
 struct pool {
     pthread_mutex_t lock;

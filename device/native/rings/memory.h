@@ -7,12 +7,14 @@
 #ifndef STEADFS_MEMORY_H
 #define STEADFS_MEMORY_H
 
+#include "specs/native/limits.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* What QEMU's own vhost-user library takes: 512 KVM memory slots less those that never hold RAM. */
-#define MEMORY_REGIONS_MAX 509u
+#define MEMORY_REGIONS_MAX LIMIT_MEM_SLOTS_MAX
 
 struct memory_region_spec {
     uint64_t gpa; /* guest physical address */

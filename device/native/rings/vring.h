@@ -11,11 +11,12 @@
 
 #include "device/native/slots/inflight.h"
 #include "device/native/rings/request.h"
+#include "specs/native/limits.h"
 
 #include <pthread.h>
 
 /* The most QEMU makes (VIRTQUEUE_MAX_SIZE); it bounds the memory of a vring's requests to 1.2 MiB. */
-#define VRING_NUM_MAX 1024u
+#define VRING_NUM_MAX LIMIT_QUEUE_SIZE_MAX_DESCRIPTORS
 /* Finished data requests that wait for one signal; fewer when they carried much data. */
 #define VRING_BATCH 16u
 #define VRING_BATCH_BYTES (64u * 1024u)

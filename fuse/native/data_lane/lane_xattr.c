@@ -3,11 +3,12 @@
  * GETXATTR and LISTXATTR. Size 0 asks for the length.
  */
 #include "fuse/native/data_lane/lane_op.h"
+#include "specs/native/limits.h"
 
 #include <errno.h>
 #include <linux/limits.h>
 
-/* Small values, the rule, stay on the stack of the queue's thread; XATTR_SIZE_MAX is 64 KiB. */
+/* Small values, the rule, stay on the stack of the queue's thread. */
 static enum lane_result answer(struct lane_request *r, int n, uint32_t size, const void *value)
 {
     if (n < 0)
@@ -39,7 +40,7 @@ static enum lane_result ask(struct lane *lane, struct lane_request *r, bool may_
         inode_unpin(&lane->host->inodes, &pin);
         return LANE_BLOCK;
     }
-    char value[XATTR_SIZE_MAX];
+    char value[LIMIT_XATTR_VALUE_MAX_BYTES];
     int n = name != NULL ? host_getxattr(lane->host, pin.fd, name, value, size)
                          : host_listxattr(lane->host, pin.fd, value, size);
     inode_unpin(&lane->host->inodes, &pin);
@@ -51,7 +52,7 @@ enum lane_result op_getxattr(struct lane *lane, struct lane_request *r, bool may
     const char *name = name_in(r);
     if (name == NULL)
         return lane_errno(r, EINVAL);
-    if (name[0] == 0 || strlen(name) > XATTR_NAME_MAX)
+    if (name[0] == 0 || strlen(name) > LIMIT_XATTR_NAME_MAX_BYTES)
         return lane_errno(r, ERANGE);
     return ask(lane, r, may_block, name);
 }

@@ -13,6 +13,7 @@
 #include "fuse/native/host/record_texts.h"
 #include "fuse/native/tables/handles.h"
 #include "fuse/native/tables/inodes.h"
+#include "specs/native/limits.h"
 
 #include <stdint.h>
 #include <sys/stat.h>
@@ -47,7 +48,7 @@ struct scan_entry {
     uint64_t ino;
     uint32_t type; /* DT_* */
     uint32_t namelen;
-    char name[256]; /* NUL-terminated */
+    char name[LIMIT_NAME_MAX_BYTES + 1]; /* NUL-terminated */
     uint32_t dirent_bytes;
     uint8_t dirent[288]; /* struct fuse_dirent and the name, padded to 8 bytes: ready for a reply */
 };

@@ -12,13 +12,14 @@
 
 #include "fuse/native/host/hostcalls.h"
 #include "specs/native/lane.h"
+#include "specs/native/limits.h"
 
 #define STATE_STEPS_MAX 16u
 #define STATE_OPCODES 64u
 /* Numbers of the longest argument struct, fuse_setattr_in. */
 #define STATE_NUMBERS_MAX 16u
-/* LIMIT readdir_reply_max_bytes, and what stands before it. */
-#define STATE_REPLY_BYTES_MAX ((1u << 20) + 16u)
+/* And the header before it. */
+#define STATE_REPLY_BYTES_MAX (LIMIT_READDIR_REPLY_MAX_BYTES + 16u)
 /* Commits between two looks of the interpreter at them. */
 #define STATE_COMMITS_MAX 256u
 /* Transitions after which the interpreter commits, and then tidies: a READDIRPLUS makes a thousand, and a tail of 256 of those

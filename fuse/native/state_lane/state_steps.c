@@ -5,16 +5,14 @@
  */
 #include "fuse/native/host/creds.h"
 #include "fuse/native/state_lane/state_op.h"
+#include "specs/native/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
-#define NAME_BYTES_MAX 255u    /* limit name_max_bytes */
-#define TARGET_BYTES_MAX 4095u /* limit symlink_target_max_bytes */
 #define RENAME_FLAGS (1u | 2u | 4u) /* NOREPLACE, EXCHANGE, WHITEOUT: include/uapi/linux/fs.h */
 #define EXT_GROUPS 32u         /* FUSE_EXT_GROUPS */
-#define FORGETS_MAX 8192u      /* limit forgets_max_per_request */
 #define ROOT_NODEID 1u
 
 /* --- from nodeids to descriptors */
@@ -62,7 +60,7 @@ static int component_error(const char *name, uint32_t bytes)
         return EINVAL;
     if (name[0] == '.' && (bytes == 1 || (bytes == 2 && name[1] == '.')))
         return EINVAL;
-    return bytes > NAME_BYTES_MAX ? ENAMETOOLONG : 0;
+    return bytes > LIMIT_NAME_MAX_BYTES ? ENAMETOOLONG : 0;
 }
 
 int step_check_name(struct state_lane *s, struct state_op *op)
@@ -79,7 +77,7 @@ int step_check_target(struct state_lane *s, struct state_op *op)
 {
     if (op->name2_bytes == 0)
         return ENOENT;
-    return op->name2_bytes > TARGET_BYTES_MAX ? ENAMETOOLONG : 0;
+    return op->name2_bytes > LIMIT_SYMLINK_TARGET_MAX_BYTES ? ENAMETOOLONG : 0;
 }
 
 /* --- looking up and counting */
@@ -160,8 +158,8 @@ int step_forget_many(struct state_lane *s, struct state_op *op)
     struct wire_batch_forget_in arg = STATE_ARG(op, wire_batch_forget_in);
     uint32_t sent = op->data_bytes / (uint32_t)sizeof(struct wire_forget_one);
     uint32_t n = arg.count < sent ? arg.count : sent;
-    if (n > FORGETS_MAX)
-        n = FORGETS_MAX;
+    if (n > LIMIT_FORGETS_MAX_PER_REQUEST)
+        n = LIMIT_FORGETS_MAX_PER_REQUEST;
     if (n < arg.count)
         s->counts[STATE_FORGET_SHORT]++;
     for (uint32_t i = 0; i < n; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Generated from specs/limits.py by docs/generate.py (make docs); a test fails when it is stale.
  */
-#ifndef STEADFS_SPEC_LIMITS_H
-#define STEADFS_SPEC_LIMITS_H
+#ifndef STEADFS_LIMITS_H
+#define STEADFS_LIMITS_H
 
 #define LIMIT_REQUEST_QUEUES_MAX 16u
 #define LIMIT_REQUEST_QUEUES_OFFERED 4u
@@ -34,6 +34,7 @@
 #define LIMIT_QUARANTINE_KILLS_MAX 48u
 #define LIMIT_DEATHS_BEFORE_READY_MAX 8u
 #define LIMIT_SPARE_DEATHS_MAX 8u
+#define LIMIT_POOL_THREADS_MAX 256u
 #define LIMIT_POOL_THREADS_DEFAULT 4u
 
 #endif
