@@ -96,7 +96,7 @@ def in_python(path: Path) -> Callable[[bytes], None]:
 @cache
 def built() -> str:
     """The extension with crash points, built when it is out of date."""
-    script = ROOT / "tests" / "recovery" / "crash_build.py"
+    script = ROOT / "tests" / "recovery" / "crash_points" / "crash_build.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]

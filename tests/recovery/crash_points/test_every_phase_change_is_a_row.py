@@ -160,4 +160,5 @@ def test_no_scene_is_broken_off(run: Run) -> None:
 
 @pytest.mark.parametrize(("phase", "event"), ROWS)
 def test_each_row_happens(run: Run, phase: str, event: str) -> None:
-    assert (phase, event) in run.changes
+    changes = run.changes
+    assert (phase, event) in changes
