@@ -1,6 +1,23 @@
 """One request on its way through a plan: its registers."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fuse.session.negotiate import Offer
+    from fuse.executor.ready import Ready
+
+HELD_IN: dict[str, tuple[str, ...]] = {
+    "header": ("unique", "nodeid", "uid", "gid", "pid"),
+    "checked": ("name",),
+    "checked2": ("name2",),
+    "listing": ("attr",),
+    "made": (),
+    "epoch": (),
+    "found": (),
+}
+"""Registers of `specs.fuse.primitives` that aren't attributes of their own name; `found` is the host's (see `fuse.services`)."""
+NO_REGISTERS = frozenset({"ready", "records"})
+"""What every step may touch: the row that runs, and the transitions that it has caused."""
 
 
 class Operation:
@@ -18,7 +35,6 @@ class Operation:
         "data",
         "dir",
         "entries",
-        "epoch",
         "fh",
         "file",
         "gid",
@@ -41,7 +57,7 @@ class Operation:
         "unique",
     )
 
-    ready: Any
+    ready: "Ready"
     unique: int
     nodeid: int
     uid: int
@@ -66,9 +82,8 @@ class Operation:
     file: int
     fh: int
     attr: bytes
-    entries: Any
-    epoch: int
-    offer: Any
+    entries: int
+    offer: "Offer"
 
     def __init__(self) -> None:
         self.records = []

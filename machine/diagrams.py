@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from machine.cases import CaseTable
 from machine.check import Allowed, check
-from machine.rows import Flag, Limit, Message, Opcode, Primitive
+from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Witness
 from machine.table import Effect, Table
 
 _EVENTS_PER_ARROW_MAX = 4
@@ -46,19 +46,27 @@ def messages_page(messages: Iterable[Message]) -> str:
     return "\n".join(head + rows) + "\n"
 
 
-def opcodes_page(opcodes: Iterable[Opcode], primitives: Iterable[Primitive]) -> str:
+def opcodes_page(
+    opcodes: Iterable[Opcode], primitives: Iterable[Primitive], registers: Iterable[Register], witnesses: Iterable[Witness]
+) -> str:
     """The FUSE operations with their plans, and the vocabulary of the plans."""
-    lines = ["# FUSE operations", "", "| code | operation | lane | runs | repeat | witness | notes |"]
-    lines.append("| ---: | --- | --- | --- | --- | --- | --- |")
+    lines = ["# FUSE operations", "", "| code | operation | lane | runs | repeat | witness | its names | notes |"]
+    lines.append("| ---: | --- | --- | --- | --- | --- | --- | --- |")
     for row in opcodes:
         runs = " → ".join(row.plan) or row.native or row.errno or "no reply"
-        lines.append(f"| {row.code} | {row.name} | {row.lane} | {runs} | {row.repeat} | {row.witness} | {_cell(row.doc)} |")
-    lines += ["", "## Primitives", "", "| primitive | reads | writes | changes the host | does |"]
-    lines.append("| --- | --- | --- | --- | --- |")
+        how = f"{row.lane} | {runs} | {row.repeat} | {row.witness} | {row.about}"
+        lines.append(f"| {row.code} | {row.name} | {how} | {_cell(row.doc)} |")
+    lines += ["", "## Primitives", ""]
+    lines.append("One that changes the host says what becomes of it when its request took effect before its worker died.")
+    lines += ["", "| primitive | reads | writes | ends | when it took effect | does |", "| --- | --- | --- | --- | --- | --- |"]
     for step in primitives:
-        host = "yes" if step.changes_host else ""
-        reads, writes = ", ".join(step.reads), ", ".join(step.writes)
-        lines.append(f"| {step.name} | {reads} | {writes} | {host} | {_cell(step.doc)} |")
+        change = "" if step.change is None else f"{step.change.then} (told by: {step.change.witness})"
+        touched = " | ".join(", ".join(names) for names in (step.reads, step.writes, step.ends))
+        lines.append(f"| {step.name} | {touched} | {change} | {_cell(step.doc)} |")
+    lines += ["", "## Registers", "", "| register | given | what it is |", "| --- | --- | --- |"]
+    lines += [f"| {register.name} | {register.given} | {_cell(register.doc)} |" for register in registers]
+    lines += ["", "## Witnesses", "", "| witness | words | what is stored before the host is changed |", "| --- | --- | --- |"]
+    lines += [f"| {witness.name} | {', '.join(witness.words)} | {_cell(witness.doc)} |" for witness in witnesses]
     return "\n".join(lines) + "\n"
 
 

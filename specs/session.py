@@ -15,10 +15,13 @@ _END = (
     Effect("clear", "mount"),
 )
 
+SERVES = "ready"
+"""The state in which the guest is served: whatever leads into it from an end of the session has begun another."""
+
 SESSION = Table(
     name="session",
     key="always 0",
-    states=("none", "fresh", "ready"),
+    states=("none", "fresh", SERVES),
     absent="none",
     events=(
         Event("start", "the worker begins a new life and offers the device"),

@@ -20,7 +20,6 @@ _BEFORE_INIT, _NO_REPLY = 1, 2
 _ALL = 0xFFFF_FFFF
 _XATTR_NAME_BYTES_MAX = 256
 """XATTR_NAME_MAX of Linux and the NUL."""
-_WITHOUT_REPLY = {"FORGET", "BATCH_FORGET", "INTERRUPT"}
 _LEGAL_BEFORE_INIT = {
     event for (state, event), verdict in check(SESSION).items() if state == "fresh" and isinstance(verdict, Allowed)
 }
@@ -41,7 +40,7 @@ def lane_rows(settings: Settings, op_by_name: Callable[[bytes], int]) -> Iterato
 
 
 def _row(opcode: Opcode, settings: Settings, op_by_name: Callable[[bytes], int]) -> Row:
-    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (_NO_REPLY if opcode.name in _WITHOUT_REPLY else 0)
+    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (_NO_REPLY if opcode.silent else 0)
     head = IN_HEADER.size
     if opcode.lane != "data":
         error = getattr(errno, opcode.errno) if opcode.errno else 0

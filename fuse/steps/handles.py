@@ -3,10 +3,11 @@
 import errno
 import os
 import stat
-from typing import Any
 
 from fuse.operation import Operation
 from fuse.session.record import handle_delete, handle_put
+from fuse.services import Services
+from fuse.steps.primitive import primitive
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
 
 _FILE, _DIRECTORY = 0, 1
@@ -14,7 +15,8 @@ _END = (("release", "file"), ("releasedir", "directory"))
 """By kind: the event that ends a handle, and the state that it leaves."""
 
 
-def open_node(x: Any, op: Operation) -> int:
+@primitive
+def open_node(x: Services, op: Operation) -> int:
     """args = flags, open_flags. The guest checked permissions; set-id bits go when it asks with a truncation."""
     flags = op.args[0]
     if x.settings.readonly and (flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC):
@@ -24,20 +26,15 @@ def open_node(x: Any, op: Operation) -> int:
     return -op.file if op.file < 0 else 0
 
 
-def open_node_truncated(x: Any, op: Operation) -> int:
+@primitive
+def open_node_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_node, of a file that the same request has truncated already."""
-    op.file = x.host.reopen(op.node, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
+    op.file = x.host.reopen_as_it_is(op.node, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
-def open_existing_truncated(x: Any, op: Operation) -> int:
-    """After a crash: as open_existing, of a file that the same request has made or truncated already."""
-    if op.file < 0:
-        op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
-    return -op.file if op.file < 0 else 0
-
-
-def open_existing(x: Any, op: Operation) -> int:
+@primitive
+def open_existing(x: Services, op: Operation) -> int:
     """CREATE met an existing name: opens that, as OPEN would. args = flags, mode, umask, open_flags."""
     if op.file >= 0:
         return 0
@@ -48,22 +45,33 @@ def open_existing(x: Any, op: Operation) -> int:
     return -int(x.host.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
 
 
-def open_directory(x: Any, op: Operation) -> int:
-    op.file = x.host.reopen(op.node, os.O_RDONLY, False)
+@primitive
+def open_existing_truncated(x: Services, op: Operation) -> int:
+    """After a crash: as open_existing, of a file that the same request has made or truncated already."""
+    if op.file < 0:
+        op.file = x.host.reopen_as_it_is(x.host.found_fd, x.open_flags(op.args[0]))
+    return -op.file if op.file < 0 else 0
+
+
+@primitive
+def open_directory(x: Services, op: Operation) -> int:
+    op.file = x.host.reopen_as_it_is(op.node, os.O_RDONLY)
     if op.file < 0:
         return -op.file
     return 0 if stat.S_ISDIR(os.fstat(op.file).st_mode) else errno.ENOTDIR
 
 
-def add_file(x: Any, op: Operation) -> int:
+@primitive
+def add_file(x: Services, op: Operation) -> int:
     return _add(x, op, _FILE, "open", "file")
 
 
-def add_directory(x: Any, op: Operation) -> int:
+@primitive
+def add_directory(x: Services, op: Operation) -> int:
     return _add(x, op, _DIRECTORY, "opendir", "directory")
 
 
-def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
+def _add(x: Services, op: Operation, kind: int, event: str, state: str) -> int:
     """The table owns the descriptor from here on."""
     fh = x.state.new_fh()
     error = x.host.handle_add(fh, op.nodeid, op.file, op.args[0], kind)
@@ -76,16 +84,18 @@ def _add(x: Any, op: Operation, kind: int, event: str, state: str) -> int:
     return 0
 
 
-def drop_file(x: Any, op: Operation) -> int:
+@primitive
+def drop_file(x: Services, op: Operation) -> int:
     """args = fh, flags, release_flags, lock_owner."""
     return drop(x, op, op.args[0], _FILE)
 
 
-def drop_directory(x: Any, op: Operation) -> int:
+@primitive
+def drop_directory(x: Services, op: Operation) -> int:
     return drop(x, op, op.args[0], _DIRECTORY)
 
 
-def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
+def drop(x: Services, op: Operation, fh: int, kind: int) -> int:
     """Its traffic goes on record; its descriptor goes after the commit."""
     traffic = x.host.handle_delete(fh, kind)
     if traffic is None:
@@ -93,14 +103,3 @@ def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
     event, state = _END[kind]
     op.records.append((handle_delete(fh, event, state, x.request_of(op), traffic), "handle", fh, event))
     return 0
-
-
-STEPS = {
-    "open_node": open_node,
-    "open_existing": open_existing,
-    "open_directory": open_directory,
-    "add_file": add_file,
-    "add_directory": add_directory,
-    "drop_file": drop_file,
-    "drop_directory": drop_directory,
-}
