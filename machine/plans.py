@@ -46,19 +46,23 @@ def check_plans(opcodes: Iterable[Opcode], words: Vocabulary) -> None:
             raise SpecError(f"witness {witness.name}: words without a lane that stores them, or too many")
     codes: set[int] = set()
     names: set[str] = set()
+    used = {primitive.change.then for primitive in words.primitives.values() if primitive.change is not None}
     for row in opcodes:
         if row.code in codes or row.name in names:
             raise SpecError(f"opcode {row.name}: its code or name is used twice")
         codes.add(row.code)
         names.add(row.name)
+        plan = _known(row, words.primitives)
+        used.update(row.plan)
         _check_request(row, words)
         _check_lane(row, words)
         _check_reply(row, words)
         _check_moves(row.name, row.moves, words.machines)
-        plan = _known(row, words.primitives)
         _check_registers(row, plan, words.registers)
         _check_changes(row, plan)
         _check_recorded(row, plan)
+    if words.primitives.keys() - used:
+        raise SpecError(f"primitives of no plan, and in nothing's place: {sorted(words.primitives.keys() - used)}")
 
 
 def after_effect(row: Opcode, primitives: Mapping[str, Primitive]) -> tuple[str, ...]:
@@ -150,7 +154,7 @@ def _check_lane(row: Opcode, words: Vocabulary) -> None:
 
 def _check_reply(row: Opcode, words: Vocabulary) -> None:
     if row.lane == "state":
-        replies = any("reply" in words.primitives[step].writes for step in row.plan if step in words.primitives)
+        replies = any("reply" in words.primitives[step].writes for step in row.plan)
         if row.silent == replies:
             raise SpecError(f"opcode {row.name}: silent and makes a reply, or neither")
     elif row.silent != (row.lane == "silent"):

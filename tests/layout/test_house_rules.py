@@ -12,7 +12,6 @@ from specs.catalog import CATALOG
 from specs.fuse.structs import FUSE_STRUCTS
 from specs.limits import LIMITS
 from specs.fuse.opcodes import OPCODES
-from specs.fuse.primitives import PRIMITIVES
 from tests.layout.sources import LAYERS, ROOT, named, package, parsed, relative, tracked
 
 PYTHON_LINES_MAX = 400
@@ -93,11 +92,6 @@ def test_nothing_names_a_path_of_one_machine() -> None:
 
 def test_the_tables_are_sound_and_the_plans_can_run() -> None:
     check_catalog(CATALOG)
-
-
-def test_every_primitive_is_a_step_of_some_plan() -> None:
-    instead = {row.change.then for row in PRIMITIVES if row.change is not None} - {"again", "left_out"}
-    assert {row.name for row in PRIMITIVES} == {step for row in OPCODES for step in row.plan} | instead
 
 
 def test_every_structure_is_used_by_some_code_or_row() -> None:
