@@ -10,12 +10,12 @@ from machine import diagrams  # noqa: E402
 from specs.fuse.init_flags import INIT_FLAGS  # noqa: E402
 from specs.fuse.opcodes import OPCODES  # noqa: E402
 from specs.fuse.primitives import PRIMITIVES, REGISTERS  # noqa: E402
+from specs.fuse.witnesses import WITNESSES  # noqa: E402
 from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
 from specs.recovery import RECOVERY  # noqa: E402
 from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
 from specs.vhost.messages import MESSAGES  # noqa: E402
-from specs.witnesses import WITNESSES  # noqa: E402
 
 
 def pages() -> dict[str, str]:

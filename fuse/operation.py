@@ -1,10 +1,27 @@
 """One request on its way through a plan: its registers."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from fuse.session.negotiate import Offer
-    from fuse.executor.ready import Ready
+from fuse.offer import Offer
+from machine.rows import Makes, Opens
+
+
+class ReadyRow(Protocol):
+    """The operation's row as it was made ready to run (fuse.executor.ready), as far as a request on its way needs it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def opens(self) -> Opens: ...
+    @property
+    def makes(self) -> Makes: ...
+    @property
+    def kinds(self) -> dict[str, int]: ...
+    @property
+    def decode(self) -> "Callable[[Operation, bytes, int], int]": ...
+    def request_text(self, op: "Operation", /) -> str: ...
+
 
 HELD_IN: dict[str, tuple[str, ...]] = {
     "header": ("unique", "nodeid", "uid", "gid", "pid"),
@@ -15,7 +32,7 @@ HELD_IN: dict[str, tuple[str, ...]] = {
     "epoch": (),
     "found": (),
 }
-"""Registers of `specs.fuse.primitives` that aren't attributes of their own name; `found` is the host's (see `fuse.services`)."""
+"""Registers of `specs.fuse.primitives` that aren't attributes of their own name; `found` is the host's, see `fuse.steps`."""
 NO_REGISTERS = frozenset({"ready", "records"})
 """What every step may touch: the row that runs, and the transitions that it has caused."""
 
@@ -57,7 +74,7 @@ class Operation:
         "unique",
     )
 
-    ready: "Ready"
+    ready: ReadyRow
     unique: int
     nodeid: int
     uid: int
@@ -83,7 +100,7 @@ class Operation:
     fh: int
     attr: bytes
     entries: int
-    offer: "Offer"
+    offer: Offer
 
     def __init__(self) -> None:
         self.records = []

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from machine.check import check, check_effects
+from machine.check import check, check_causes, check_effects
 from machine.errors import SpecError
 from machine.plans import Vocabulary, check_plans
 
@@ -16,6 +16,7 @@ def check_catalog(catalog: Catalog) -> None:
     for table in catalog["machines"]:
         check(table)
     check_effects(catalog["machines"])
+    check_causes(catalog["machines"])
     check_plans(catalog["opcodes"], vocabulary(catalog))
 
 

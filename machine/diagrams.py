@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from machine.cases import CaseTable
 from machine.check import Allowed, check
 from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Witness
-from machine.table import Effect, Table
+from machine.table import Cause, Effect, Table
 
 _EVENTS_PER_ARROW_MAX = 4
 
@@ -22,12 +22,15 @@ def machine_page(table: Table) -> str:
     lines += [f"    {source} --> {dest}: {_events(names)}" for (source, dest), names in sorted(arrows.items())]
     lines += ["```", "", "## Events", "", "| event | means |", "| --- | --- |"]
     lines += [f"| {event.name} | {_cell(event.means)} |" for event in table.events]
-    lines += ["", "## Rows", "", "| state | event | leads to | effects |", "| --- | --- | --- | --- |"]
+    causes = any(row.causes for row in table.rows)
+    lines += ["", "## Rows", "", "| state | event | leads to | effects |" + " causes |" * causes]
+    lines.append("| --- | --- | --- | --- |" + " --- |" * causes)
     for state in table.states:
         for event in table.events:
             verdict = verdicts[state, event.name]
             if isinstance(verdict, Allowed):
-                lines.append(f"| {state} | {event.name} | {verdict.dest} | {_effects(verdict.effects)} |")
+                more = f" {_causes(verdict.causes)} |" if causes else ""
+                lines.append(f"| {state} | {event.name} | {verdict.dest} | {_effects(verdict.effects)} |{more}")
     lines += ["", "## Refusals", "", "| state | events | answer | why |", "| --- | --- | --- | --- |"]
     for refusal in table.refusals:
         states, events = ", ".join(refusal.states), ", ".join(refusal.events)
@@ -105,6 +108,11 @@ def _events(events: list[str]) -> str:
 
 def _effects(effects: tuple[Effect, ...]) -> str:
     return "; ".join(f"{e.verb} {e.table}{' ' + ', '.join(e.fields) if e.fields else ''}" for e in effects)
+
+
+def _causes(causes: tuple[Cause, ...]) -> str:
+    whens = (f" when {c.when.field} & {c.when.mask:#x} is {c.when.equals:#x}" if c.when else "" for c in causes)
+    return "; ".join(f"{cause.event} of every {cause.machine}{when}" for cause, when in zip(causes, whens, strict=True))
 
 
 def _cell(text: str) -> str:

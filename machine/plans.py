@@ -1,6 +1,6 @@
 """Checks the rows of operations: plans made of known primitives, each reading only what stands before it, and everything said
-that a worker needs which finds a request half done. What the rows mean together is told beside them, in specs/fuse/opcodes.py and
-specs/fuse/primitives.py.
+that a worker needs which finds a request half done. What the rows mean together is told beside them, in specs/fuse/opcodes.py
+and specs/fuse/primitives.py.
 """
 
 from collections.abc import Iterable, Mapping

@@ -171,6 +171,16 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """The names of all columns: those that are only said, those of which it counts only whether anything is said, and those
+    that are meant."""
+
+    left_out: tuple[str, ...]
+    only_whether: tuple[str, ...]
+    meant: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A bound with its unit in the name and the reason beside it."""
 

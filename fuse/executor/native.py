@@ -16,7 +16,7 @@ from fuse.steps.replies import open_flags_of
 from fuse.wire import CODECS
 from machine.rows import Opcode
 from specs.fuse.opcodes import OPCODES
-from specs.witnesses import WITNESSES
+from specs.fuse.witnesses import WITNESSES
 
 _MACHINES = ("inode", "handle", "mount", "session")
 """enum state_machine of state_lane.h."""

@@ -7,11 +7,10 @@ from json.encoder import encode_basestring_ascii as quote
 from struct import Struct
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.settings import Settings
 from fuse.session.state import FileState
+from fuse.settings import Settings
 from fuse.steps import BY_NAME, STEPS
-from fuse.steps.primitive import Step
+from fuse.steps.primitive import Services, Step
 from fuse.wire import CODECS, FIELDS, IN_HEADER, OUT_HEADER
 from machine.check import Allowed, check
 from machine.plans import made_by, recorded_by

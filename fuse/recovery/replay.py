@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from fuse.executor.ready import Ready, steps_of
 from fuse.executor.reference import Executor
 from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
 from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Left, Loading
-from fuse.executor.ready import Ready, steps_of
+from fuse.recovery.witness import ASKS, NOW_WORD, Asks, Words
 from fuse.settings import LIMIT
 from fuse.steps import BY_NAME
 from fuse.steps.forget import forget
 from fuse.steps.handles import drop
 from fuse.wire import FUSE_ROOT_ID, IN_HEADER
-from fuse.recovery.witness import ASKS, NOW_WORD, Asks, Words
 from machine.fold import Record, Transition
 from machine.plans import after_effect
 from specs.fuse.opcodes import OPCODES

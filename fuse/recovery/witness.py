@@ -12,11 +12,11 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from fuse.operation import Operation
-from fuse.services import Services
+from fuse.steps.primitive import Services
 from fuse.wire import FATTR_ATIME_NOW, FATTR_MTIME_NOW, FATTR_SIZE
 from machine.errors import SpecError
 from machine.rows import Makes
-from specs.witnesses import WITNESSES
+from specs.fuse.witnesses import WITNESSES
 
 Words = tuple[int, ...]
 _RENAME_EXCHANGE = 2

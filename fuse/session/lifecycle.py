@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fuse.host.host import Host
-from fuse.session.negotiate import Offer
+from fuse.offer import Offer
 from fuse.session.record import finished, inode_put, inode_record_text, mount_put
 from fuse.session.state import ABSENT_SESSION, FileState
 from fuse.settings import LIMIT

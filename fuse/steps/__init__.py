@@ -1,7 +1,7 @@
 """The meaning of every primitive of `specs.fuse.primitives`: a function (executor, operation) -> 0 or a positive errno.
 
 A step touches the registers that its primitive's row names, and no others; only those whose row has a `change` may use the
-host's methods that change its files (`fuse.services`). A layout test reads their code for both.
+host's methods that change its files (`fuse.steps.primitive`). A layout test reads their code for both.
 """
 
 from fuse.steps import (  # noqa: F401 - each fills STEPS

@@ -6,9 +6,8 @@ unused5 (fuse_setattr_in).
 
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.settings import NS_PER_S
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import (
     FATTR_ATIME,
     FATTR_ATIME_NOW,

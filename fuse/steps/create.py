@@ -4,8 +4,7 @@ import errno
 import os
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import EXT_HEADER, FUSE_EXT_GROUPS, SUPP_GROUPS
 
 _NO_GROUP = -1

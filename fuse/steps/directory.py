@@ -4,9 +4,8 @@ import errno
 from struct import Struct
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.settings import LIMIT
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import ENTRY_OUT, OUT_HEADER
 
 _REPLY_MAX = LIMIT["readdir_reply_max_bytes"]

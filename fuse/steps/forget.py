@@ -4,9 +4,8 @@ import errno
 
 from fuse.operation import Operation
 from fuse.session.record import inode_forget, inode_forget_last
-from fuse.services import Services
 from fuse.settings import LIMIT
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
 
 _COUNT_MAX = (1 << 63) - 1

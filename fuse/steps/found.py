@@ -2,8 +2,7 @@
 
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 
 
 @primitive

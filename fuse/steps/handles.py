@@ -6,8 +6,7 @@ import stat
 
 from fuse.operation import Operation
 from fuse.session.record import handle_delete, handle_put
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
 
 _FILE, _DIRECTORY = 0, 1

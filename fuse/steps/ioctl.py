@@ -9,8 +9,7 @@ import os
 from dataclasses import dataclass
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FUSE_IOCTL_UNRESTRICTED
 
 _FSXATTR_BYTES = 28

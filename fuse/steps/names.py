@@ -3,9 +3,8 @@
 import errno
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.settings import LIMIT
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 
 _NAME_MAX = LIMIT["name_max_bytes"]
 _TARGET_MAX = LIMIT["symlink_target_max_bytes"]

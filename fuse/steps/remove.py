@@ -3,8 +3,7 @@
 import errno
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 
 _RENAME_FLAGS = 1 | 2 | 4
 """RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT (include/uapi/linux/fs.h)."""

@@ -3,9 +3,8 @@
 from struct import Struct
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.settings import Cache
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import (
     ATTR_OUT,
     ENTRY_OUT,

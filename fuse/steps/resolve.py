@@ -3,8 +3,7 @@
 import errno
 
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FATTR_FH
 
 

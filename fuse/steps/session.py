@@ -2,10 +2,9 @@
 
 import errno
 
-from fuse.session import negotiate as negotiation
 from fuse.operation import Operation
-from fuse.services import Services
-from fuse.steps.primitive import primitive
+from fuse.session import negotiate as negotiation
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import OUT_HEADER
 
 

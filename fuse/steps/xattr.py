@@ -4,9 +4,8 @@ import errno
 import os
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.settings import LIMIT
-from fuse.steps.primitive import primitive
+from fuse.steps.primitive import Services, primitive
 
 _VALUE_MAX = LIMIT["xattr_value_max_bytes"]
 

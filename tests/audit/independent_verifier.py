@@ -53,11 +53,21 @@ def apply(records: Records, stands: Any, n: int, item: list[Any], absent: dict[s
         records[own]["state"] = dest
 
 
+def meaning(value: Any, wording: dict[str, list[str]]) -> Any:
+    if isinstance(value, list):
+        return [meaning(item, wording) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: item for name, item in value.items() if name not in wording["left_out"]}
+    return {name: bool(x) if name in wording["only_whether"] else meaning(x, wording) for name, x in kept.items()}
+
+
 def verify(db: sqlite3.Connection) -> None:
     """Raises AssertionError that says what is wrong."""
     ((specs_digest, text),) = db.execute("SELECT digest, json FROM specs").fetchall()
-    assert hashlib.blake2b(text.encode(), digest_size=32).digest() == specs_digest, "the specs are not those of their digest"
     specs = json.loads(text)
+    meant = json.dumps(meaning(specs, specs["wording"]), sort_keys=True, separators=(",", ":")) if "wording" in specs else text
+    assert hashlib.blake2b(meant.encode(), digest_size=32).digest() == specs_digest, "the specs are not those of their digest"
     steps, absent = legal_steps(specs), {table["name"]: table["absent"] for table in specs["machines"]}
     horizon, commit, last, digest = db.execute("SELECT checkpoint_seq, commit_seq, last, digest FROM horizon").fetchone()
     trimmed = last

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuse import services
 from fuse.operation import HELD_IN, NO_REGISTERS, Operation
-from fuse.services import FOUND_READ, FOUND_WRITTEN
 from fuse.steps import STEPS
+from fuse.steps.primitive import FOUND_READ, FOUND_WRITTEN, Changes, Looks
 from specs.fuse.opcodes import OPCODES
 from specs.fuse.primitives import PRIMITIVES, REGISTERS
 from tests.layout.sources import named, package, parsed, relative
@@ -113,10 +112,10 @@ def test_a_step_touches_only_the_registers_of_its_row(name: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_step_that_can_change_the_host_says_what_it_leaves_behind(name: str) -> None:
-    changes = TOUCHED[name].host & set(vars(services.Changes))
+    changes = TOUCHED[name].host & set(vars(Changes))
     assert bool(changes) == (ROWS[name].change is not None), changes
-    looks = set(vars(services.Looks)) | services.Looks.__annotations__.keys()
-    assert TOUCHED[name].host <= set(vars(services.Changes)) | looks
+    looks = set(vars(Looks)) | Looks.__annotations__.keys()
+    assert TOUCHED[name].host <= set(vars(Changes)) | looks
 
 
 @pytest.mark.parametrize("name", ROWS)

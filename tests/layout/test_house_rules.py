@@ -9,9 +9,9 @@ import pytest
 
 from machine.catalog import check_catalog
 from specs.catalog import CATALOG
+from specs.fuse.opcodes import OPCODES
 from specs.fuse.structs import FUSE_STRUCTS
 from specs.limits import LIMITS
-from specs.fuse.opcodes import OPCODES
 from tests.layout.sources import LAYERS, ROOT, named, package, parsed, relative, tracked
 
 PYTHON_LINES_MAX = 400

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from fuse.operation import Operation
-from fuse.services import Services
 from fuse.steps import STEPS
-from fuse.steps.primitive import can_change
+from fuse.steps.primitive import Services, can_change
 from fuse.steps.primitive import primitive as primitive_mark
 from machine.catalog import check_catalog
 from machine.errors import SpecError

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from machine.check import Allowed, Verdict, check, check_effects
+from machine.check import Allowed, Verdict, check, check_causes, check_effects
 from machine.errors import SpecError
-from machine.table import Effect, Event, Refusal, Row, Table
+from machine.table import Cause, Effect, Event, Refusal, Row, Table, When
 from specs.fuse.opcodes import OPCODES
 
 Declared = dict[tuple[str, str], frozenset[str]]
@@ -67,6 +67,7 @@ def read_rules(text: str) -> Rules:
         tables = {table.name: table for table in map(_table, catalogue["machines"])}
         verdicts = {name: check(table) for name, table in tables.items()}
         check_effects(tables.values())
+        check_causes(tables.values())
         return Rules(
             tables=tables,
             verdicts=verdicts,
@@ -137,4 +138,11 @@ def _table(value: Mapping[str, Any]) -> Table:
 
 def _row(value: Mapping[str, Any]) -> Row:
     effects = tuple(Effect(effect["verb"], effect["table"], tuple(effect["fields"])) for effect in value["effects"])
-    return Row(tuple(value["states"]), tuple(value["events"]), value["dest"], effects, str(value["cite"]))
+    causes = tuple(map(_cause, value.get("causes", ())))  # the first versions had none
+    return Row(tuple(value["states"]), tuple(value["events"]), value["dest"], effects, str(value["cite"]), causes)
+
+
+def _cause(value: Mapping[str, Any]) -> Cause:
+    when = value["when"]
+    condition = None if when is None else When(str(when["field"]), int(when["mask"]), int(when["equals"]))
+    return Cause(value["machine"], value["event"], value["recorded"], condition)

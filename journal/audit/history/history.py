@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from journal.audit.evidence.proven import Known
-from journal.audit.history.names import RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
 from journal.audit.evidence.source import Life, Source
 from journal.audit.history.beginning import load_base
+from journal.audit.history.names import RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.chain import CommitRow
 from journal.errors import JournalDamaged
 

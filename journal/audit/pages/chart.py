@@ -5,9 +5,9 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from journal.audit.evidence.rules import Operation
 from journal.audit.history.history import Entry
 from journal.audit.output import NS_PER_S, at
-from journal.audit.evidence.rules import Operation
 
 SLICES = 160
 WIDTH, HEIGHT, LEFT, BASE = 1120, 190, 50, 150
