@@ -145,6 +145,8 @@ def _check_lane(row: Opcode, words: Vocabulary) -> None:
         raise SpecError(f"opcode {row.name}: lane {row.lane} without what it runs")
     if (row.lane != "data" and row.native) or (row.lane != "state" and (row.plan or row.moves)):
         raise SpecError(f"opcode {row.name}: lane {row.lane} can't have a plan of another lane")
+    if row.option and row.lane != "data":
+        raise SpecError(f"opcode {row.name}: in lane {row.lane} nobody looks at the option {row.option!r}")
     witness = words.witnesses.get(row.witness)
     if witness is None or witness.lane not in ("", row.lane):
         raise SpecError(f"opcode {row.name}: witness {row.witness!r} is unknown, or another lane's")

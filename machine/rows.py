@@ -77,6 +77,8 @@ class Opcode:
     `witness` and `repeat` say what decides about a request found half done after a crash. `silent`: the protocol has no
     reply, not even an error. `opens`: see above. `short`: (INIT flag, number of fields): without the flag the guest sends only
     so many fields of the structure. `args_in_plan`: the structure's length depends on more; a primitive decodes it.
+    `option`: a switch of `fuse.settings`; without it a data-lane row is refused with ENOSYS, so that the guest stops asking
+    (plans have a primitive for that).
     """
 
     code: int
@@ -98,6 +100,7 @@ class Opcode:
     opens: Opens = ""
     short: tuple[str, int] | None = None
     args_in_plan: bool = False
+    option: str = ""
     doc: str = ""
 
 

@@ -6,6 +6,13 @@ _INODE = ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")
 _HANDLE = ("state", "nodeid", "flags", "fd")
 _TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 
+# The guest's kernel counts: each reply that names an inode adds one lookup count, FORGET gives some back. The record lives
+# while the count isn't 0, which is why `forget_last` is an event of its own: it is the only one that removes. Counts are
+# effects of verb `add`, so a transition says how much was added and not what the sum became, and can be taken back by
+# another.
+#
+# Nodeids and fhs are never used twice, across sessions too. A guest that holds an old number gets an error, not somebody
+# else's file.
 INODE = Table(
     name="inode",
     key="nodeid, never used twice in a session; 1 is the root",
@@ -32,6 +39,8 @@ INODE = Table(
     cite="Documentation/filesystems/fuse.rst",
 )
 
+# A handle is a descriptor that outlives the worker: the record names it by number. What was read and written through it is
+# counted without the journal and told once, when the handle ends, so that data traffic costs no commits.
 HANDLE = Table(
     name="handle",
     key="fh, never used twice in a session",
@@ -60,6 +69,8 @@ HANDLE = Table(
     cite="include/uapi/linux/fuse.h",
 )
 
+# Inodes are found again by file handles, for which the kernel wants a descriptor on the same mount. One is kept for each
+# mount that was met. It isn't given back when its last inode goes: the next lookup there would only open it again.
 MOUNT = Table(
     name="mount",
     key="mnt_id of statx(2)",

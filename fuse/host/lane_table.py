@@ -23,7 +23,6 @@ _XATTR_NAME_BYTES_MAX = 256
 _LEGAL_BEFORE_INIT = {
     event for (state, event), verdict in check(SESSION).items() if state == "fresh" and isinstance(verdict, Allowed)
 }
-_XATTR = {"getxattr", "listxattr"}
 
 Row = tuple[int, int, int, int, int, int]
 """kind, op, error, in_min, head_bytes, flags: struct lane_row."""
@@ -45,7 +44,7 @@ def _row(opcode: Opcode, settings: Settings, op_by_name: Callable[[bytes], int])
     if opcode.lane != "data":
         error = getattr(errno, opcode.errno) if opcode.errno else 0
         return _KIND[opcode.lane], 0, error, head, _ALL if opcode.lane == "state" else head, flags
-    if opcode.native in _XATTR and not settings.xattr:
+    if opcode.option and not getattr(settings, opcode.option):
         return _REFUSE, 0, errno.ENOSYS, head, head, flags
     op = op_by_name(opcode.native.encode())
     if op < 0:

@@ -114,8 +114,8 @@ OPCODES = (
         repeat="no", about="attribute", short=("SETXATTR_EXT", 2),
         plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "reply_empty"),
     ),
-    Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr", about="attribute"),
-    Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr"),
+    Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr", about="attribute", option="xattr"),
+    Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr", option="xattr"),
     Opcode(
         24, "REMOVEXATTR", "state", names=1, changes_host=True, keeps_reply=True, witness="xattr_gone", repeat="no",
         about="attribute",

@@ -22,6 +22,7 @@ PLAY_GUESTS = {
     "device/worker/rehearsal.py": "the spare serves a guest of its own making, which has to ask for something",
     "device/worker/rehearsal_device.py": "the journal of that guest",
 }
+FOR_PEOPLE = {"journal/database/views.py": "SQL that stands in the journal, for whoever has nothing but the file"}
 READERS = [path for room in ("machine", "fuse", "journal", "device") for path in package(room)]
 
 
@@ -39,6 +40,11 @@ def test_no_operation_and_no_primitive_is_asked_for_by_name() -> None:
     found = {relative(path): sorted(set(strings(path)) & (OPERATIONS | STEP_NAMES)) for path in READERS}
     assert {name: words for name, words in found.items() if words and name not in PLAY_GUESTS} == {}
     assert all(found[name] for name in PLAY_GUESTS), "an exception that nothing needs"
+
+
+def test_no_operation_is_asked_for_in_sql() -> None:
+    quoted = {relative(path): set(re.findall(r"'(\w+)'", " ".join(strings(path)))) & OPERATIONS for path in READERS}
+    assert {name for name, words in quoted.items() if words} == FOR_PEOPLE.keys()
 
 
 def test_c_knows_no_operation() -> None:

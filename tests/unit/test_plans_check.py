@@ -61,6 +61,7 @@ BROKEN = {
     "a rename to nowhere": (opcode("RENAME", args="", plan=OPERATION["RMDIR"].plan, witness="victim"), "a first argument"),
     "opens nothing": (opcode("OPEN", opens=""), "OPEN: opens ''"),
     "opens the wrong thing": (opcode("OPENDIR", opens="file"), "OPENDIR: opens 'file'"),
+    "an option that nobody looks at": (opcode("SETXATTR", option="xattr"), "nobody looks at the option"),
     "an unknown flag": (opcode("SETXATTR", short=("SETXATTR_LONG", 2)), "SETXATTR: its short form"),
     "no beginning": (opcode("SETXATTR", short=("SETXATTR_EXT", 4)), "SETXATTR: its short form"),
     "nothing to decode": (opcode("DESTROY", args_in_plan=True), "DESTROY: there is no structure"),
