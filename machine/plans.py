@@ -117,8 +117,11 @@ def _check_change(row: Primitive, change: Change, words: Vocabulary) -> None:
             raise SpecError(f"primitive {row.name}: {change.then!r} in its place is unknown, or changes the host as well")
         if not {*instead.reads} <= {*row.reads} or not {*instead.writes} <= {*row.writes}:
             raise SpecError(f"primitive {row.name}: {change.then!r} in its place touches other registers")
-    if change.then != AGAIN and not words.witnesses[change.witness].words:
+    told = bool(words.witnesses[change.witness].words)
+    if change.then != AGAIN and not told:
         raise SpecError(f"primitive {row.name}: may not be done again, and nothing tells whether it was done")
+    if change.then == AGAIN and told:
+        raise SpecError(f"primitive {row.name}: is done again whatever its witness tells")
     if change.readonly not in ("refused", "itself"):
         raise SpecError(f"primitive {row.name}: doesn't say what a read-only share does with it")
 

@@ -83,6 +83,7 @@ BROKEN = {
     "leaves nothing behind": (primitive("mkdirat", change=None), "MKDIR: said to change the host"),
     "leaves nothing behind beside others": (primitive("create_file", change=None), "CREATE: a new name whose kind isn't told"),
     "may not be repeated and isn't told": (change("mkdirat", witness="none"), "mkdirat: may not be done again"),
+    "told and done again all the same": (change("mkdirat", then="again"), "mkdirat: is done again whatever"),
     "isn't told by what is stored": (change("open_tmpfile", then="left_out"), "open_tmpfile: may not be done again"),
     "told by another witness": (change("unlinkat", witness="both_names"), "UNLINK: has steps that may not be done twice"),
     "an unknown stand-in": (change("open_node", then="open_sesame"), "'open_sesame' in its place is unknown"),
