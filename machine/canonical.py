@@ -14,10 +14,13 @@ from machine.rows import Wording
 DIGEST_BYTES = 32
 WORDING = "wording"
 """The member of a collection that says which columns are meant (specs/wording.py). Without it all are."""
+SEAL = "text"
+"""The member that holds the digest of all other members, words included: no part of the meaning, it shows a flipped bit."""
 
 
 def canonical(collection: Mapping[str, Any]) -> str:
     """Frozen tables by name as one JSON text: sorted keys, no blanks, ASCII. Equal tables give equal texts.
+    With a wording it is sealed (see `is_as_written`).
 
     Raises SpecError for a column of which the collection's wording doesn't say whether it is meant.
     """
@@ -32,22 +35,36 @@ def canonical(collection: Mapping[str, Any]) -> str:
             raise SpecError(f"{type(value).__name__}: {sorted(set(names) - columns)} is neither meant nor only said")
         return {name: getattr(value, name) for name in names}
 
-    return _text(collection, plain)
+    text = _text(collection, plain)
+    return text if columns is None else _text({**json.loads(text), SEAL: _hash(text)})
 
 
 def digest(text: str) -> str:
     """BLAKE2b of what a canonical text means, as hexadecimal; of all of it where it doesn't tell what is only said."""
-    return hashlib.blake2b(meaning(text).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).hexdigest()
+    return _hash(meaning(text))
+
+
+def is_as_written(text: str) -> bool:
+    """Whether no bit of a sealed text was changed. One without a wording has no seal: its digest is over all of it."""
+    try:
+        collection = json.loads(text)
+        if not isinstance(collection, dict) or WORDING not in collection:
+            return True
+        rest = {name: value for name, value in collection.items() if name != SEAL}
+        return _text(collection) == text and collection[SEAL] == _hash(_text(rest))
+    except (ValueError, LookupError, RecursionError):
+        return False
 
 
 def meaning(text: str) -> str:
     """A canonical text without the columns that are only said. A text that is none, or doesn't tell which, is given back."""
     try:
         collection = json.loads(text)
+        collection.pop(SEAL, None)
         wording = collection[WORDING]
         left_out, only_whether = frozenset(wording["left_out"]), frozenset(wording["only_whether"])
         return _text(_meant(collection, left_out, only_whether))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return text
 
 
@@ -66,6 +83,10 @@ def _columns(wording: Wording) -> frozenset[str]:
     if len(set(names)) != len(names):
         raise SpecError("a column is both meant and only said")
     return frozenset(names)
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _text(value: object, plain: Any = None) -> str:

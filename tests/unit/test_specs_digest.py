@@ -15,7 +15,7 @@ from journal import Hold
 from journal.audit.evidence.rules import read_rules
 from journal.live import LivePage
 from machine import cases, rows, table
-from machine.canonical import canonical, digest, meaning
+from machine.canonical import canonical, digest, is_as_written, meaning
 from machine.errors import SpecError
 from specs.catalog import CATALOG
 from specs.limits import LIMITS
@@ -124,6 +124,19 @@ def test_a_new_column_in_no_list_is_refused_when_the_tables_are_loaded() -> None
     twice = dataclasses.replace(WORDING, meant=(*WORDING.meant, "why"))
     with pytest.raises(SpecError, match="both meant and only said"):
         canonical({**CATALOG, "wording": twice})
+
+
+def test_a_text_with_a_flipped_bit_is_not_as_it_was_written() -> None:
+    assert is_as_written(TEXT)
+    at = TEXT.index('"why":"') + len('"why":"')
+    for changed in (
+        TEXT[:at] + "X" + TEXT[at + 1 :],
+        TEXT.replace(",", ", ", 1),
+        TEXT.replace('"text":"', '"text":"0', 1),
+        TEXT[:-1],
+    ):
+        assert not is_as_written(changed)
+    assert is_as_written('{"machines": []}'), "one of an older journal, whose digest is over all of it"
 
 
 def test_a_text_that_does_not_tell_is_taken_whole() -> None:

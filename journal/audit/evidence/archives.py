@@ -14,6 +14,7 @@ from journal.audit.exits import UsageError
 from journal.audit.findings import KEPT_MAX
 from journal.chain import Anchor, CommitRow
 from machine.canonical import digest as digest_of
+from machine.canonical import is_as_written
 
 
 class ArchivedRows:
@@ -81,6 +82,8 @@ class ArchivedRows:
 
     def _check_specs(self, journal: ArchivedJournal) -> None:
         for digest, text in journal.specs.items():
+            if text and not is_as_written(text):
+                self._report(f"the specs in {journal.files[0].name} or a later file are not as they were written")
             if bytes.fromhex(digest_of(text)) != digest or self._specs_digest not in (None, digest):
                 self._report(f"{journal.files[0].name} or a later file carries other specs than the journal")
 
