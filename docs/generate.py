@@ -9,7 +9,8 @@ sys.path.insert(0, str(ROOT))
 from machine import c_headers, diagrams  # noqa: E402
 from specs.fuse.init_flags import INIT_FLAGS  # noqa: E402
 from specs.fuse.opcodes import OPCODES  # noqa: E402
-from specs.fuse.primitives import PRIMITIVES  # noqa: E402
+from specs.fuse.primitives import PRIMITIVES, REGISTERS  # noqa: E402
+from specs.fuse.witnesses import WITNESSES  # noqa: E402
 from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
 from specs.recovery import RECOVERY  # noqa: E402
@@ -22,7 +23,7 @@ def pages() -> dict[str, str]:
     """File name below docs/machines -> its content."""
     made = {f"{table.name}.md": diagrams.machine_page(table) for table in MACHINES}
     made["vhost-messages.md"] = diagrams.messages_page(MESSAGES)
-    made["fuse-operations.md"] = diagrams.opcodes_page(OPCODES, PRIMITIVES)
+    made["fuse-operations.md"] = diagrams.opcodes_page(OPCODES, PRIMITIVES, REGISTERS, WITNESSES)
     made["virtio-features.md"] = diagrams.flags_page("virtio features", VIRTIO_FEATURES)
     made["protocol-features.md"] = diagrams.flags_page("vhost-user protocol features", PROTOCOL_FEATURES)
     made["init-flags.md"] = diagrams.flags_page("FUSE_INIT flags", INIT_FLAGS)

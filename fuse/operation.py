@@ -1,6 +1,40 @@
 """One request on its way through a plan: its registers."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
+
+from fuse.offer import Offer
+from machine.rows import Makes, Opens
+
+
+class ReadyRow(Protocol):
+    """The operation's row as it was made ready to run (fuse.executor.ready), as far as a request on its way needs it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def opens(self) -> Opens: ...
+    @property
+    def makes(self) -> Makes: ...
+    @property
+    def kinds(self) -> dict[str, int]: ...
+    @property
+    def decode(self) -> "Callable[[Operation, bytes, int], int]": ...
+    def request_text(self, op: "Operation", /) -> str: ...
+
+
+HELD_IN: dict[str, tuple[str, ...]] = {
+    "header": ("unique", "nodeid", "uid", "gid", "pid"),
+    "checked": ("name",),
+    "checked2": ("name2",),
+    "listing": ("attr",),
+    "made": (),
+    "epoch": (),
+    "found": (),
+}
+"""Registers of `specs.fuse.primitives` that aren't attributes of their own name; `found` is the host's, see `fuse.steps`."""
+NO_REGISTERS = frozenset({"ready", "records"})
+"""What every step may touch: the row that runs, and the transitions that it has caused."""
 
 
 class Operation:
@@ -18,7 +52,6 @@ class Operation:
         "data",
         "dir",
         "entries",
-        "epoch",
         "fh",
         "file",
         "gid",
@@ -41,7 +74,7 @@ class Operation:
         "unique",
     )
 
-    ready: Any
+    ready: ReadyRow
     unique: int
     nodeid: int
     uid: int
@@ -66,9 +99,8 @@ class Operation:
     file: int
     fh: int
     attr: bytes
-    entries: Any
-    epoch: int
-    offer: Any
+    entries: int
+    offer: Offer
 
     def __init__(self) -> None:
         self.records = []

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import cache
 
 from machine.errors import SpecError
-from machine.table import Effect, Refusal, Row, Table
+from machine.table import Cause, Effect, Refusal, Row, Table, When
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The event moves the record to `dest` and may have these effects, no others."""
+    """The event moves the record to `dest`, may have these effects and no others, and has these consequences."""
 
     dest: str
     effects: tuple[Effect, ...]
+    causes: tuple[Cause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,40 @@ def check_effects(tables: Iterable[Table]) -> None:
                     raise SpecError(f"{table.name}: effect on unknown fields {sorted(unknown)} of {effect.table}")
 
 
+def check_causes(tables: Iterable[Table]) -> None:
+    """Every consequence is an event that each record of its machine can take, and causes nothing more; raises SpecError."""
+    by_name = {table.name: table for table in tables}
+    for table in by_name.values():
+        for row in table.rows:
+            for cause in row.causes:
+                _check_cause(table, cause, by_name)
+                if cause.when is not None:
+                    _check_when(table, row, cause.when)
+
+
+def _check_cause(table: Table, cause: Cause, by_name: Mapping[str, Table]) -> None:
+    target = by_name.get(cause.machine)
+    if target is None or cause.event not in {event.name for event in target.events}:
+        raise SpecError(f"{table.name}: causes the unknown event {cause.event!r} of {cause.machine!r}")
+    for state in target.states:
+        verdict = check(target)[state, cause.event]
+        if state == target.absent:
+            continue
+        if isinstance(verdict, Denied):
+            raise SpecError(f"{table.name}: causes {cause.event} of {target.name}, which refuses it when it is {state}")
+        if verdict.causes:
+            raise SpecError(f"{table.name}: causes {cause.event} of {target.name}, which has consequences of its own")
+        if cause.recorded == "here" and set(verdict.effects) - {Effect("delete", target.name)}:
+            raise SpecError(f"{table.name}: nothing tells the values of what it causes: {cause.event} of {target.name}")
+
+
+def _check_when(table: Table, row: Row, when: When) -> None:
+    if when.field not in table.fields or row.dest == table.absent:
+        raise SpecError(f"{table.name}: the condition of {row.events} is on {when.field!r}, which isn't there then")
+    if when.equals & ~when.mask or not when.mask:
+        raise SpecError(f"{table.name}: the condition on {when.field!r} of {row.events} is never or always true")
+
+
 def _verdict(table: Table, line: Row | Refusal, state: str) -> Verdict:
     if isinstance(line, Refusal):
         if not line.answer or not line.why:
@@ -77,7 +112,7 @@ def _verdict(table: Table, line: Row | Refusal, state: str) -> Verdict:
         return Denied(line.answer, line.why)
     dest = state if line.dest == "=" else line.dest
     _known(table, "state", (dest,), table.states)
-    return Allowed(dest, line.effects)
+    return Allowed(dest, line.effects, line.causes)
 
 
 def _reachable(table: Table, verdicts: Verdicts) -> None:

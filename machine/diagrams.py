@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from machine.cases import CaseTable
 from machine.check import Allowed, check
-from machine.rows import Flag, Limit, Message, Opcode, Primitive
-from machine.table import Effect, Table
+from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Witness
+from machine.table import Cause, Effect, Table
 
 _EVENTS_PER_ARROW_MAX = 4
 
@@ -22,12 +22,15 @@ def machine_page(table: Table) -> str:
     lines += [f"    {source} --> {dest}: {_events(names)}" for (source, dest), names in sorted(arrows.items())]
     lines += ["```", "", "## Events", "", "| event | means |", "| --- | --- |"]
     lines += [f"| {event.name} | {_cell(event.means)} |" for event in table.events]
-    lines += ["", "## Rows", "", "| state | event | leads to | effects |", "| --- | --- | --- | --- |"]
+    causes = any(row.causes for row in table.rows)
+    lines += ["", "## Rows", "", "| state | event | leads to | effects |" + " causes |" * causes]
+    lines.append("| --- | --- | --- | --- |" + " --- |" * causes)
     for state in table.states:
         for event in table.events:
             verdict = verdicts[state, event.name]
             if isinstance(verdict, Allowed):
-                lines.append(f"| {state} | {event.name} | {verdict.dest} | {_effects(verdict.effects)} |")
+                more = f" {_causes(verdict.causes)} |" if causes else ""
+                lines.append(f"| {state} | {event.name} | {verdict.dest} | {_effects(verdict.effects)} |{more}")
     lines += ["", "## Refusals", "", "| state | events | answer | why |", "| --- | --- | --- | --- |"]
     for refusal in table.refusals:
         states, events = ", ".join(refusal.states), ", ".join(refusal.events)
@@ -46,19 +49,27 @@ def messages_page(messages: Iterable[Message]) -> str:
     return "\n".join(head + rows) + "\n"
 
 
-def opcodes_page(opcodes: Iterable[Opcode], primitives: Iterable[Primitive]) -> str:
+def opcodes_page(
+    opcodes: Iterable[Opcode], primitives: Iterable[Primitive], registers: Iterable[Register], witnesses: Iterable[Witness]
+) -> str:
     """The FUSE operations with their plans, and the vocabulary of the plans."""
-    lines = ["# FUSE operations", "", "| code | operation | lane | runs | repeat | witness | notes |"]
-    lines.append("| ---: | --- | --- | --- | --- | --- | --- |")
+    lines = ["# FUSE operations", "", "| code | operation | lane | runs | repeat | witness | its names | notes |"]
+    lines.append("| ---: | --- | --- | --- | --- | --- | --- | --- |")
     for row in opcodes:
         runs = " → ".join(row.plan) or row.native or row.errno or "no reply"
-        lines.append(f"| {row.code} | {row.name} | {row.lane} | {runs} | {row.repeat} | {row.witness} | {_cell(row.doc)} |")
-    lines += ["", "## Primitives", "", "| primitive | reads | writes | changes the host | does |"]
-    lines.append("| --- | --- | --- | --- | --- |")
+        how = f"{row.lane} | {runs} | {row.repeat} | {row.witness} | {row.about}"
+        lines.append(f"| {row.code} | {row.name} | {how} | {_cell(row.doc)} |")
+    lines += ["", "## Primitives", ""]
+    lines.append("One that changes the host says what becomes of it when its request took effect before its worker died.")
+    lines += ["", "| primitive | reads | writes | ends | when it took effect | does |", "| --- | --- | --- | --- | --- | --- |"]
     for step in primitives:
-        host = "yes" if step.changes_host else ""
-        reads, writes = ", ".join(step.reads), ", ".join(step.writes)
-        lines.append(f"| {step.name} | {reads} | {writes} | {host} | {_cell(step.doc)} |")
+        change = "" if step.change is None else f"{step.change.then} (told by: {step.change.witness})"
+        touched = " | ".join(", ".join(names) for names in (step.reads, step.writes, step.ends))
+        lines.append(f"| {step.name} | {touched} | {change} | {_cell(step.doc)} |")
+    lines += ["", "## Registers", "", "| register | given | what it is |", "| --- | --- | --- |"]
+    lines += [f"| {register.name} | {register.given} | {_cell(register.doc)} |" for register in registers]
+    lines += ["", "## Witnesses", "", "| witness | words | what is stored before the host is changed |", "| --- | --- | --- |"]
+    lines += [f"| {witness.name} | {', '.join(witness.words)} | {_cell(witness.doc)} |" for witness in witnesses]
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +108,11 @@ def _events(events: list[str]) -> str:
 
 def _effects(effects: tuple[Effect, ...]) -> str:
     return "; ".join(f"{e.verb} {e.table}{' ' + ', '.join(e.fields) if e.fields else ''}" for e in effects)
+
+
+def _causes(causes: tuple[Cause, ...]) -> str:
+    whens = (f" when {c.when.field} & {c.when.mask:#x} is {c.when.equals:#x}" if c.when else "" for c in causes)
+    return "; ".join(f"{cause.event} of every {cause.machine}{when}" for cause, when in zip(causes, whens, strict=True))
 
 
 def _cell(text: str) -> str:

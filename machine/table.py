@@ -22,14 +22,39 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """A condition: the bits of `mask` in a field of the record, as the event leaves it, equal `equals`."""
+
+    field: str
+    mask: int
+    equals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The event of a row causes `event` for every record of `machine`.
+
+    `recorded`: `here`, behind the row's own transition in the same commit; which needs an event that every record can take, and
+    whose effects need no values. `apart`: by whoever keeps that machine's records, before the row's own.
+    """
+
+    machine: str
+    event: str
+    recorded: Literal["here", "apart"]
+    when: When | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """In any of `states`, any of `events` is allowed, leads to `dest` ("=": the state stays) and may have `effects`."""
+    """In any of `states`, any of `events` is allowed, leads to `dest` ("=": the state stays), may have `effects`, and has the
+    consequences that it `causes` for other records."""
 
     states: tuple[str, ...]
     events: tuple[str, ...]
     dest: str
     effects: tuple[Effect, ...] = ()
     cite: str = ""
+    causes: tuple[Cause, ...] = ()
 
     @property
     def source(self) -> str:

@@ -1,6 +1,21 @@
 """The vhost-user connection: one record, key 0."""
 
-from machine.table import Effect, Event, Refusal, Row, Table
+from machine.table import Cause, Effect, Event, Refusal, Row, Table, When
+from specs.vhost.features import VIRTIO_FEATURES
+
+# The connection carries the rings and the memory, so some of its events are events of each of these. They stand in the rows
+# as causes, for two reasons: whoever reads what RESET_OWNER does finds all of it here; and a ring's state that can't take the
+# event is found when the tables are loaded, not when a front-end sends the message.
+#
+# Without the feature PROTOCOL_FEATURES there is no SET_VRING_ENABLE: rings are enabled as soon as features are set. (A ring
+# that is named later is enabled then, by device/vhost/on_vring.py.) Status 0 disables the rings and keeps the FUSE session,
+# since front-ends say 0 when they pause, too; RESET_DEVICE and a closed socket end it.
+_PROTOCOL_FEATURES = sum(1 << flag.bit for flag in VIRTIO_FEATURES if flag.name == "PROTOCOL_FEATURES")
+_ENABLE_ALL = Cause("vring", "enable", "here", When("features", _PROTOCOL_FEATURES, 0))
+_DISABLE_ALL = Cause("vring", "disable", "here")
+_DISABLE_ALL_AT_0 = Cause("vring", "disable", "here", When("status", 0xFF, 0))
+_UNMAP_ALL = Cause("region", "unmap", "here")
+_END_SESSION = Cause("session", "reset", "apart")
 
 _ASK = ("GET_FEATURES", "GET_PROTOCOL_FEATURES", "GET_QUEUE_NUM", "GET_MAX_MEM_SLOTS", "GET_CONFIG", "GET_STATUS")
 _OWNED_ONLY = (
@@ -45,6 +60,7 @@ CONNECTION = Table(
             ("disconnect",),
             "disconnected",
             (Effect("delete", "connection"), Effect("clear", "region"), Effect("clear", "vring")),
+            causes=(_END_SESSION,),
         ),
         Row(("connected", "owned", "ready"), _ASK, "="),
         Row(
@@ -68,12 +84,26 @@ CONNECTION = Table(
             (Effect("set", "connection", ("backend_fd",)),),
         ),
         Row(("connected",), ("SET_OWNER",), "owned", cite="marks the sender as owner of the session"),
-        Row(("owned", "ready"), ("SET_FEATURES",), "ready", (Effect("set", "connection", ("features",)),)),
         Row(
             ("owned", "ready"),
-            ("SET_MEM_TABLE", "ADD_MEM_REG", "REM_MEM_REG"),
+            ("SET_FEATURES",),
+            "ready",
+            (Effect("set", "connection", ("features",)),),
+            "vhost-user.rst, Ring states",
+            (_ENABLE_ALL,),
+        ),
+        Row(
+            ("owned", "ready"),
+            ("SET_MEM_TABLE",),
             "=",
-            cite="the regions' own transitions follow in the same commit",
+            cite="replaces the whole table; the new regions' transitions follow in the same commit",
+            causes=(_UNMAP_ALL,),
+        ),
+        Row(
+            ("owned", "ready"),
+            ("ADD_MEM_REG", "REM_MEM_REG"),
+            "=",
+            cite="the region's own transition follows in the same commit",
         ),
         Row(
             ("owned", "ready"),
@@ -88,6 +118,7 @@ CONNECTION = Table(
             "=",
             (Effect("set", "connection", ("status",)),),
             "VIRTIO 2.1; status 0 disables the rings and keeps the FUSE session, which the next INIT ends",
+            (_DISABLE_ALL_AT_0,),
         ),
         Row(("owned", "ready"), ("SET_CONFIG",), "="),
         Row(
@@ -96,8 +127,9 @@ CONNECTION = Table(
             "=",
             (Effect("set", "connection", ("status",)),),
             "keeps ownership; rings are disabled, the session ends",
+            (_DISABLE_ALL, _END_SESSION),
         ),
-        Row(("owned", "ready"), ("RESET_OWNER",), "=", cite="deprecated: all rings are disabled"),
+        Row(("owned", "ready"), ("RESET_OWNER",), "=", cite="deprecated: all rings are disabled", causes=(_DISABLE_ALL,)),
     ),
     refusals=(
         Refusal(("disconnected",), ("disconnect", "relayed", *_ALL), "nack", "there is no connection"),

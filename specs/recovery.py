@@ -16,6 +16,14 @@ _UNTOLD = ("identity", ("same",)), ("lane", ("state",)), ("journal", ("none",))
 _DAMAGED = ("slot", ("damaged",))
 _DONE_BEFORE = ("slot", ("committed", "published"))
 
+# A worker may die between any two instructions, and all that is left are stores that it made before: the slot's phase, the
+# journal, the used index. The facts are what can be read from these without trusting any of them alone. The table has one
+# case for each combination, also for those that no sound run can leave: a slot or a journal may have been scribbled over,
+# and "can't happen" would be a crash of the next worker as well.
+#
+# The rule behind the cases: what the journal has is done, and only its answer is missing. What it hasn't was not told to
+# the guest, but may have reached the host; then the witness decides. When nothing tells, the guest gets EIO: an error can
+# be handled, an effect that happens twice can't.
 FACTS = (
     Fact(
         "slot",

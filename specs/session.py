@@ -18,10 +18,20 @@ _END = (
 SERVED = Row(("ready",), _SERVED, "=")
 """An operation that changes nothing in the device; when it changes the host the journal tells of it."""
 
+SERVES = "ready"
+"""The state in which the guest is served: whatever leads into it from an end of the session has begun another."""
+
+# The session is the scope of everything that the guest holds: nodeids, handles, lookup counts. It has three states: the
+# device isn't offered (none), it waits for INIT (fresh), the guest is served (ready). Every opcode is an event of it, so
+# that "may this be asked now?" is answered by a total table, and an opcode that somebody adds can't be forgotten.
+#
+# Whatever ends a session clears the tables of inodes, handles and mounts, in the same transition: a fold of the journal can
+# never see a handle of a session that is gone. Recovery reads the same rows the other way round: an event whose row clears
+# something has ended what was before it.
 SESSION = Table(
     name="session",
     key="always 0",
-    states=("none", "fresh", "ready"),
+    states=("none", "fresh", SERVES),
     absent="none",
     events=(
         Event("start", "the worker begins a new life and offers the device"),

@@ -15,6 +15,13 @@ _INODE = ("state", "nlookup", "dev", "ino", "mnt", "mode", "fd", "handle")
 _HANDLE = ("state", "nodeid", "flags", "fd")
 _TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 
+# The guest's kernel counts: each reply that names an inode adds one lookup count, FORGET gives some back. The record lives
+# while the count isn't 0, which is why `forget_last` is an event of its own: it is the only one that removes. Counts are
+# effects of verb `add`, so a transition says how much was added and not what the sum became, and can be taken back by
+# another.
+#
+# Nodeids and fhs are never used twice, across sessions too. A guest that holds an old number gets an error, not somebody
+# else's file.
 # An inode lives from the first reply that tells the guest of it to the FORGET that gives the last of its lookup counts back.
 # The guest's kernel counts too, and exactly. With one too few on our side, an inode that the guest still uses is gone; with one
 # too many, it stays until the session ends. So each reply with an entry is a transition, though all but the first only count.
@@ -44,6 +51,8 @@ INODE = Table(
     cite="Documentation/filesystems/fuse.rst",
 )
 
+# A handle is a descriptor that outlives the worker: the record names it by number. What was read and written through it is
+# counted without the journal and told once, when the handle ends, so that data traffic costs no commits.
 # File and directory are two states, since RELEASE and RELEASEDIR end one kind each, and a guest that mixes them up is refused.
 # What went through a handle is told when it ends: reads and writes are no transitions (they never wait for the journal).
 FILE_OPENED = Row(("absent",), ("open",), "file", (Effect("put", "handle", _HANDLE),), "fuse.h: fuse_open_out")
@@ -74,6 +83,8 @@ HANDLE = Table(
     cite="include/uapi/linux/fuse.h",
 )
 
+# Inodes are found again by file handles, for which the kernel wants a descriptor on the same mount. One is kept for each
+# mount that was met. It isn't given back when its last inode goes: the next lookup there would only open it again.
 MOUNT_MET = Row(("unknown",), ("meet",), "known", (Effect("put", "mount", ("state", "fd")),))
 
 MOUNT = Table(

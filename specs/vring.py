@@ -8,6 +8,16 @@ _STOPPED = ("stopped_disabled", "stopped_enabled")
 _STARTED = ("started_disabled", "started_enabled")
 _LIVE = (*_STOPPED, *_STARTED, "broken")
 
+# The front-end decides two things about a ring independently: whether it is started (it has a kick descriptor) and whether
+# it is enabled. A ring is served when it is both. Keeping them apart, as four states, means that a message changes the one
+# or the other and never has to know both.
+#
+# `broken` is ours. A guest that lets its avail index run away must not get the daemon to spin or to read elsewhere, and
+# must not take the other rings with it. So the ring alone stops, and only GET_VRING_BASE, by which a front-end takes a ring
+# back, leads out of it.
+#
+# A ring's next avail index is known only while it isn't served: `base` is therefore written by `pause`, in the same commit
+# as the event that needed the pause.
 VRING = Table(
     name="vring",
     key="vring index: 0 is hiprio, 1 and up are request queues",
@@ -115,6 +125,9 @@ VRING = Table(
     cite="vhost-user.rst, Ring states; VIRTIO 1.3, 2.7",
 )
 
+# A region has one state and no message of its own: SET_MEM_TABLE replaces all of them (its row causes `unmap` of every
+# one), the other two messages add and remove one. Its key is the guest address, so that two regions that overlap at their
+# beginning can't both be there; other overlaps are refused by device/vhost/on_memory.py.
 REGION = Table(
     name="region",
     key="guest physical address of its first byte",

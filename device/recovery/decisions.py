@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from device.rings.slots import Slot
 from machine.cases import Case, compile_cases
+from machine.check import Allowed, check
 from machine.fold import Transition
 from specs.fuse.opcodes import OPCODES
 from specs.limits import LIMIT
 from specs.recovery import RECOVERY
+from specs.session import SERVES, SESSION
 
 QUARANTINE_WEIGHT = LIMIT["quarantine_kills_max"]
 KILL_WEIGHT = 1
@@ -25,9 +27,12 @@ _HALF = 0x8000
 _OUT_HEADER = struct.Struct("<IiQ")  # struct fuse_out_header
 _IN_IDENTITY = struct.Struct("<4xIQQ")  # opcode, unique and nodeid of struct fuse_in_header
 _ROWS = {row.code: row for row in OPCODES}
-_SILENT = {"FORGET", "BATCH_FORGET"}
-_ENDS = ("INIT", "DESTROY", "reset", "start", "lost")
-"""Events of the session machine that end a session."""
+_ENDS = {
+    pair
+    for pair, verdict in check(SESSION).items()
+    if isinstance(verdict, Allowed) and any(effect.verb == "clear" for effect in verdict.effects)
+}
+"""(state, event) of the session that end it: their rows clear what the guest had."""
 
 decide = compile_cases(RECOVERY)
 """Facts -> case, by specs/recovery.py."""
@@ -105,11 +110,10 @@ def by_unique(newest_first: Iterable[Transition], epoch: int) -> dict[int, list[
     ended = False
     for transition in newest_first:
         request = transition.request
-        ends = transition.machine == "session" and transition.event in _ENDS
         was_ended = ended
-        if ends:
+        if transition.machine == SESSION.name and (transition.source, transition.event) in _ENDS:
             ended = True
-            epoch -= transition.event == "INIT"
+            epoch -= transition.dest == SERVES  # another has begun
         asked: dict[str, Any] = request if isinstance(request, dict) else {"unique": request}
         unique = asked.get("unique")
         if unique is None:  # a front-end's message, or nobody's
@@ -197,8 +201,7 @@ def answer(files: Resolves, left: Left, data: bytes, reply_max: int) -> tuple[in
         case "deliver":
             return 0, kept_reply(left.recorded or ()) or b""
         case "acknowledge":
-            silent = _ROWS[opcode].name in _SILENT
-            return 0, b"" if silent else _OUT_HEADER.pack(_OUT_HEADER.size, 0, unique)
+            return 0, b"" if _ROWS[opcode].silent else _OUT_HEADER.pack(_OUT_HEADER.size, 0, unique)
         case "anew":
             alive = (one.transitions for one in left.recorded or () if not one.ended)
             return files.anew(data, reply_max, [transition for group in alive for transition in group])

@@ -20,7 +20,6 @@ class Answer:
 
     own_reply: OwnReply | None = None
     actions: tuple[Action, ...] = ()
-    end_session: str | None = None
 
 
 Handler = Callable[[Draft, Offer, Body, Sequence[int]], Answer]

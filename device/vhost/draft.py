@@ -5,9 +5,9 @@ from typing import Any, NoReturn
 
 from device.errors import PeerError
 from machine.errors import SpecError
-from machine.fold import EffectItem, Fold, Records, Transition
+from machine.fold import EffectItem, Fold, Record, Records, Transition
 from machine.runtime import Runtime
-from machine.table import Effect
+from machine.table import Cause, Effect, When
 
 NO_FD = -1
 FD_FIELDS = {
@@ -37,6 +37,8 @@ class Draft:
         self._runtimes = runtimes
         self._fold = folded(runtimes, records, ())
         self.transitions: list[Transition] = []
+        self.apart: list[tuple[Cause, str]] = []
+        """What else is caused, of machines whose records others keep, and why."""
 
     @property
     def records(self) -> Records:
@@ -56,7 +58,8 @@ class Draft:
         *effects: EffectItem,
         request: dict[str, Any] | None = None,
     ) -> None:
-        """Adds one transition; raises Refused, or SpecError for an effect that the row doesn't declare."""
+        """Adds one transition, and those that its row causes; raises Refused, or SpecError for an effect that the row doesn't
+        declare."""
         source = self.state(machine, key)
         allowed = self._runtimes[machine].ask_from(source, event)
         for effect in effects:
@@ -65,6 +68,23 @@ class Draft:
         transition = Transition(machine, key, event, source, allowed.dest, request, list(effects), None)
         self.transitions.append(transition)
         self._fold.apply(len(self.transitions), transition)
+        for cause in allowed.causes:
+            if cause.when is None or _holds(cause.when, self.records[machine][key]):
+                self._cause(cause, str((request or {}).get("reason", event)))
+
+    def _cause(self, cause: Cause, why: str) -> None:
+        if cause.recorded == "apart":
+            self.apart.append((cause, why))
+            return
+        for key in sorted(self.records[cause.machine]):
+            allowed = self._runtimes[cause.machine].ask_from(self.state(cause.machine, key), cause.event)
+            # Such an event has no effect that needs a value: `machine.check` sees to it.
+            effects: list[EffectItem] = [[effect.verb, effect.table, key] for effect in allowed.effects]
+            self.move(cause.machine, key, cause.event, *effects)
+
+
+def _holds(when: When, record: Record) -> bool:
+    return bool(record[when.field] & when.mask == when.equals)
 
 
 def _declares(declared: Effect, effect: EffectItem) -> bool:

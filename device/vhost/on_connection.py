@@ -6,7 +6,7 @@ from typing import Any
 from device.vhost.actions import MakeInflight, SetInflight
 from device.vhost.answer import Answer, Handler, OwnReply, plain, u64
 from device.vhost.draft import NO_FD, Draft, reject
-from device.vhost.messages import F_PROTOCOL_FEATURES, Offer
+from device.vhost.messages import Offer
 from device.vhost.wire import Body, encode_body
 from machine.fold import Records
 from specs.limits import LIMIT
@@ -41,7 +41,7 @@ def disconnected(draft: Draft, reason: str) -> Answer:
         ["delete", "connection", 0], ["clear", "region"], ["clear", "vring"],
         request={"reason": reason},
     )  # fmt: skip
-    return Answer(end_session=reason)
+    return Answer()
 
 
 def inflight_bytes(queues: int, queue_size: int) -> int:
@@ -62,10 +62,6 @@ def _set_features(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) ->
     if changed and any(vring["state"].startswith("started") for vring in draft.records["vring"].values()):
         reject("features_while_started", "features can't change while a vring is started")
     _set(draft, "SET_FEATURES", body, features=value)
-    if not value & F_PROTOCOL_FEATURES:
-        # vhost-user.rst, Ring states: without PROTOCOL_FEATURES there is no SET_VRING_ENABLE, so all are enabled.
-        for index in sorted(draft.records["vring"]):
-            draft.move("vring", index, "enable")
     return Answer()
 
 
@@ -87,14 +83,12 @@ def _set_owner(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> An
 
 def _reset_owner(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> Answer:
     draft.move("connection", 0, "RESET_OWNER")
-    _disable_all(draft)
     return Answer()
 
 
 def _reset_device(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> Answer:
     draft.move("connection", 0, "RESET_DEVICE", ["set", "connection", 0, {"status": 0}])
-    _disable_all(draft)
-    return Answer(end_session="RESET_DEVICE")
+    return Answer()
 
 
 def _get_queue_num(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> Answer:
@@ -121,10 +115,8 @@ def _set_status(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -> A
     status = body["value"]
     if status > STATUS_MAX:
         reject("wrong_status", f"device status {status:#x} is more than a byte")
+    # Status 0 disables the rings and no more, by its row. See docs/decisions/status-0-keeps-the-session.md.
     _set(draft, "SET_STATUS", body, status=status)
-    if status == 0:
-        # Rings only: front-ends say 0 when they pause, too. See docs/decisions/status-0-keeps-the-session.md.
-        _disable_all(draft)
     return Answer()
 
 
@@ -184,11 +176,6 @@ def _inflight_shape(offer: Offer, body: Body) -> tuple[int, int]:
 def _all_offered(value: int, offered: int) -> None:
     if value & ~offered:
         reject("not_offered", f"feature bits {value & ~offered:#x} were not offered")
-
-
-def _disable_all(draft: Draft) -> None:
-    for index in sorted(draft.records["vring"]):
-        draft.move("vring", index, "disable")
 
 
 def _set(draft: Draft, event: str, body: Body, **fields: int) -> None:

@@ -18,8 +18,6 @@ def _set_mem_table(draft: Draft, offer: Offer, body: Body, fds: Sequence[int]) -
     if len(regions) > TABLE_REGIONS_MAX or len(regions) != len(fds):
         reject("wrong_fds", f"{len(fds)} descriptors for {len(regions)} regions")
     draft.move("connection", 0, "SET_MEM_TABLE", request={"num_regions": len(regions)})
-    for key in sorted(draft.records["region"]):
-        draft.move("region", key, "unmap", ["delete", "region", key])
     for region, fd in zip(regions, fds, strict=True):
         _map(draft, region, fd)
     return Answer()

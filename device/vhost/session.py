@@ -28,6 +28,8 @@ from specs.vring import REGION, VRING
 
 HANDLERS: dict[str, Handler] = {**on_connection.HANDLERS, **on_memory.HANDLERS, **on_vring.HANDLERS}
 
+_APART: dict[tuple[str, str], Callable[[str], Action]] = {("session", "reset"): EndSession}
+"""How it is done what a row causes of records that aren't this session's."""
 _NACK = wire.encode_body("u64", {"value": 1})
 _ACK = wire.encode_body("u64", {"value": 0})
 _ZERO_SHMEM_CONFIG = bytes(8 + 256 * 8)  # vhost-user.rst: a count, padding, 256 sizes
@@ -172,8 +174,8 @@ class Session:
                 prepared.results.append((yield action))
             for action in serving.changes(self.records, draft.records):
                 yield action
-            if answer.end_session is not None:
-                yield EndSession(answer.end_session)
+            for cause, why in draft.apart:
+                yield _APART[cause.machine, cause.event](why)
         except (PeerError, OSError):
             for index in pauses[: len(prepared.bases) + 1]:
                 yield ResumeVring(index)

@@ -19,6 +19,7 @@ from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, Journa
 from journal.live import INDEX, LOST_WHY, LivePage
 from journal.writer.damaged import set_aside_damaged
 from machine.canonical import canonical, digest
+from machine.catalog import check_catalog
 from machine.fold import EffectItem, Record, Records, Transition
 from specs.catalog import CATALOG
 from specs.machines import JOURNALED
@@ -40,7 +41,10 @@ DEVICE_NEEDS_RESET = 0x40
 
 @cache
 def prepare_specs() -> tuple[str, bytes]:
-    """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker."""
+    """Canonical JSON and digest of the specs; the keeper asks for them once, before there is a worker.
+
+    Raises SpecError when the tables contradict each other, or forget something."""
+    check_catalog(CATALOG)
     text = canonical(CATALOG)
     return text, bytes.fromhex(digest(text))
 

@@ -16,6 +16,7 @@ from fuse.steps.replies import open_flags_of
 from fuse.wire import CODECS
 from machine.rows import Opcode
 from specs.fuse.opcodes import OPCODES
+from specs.fuse.witnesses import WITNESSES
 from specs.session import SESSION
 from specs.tables import (
     ALL_FORGOTTEN,
@@ -39,10 +40,10 @@ _EVENTS = (
     *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event),
 )
 """enum state_event; the operation's own name comes last."""
-_WITNESSES = {"none": 0, "name_absent": 1, "victim": 1, "both_names": 2}
-"""enum state_witness. A row with another witness is the reference executor's, but for OPEN, whose witness only a truncation
-needs: C leaves those requests alone."""
-_ONLY_FOR_TRUNCATION = {"OPEN"}
+_NATIVE = {"none": 0, "name": 1, "names": 2, "declined": 0}
+"""enum state_witness."""
+_WITNESS = {row.name: _NATIVE.get(row.native, -1) for row in WITNESSES}
+"""A row with one that C doesn't make is the reference executor's."""
 _KEEPS_REPLY, _SILENT, _RECORDS_SESSION = 1, 2, 4
 _REFUSE = "refuse_readonly"
 _ABSENT_KIND = -1
@@ -158,17 +159,17 @@ class NativeExecutor:
         config.keep_dac = self._executor.host.keep_dac
         config.mandatory = settings.handles == "mandatory"
         config.readonly = settings.readonly
-        config.open_flags = open_flags_of(settings.cache, "OPEN")
-        config.opendir_flags = open_flags_of(settings.cache, "OPENDIR")
+        config.open_flags = open_flags_of(settings.cache, "file")
+        config.opendir_flags = open_flags_of(settings.cache, "directory")
         config.handles_max = settings.handles_max
         lib.state_set_config(self._lane, config)
         self._configured = self._state.record
 
     def _hand_in(self, row: Opcode) -> bool:
         """False: the reference executor's."""
-        witness = _WITNESSES.get(row.witness, 0 if row.name in _ONLY_FOR_TRUNCATION else -1)
+        witness = _WITNESS[row.witness]
         steps = [lib.state_step_by_name(name.encode()) for name in _plan(row, self._executor.settings)]
-        if witness < 0 or min(steps) < 0:
+        if witness < 0 or min(steps) < 0 or row.short or row.args_in_plan:
             return False
         ready = self._executor.compiled(row.code)
         if "ready" not in ready.legal_in:

@@ -1,49 +1,36 @@
 """A row of `specs.fuse.opcodes` made ready to run: its decoder, its steps, the form of its request in the journal."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quote
-from typing import Any
+from struct import Struct
 
 from fuse.operation import Operation
 from fuse.session.state import FileState
 from fuse.settings import Settings
-from fuse.steps import STEPS
-from fuse.wire import CODECS, FIELDS, FUSE_SETXATTR_IN_BYTES_SHORT, IN_HEADER, OUT_HEADER
+from fuse.steps import BY_NAME, STEPS
+from fuse.steps.primitive import Services, Step
+from fuse.wire import CODECS, FIELDS, IN_HEADER, OUT_HEADER
 from machine.check import Allowed, check
-from machine.rows import Opcode
-from specs.fuse.primitives import PRIMITIVES
+from machine.plans import made_by, recorded_by
+from machine.rows import Makes, Opcode, Opens
+from specs.fuse.primitives import REGISTERS
 from specs.session import SESSION
-from specs.tables import ALL_FORGOTTEN, DIRECTORY_RELEASED, FILE_RELEASED, HANDLE, INODE, MOUNT, MOUNT_MET, SOME_FORGOTTEN
 
-Step = Callable[[Any, Operation], int]
 Decode = Callable[[Operation, bytes, int], int]
 
 _AT = IN_HEADER.size
-_OWN_DECODER = {"INIT"}
-"""Its structure's length depends on the guest's version: `fuse.session.negotiate` decodes it."""
-_WITHOUT_REPLY = {"FORGET", "BATCH_FORGET"}
-_BORROWED = {"node", "dir", "newdir", "old", "handle", "found", "file", "entries"}
-"""Registers that hold descriptors: after a plan that writes one of them, `Host.let_go` has something to do."""
-_LOOK_CLOSER = {"open_node", "open_existing", "run_ioctl"}
-"""Primitives that may change the host and refuse that by themselves in a read-only share."""
-_ANY_MOVES = (
-    (MOUNT.name, MOUNT_MET.event),
-    *((INODE.name, row.event) for row in (SOME_FORGOTTEN, ALL_FORGOTTEN)),
-    *((HANDLE.name, row.event) for row in (FILE_RELEASED, DIRECTORY_RELEASED)),
-)
-"""A mount met on the way; and what takes back what a failed operation had recorded."""
+_BORROWED = {row.name for row in REGISTERS if row.borrows}
+"""After a plan that writes one of them, `Host.let_go` has something to do."""
 _SESSION = check(SESSION)
-_WRITES = {row.name: set(row.writes) for row in PRIMITIVES}
-_CHANGING = {row.name for row in PRIMITIVES if row.changes_host}
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """`decode(operation, whole request, bytes of extensions)` fills the first registers; 0 or a positive errno.
 
-    `reply_bytes`: what a success writes at least; without room for it nothing is begun.
+    `reply_bytes`: what a success writes at least; without room for it nothing is begun. `opens`, `makes`: see `machine.rows`.
     """
 
     name: str
@@ -56,6 +43,8 @@ class Ready:
     silent: bool
     borrows: bool
     reply_bytes: int
+    opens: Opens
+    makes: Makes
     legal_in: frozenset[str]
     """States of the session in which its table allows the operation."""
     kinds: dict[str, int]
@@ -82,20 +71,23 @@ def name_text(name: bytes) -> str:
 
 def make_ready(row: Opcode, settings: Settings, state: FileState, kind: Callable[[str, str, str], int]) -> Ready:
     """Everything about a row that doesn't change from request to request."""
-    fields = () if row.name in _OWN_DECODER or not row.args else FIELDS[row.args]
+    fields = () if row.args_in_plan or not row.args else FIELDS[row.args]
+    moves = (*recorded_by(row, BY_NAME), ("session", row.name))
     return Ready(
         name=row.name,
         decode=_decoder(row, state),
-        steps=tuple(_step_of(name, settings) for name in row.plan),
+        steps=steps_of(row.plan, settings),
         template=_template(row.name, len(fields), row.names),
         names=row.names,
         records_session=row.changes_host and not row.moves,
         keeps_reply=row.keeps_reply,
-        silent=row.name in _WITHOUT_REPLY,
-        kinds={event: kind(machine, event, row.name) for machine, event in (*row.moves, *_ANY_MOVES, ("session", row.name))},
-        borrows=any(_WRITES[step] & _BORROWED for step in row.plan),
+        silent=row.silent,
+        kinds={event: kind(machine, event, row.name) for machine, event in moves},
+        borrows=any(_BORROWED.intersection(BY_NAME[step].writes) for step in row.plan),
         legal_in=frozenset(s for (s, event), v in _SESSION.items() if event == row.name and isinstance(v, Allowed)),
-        reply_bytes=0 if row.name in _WITHOUT_REPLY else OUT_HEADER.size + sum(CODECS[out].size for out in row.out),
+        reply_bytes=0 if row.silent else OUT_HEADER.size + sum(CODECS[out].size for out in row.out),
+        opens=row.opens,
+        makes=made_by(row, BY_NAME),
     )
 
 
@@ -105,26 +97,26 @@ def _template(op: str, args: int, names: int) -> str:
     return f'{{"args":[{numbers}],"gid":%d,{name}"node":%d,"op":"{op}","pid":%d,"uid":%d,"unique":%d}}'
 
 
-def _step_of(name: str, settings: Settings) -> Step:
-    if settings.readonly and refused_readonly(name):
-        return _refuse_readonly
-    return STEPS[name]
+def steps_of(plan: Iterable[str], settings: Settings) -> tuple[Step, ...]:
+    """The primitives of a plan; those that a read-only share refuses are replaced by a refusal there."""
+    return tuple(_refuse_readonly if settings.readonly and refused_readonly(name) else STEPS[name] for name in plan)
 
 
 def refused_readonly(name: str) -> bool:
     """Whether a primitive is replaced by a refusal in a read-only share."""
-    return name in _CHANGING and name not in _LOOK_CLOSER
+    change = BY_NAME[name].change
+    return change is not None and change.readonly == "refused"
 
 
-def _refuse_readonly(x: Any, op: Operation) -> int:
+def _refuse_readonly(x: Services, op: Operation) -> int:
     return errno.EROFS
 
 
 def _decoder(row: Opcode, state: FileState) -> Decode:
     """What stands behind the header: the structure, the names, other data; extensions at the end."""
-    codec = CODECS[row.args] if row.args and row.name not in _OWN_DECODER else None
-    if row.name == "SETXATTR":
-        return _setxattr_decoder(state)
+    codec = CODECS[row.args] if row.args and not row.args_in_plan else None
+    if codec is not None and row.short is not None:
+        return _short_decoder(row, codec, state, *row.short)
     if codec is None and row.names == 1:
         return _decode_name
     unpack = codec.unpack_from if codec else None
@@ -157,16 +149,17 @@ def _split(op: Operation, names: int) -> int:
     return 0 if terminator else errno.EINVAL
 
 
-def _setxattr_decoder(state: FileState) -> Decode:
-    """fuse_setxattr_in is half as long unless SETXATTR_EXT was negotiated; the short form is the beginning of it."""
-    codec = CODECS["fuse_setxattr_in"]
+def _short_decoder(row: Opcode, codec: Struct, state: FileState, flag: str, fields: int) -> Decode:
+    """The structure is shorter unless `flag` was negotiated: only its first `fields`; the others are then 0."""
+    short = Struct("=" + codec.format.lstrip("=")[:fields])
 
     def decode(op: Operation, data: bytes, extensions: int) -> int:
-        size = codec.size if state.has("SETXATTR_EXT") else FUSE_SETXATTR_IN_BYTES_SHORT
+        size = codec.size if state.has(flag) else short.size
         if len(data) - extensions < _AT + size:
             return errno.EINVAL
         op.args = codec.unpack(data[_AT : _AT + size].ljust(codec.size, b"\0"))
+        op.tail = data[len(data) - extensions :]
         op.data = data[_AT + size : len(data) - extensions]
-        return _split(op, 1)
+        return _split(op, row.names) if row.names else 0
 
     return decode

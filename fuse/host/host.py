@@ -19,6 +19,7 @@ from fuse.host.found import Found, ScanEntry
 from fuse.host.lane_table import OPCODES_MAX, lane_rows
 from fuse.host.record_texts import fill
 from fuse.host.tables import DIRECTORY, FILE, HandleRecord, HostTables, InodeRecord
+from fuse.operation import Operation
 from fuse.settings import Settings
 from specs.limits import LIMIT
 
@@ -145,15 +146,15 @@ class Host(HostTables):
 
     # Pins.
 
-    def pin_file(self, op: Any, fh: int) -> int:
+    def pin_file(self, op: Operation, fh: int) -> int:
         """Descriptor of an open file until `let_go`; EBADF: no such fh, or not of the inode op.nodeid."""
         return int(lib.host_pin_handle(self._h, fh, op.nodeid, FILE))
 
-    def pin_directory(self, op: Any, fh: int) -> int:
+    def pin_directory(self, op: Operation, fh: int) -> int:
         """Descriptor of an open directory until `let_go`; errors as `pin_file`."""
         return int(lib.host_pin_handle(self._h, fh, op.nodeid, DIRECTORY))
 
-    def let_go(self, op: Any) -> None:
+    def let_go(self, op: Operation) -> None:
         """The end of a request: unpins all, closes op.file and what was found and not taken over by a table."""
         self._let_go(self._found, self._scan, self._scanned)
         self._scanned = 0
@@ -235,6 +236,10 @@ class Host(HostTables):
         if not kill:
             return int(lib.host_reopen(self._h, fd, flags))
         return self._killing(lib.host_reopen, fd, flags)
+
+    def reopen_as_it_is(self, fd: int, flags: int) -> int:
+        """As `reopen`, without O_TRUNC, whatever `flags` say."""
+        return int(lib.host_reopen(self._h, fd, flags & ~os.O_TRUNC))
 
     def create(self, dir_fd: int, name: bytes, flags: int, mode: int) -> int:
         """O_CREAT | O_EXCL."""

@@ -21,11 +21,9 @@ _BEFORE_INIT, _NO_REPLY = 1, 2
 _ALL = 0xFFFF_FFFF
 _XATTR_NAME_BYTES_MAX = LIMIT["xattr_name_max_bytes"] + 1
 """With the NUL."""
-_WITHOUT_REPLY = {"FORGET", "BATCH_FORGET", "INTERRUPT"}
 _LEGAL_BEFORE_INIT = {
     event for (state, event), verdict in check(SESSION).items() if state == "fresh" and isinstance(verdict, Allowed)
 }
-_XATTR = {"getxattr", "listxattr"}
 
 Row = tuple[int, int, int, int, int, int]
 """kind, op, error, in_min, head_bytes, flags: struct lane_row."""
@@ -42,12 +40,12 @@ def lane_rows(settings: Settings, op_by_name: Callable[[bytes], int]) -> Iterato
 
 
 def _row(opcode: Opcode, settings: Settings, op_by_name: Callable[[bytes], int]) -> Row:
-    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (_NO_REPLY if opcode.name in _WITHOUT_REPLY else 0)
+    flags = (_BEFORE_INIT if opcode.name in _LEGAL_BEFORE_INIT else 0) | (_NO_REPLY if opcode.silent else 0)
     head = IN_HEADER.size
     if opcode.lane != "data":
         error = getattr(errno, opcode.errno) if opcode.errno else 0
         return _KIND[opcode.lane], 0, error, head, _ALL if opcode.lane == "state" else head, flags
-    if opcode.native in _XATTR and not settings.xattr:
+    if opcode.option and not getattr(settings, opcode.option):
         return _REFUSE, 0, errno.ENOSYS, head, head, flags
     op = op_by_name(opcode.native.encode())
     if op < 0:

@@ -9,41 +9,28 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
+from fuse.executor.ready import Ready, steps_of
 from fuse.executor.reference import Executor
 from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
 from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Left, Loading
-from fuse.recovery.witness import AFTER, BEFORE, SIZE_AND_CTIME, Words
-from fuse.steps import STEPS
+from fuse.recovery.witness import ASKS, NOW_WORD, Asks, Words
+from fuse.steps import BY_NAME
 from fuse.steps.forget import forget
-from fuse.steps.handles import drop, open_existing_truncated, open_node_truncated
+from fuse.steps.handles import drop
 from fuse.wire import FUSE_ROOT_ID, IN_HEADER
 from machine.fold import Record, Transition
+from machine.plans import after_effect
 from specs.fuse.opcodes import OPCODES
 from specs.limits import LIMIT
 from specs.tables import ALL_FORGOTTEN, DIRECTORY_OPENED, FIRST_ENTRY, HANDLE, INODE, MOUNT
-
-if TYPE_CHECKING:
-    from fuse.executor.ready import Ready
 
 logger = logging.getLogger("steadfs.fuse")
 
 _T = TypeVar("_T")
 _EXT_UNIT_BYTES = 8
-_EFFECTS = {
-    "mkdirat", "mknodat", "symlinkat", "linkat", "unlinkat", "rmdirat", "renameat2", "create_file", "setxattr", "removexattr",
-    "set_size",
-}  # fmt: skip
-"""Steps that a request which took effect leaves out. What else a plan changes may be repeated."""
-_INSTEAD = {
-    "open_node": open_node_truncated,
-    "open_existing": open_existing_truncated,
-}
-"""Steps of which such a request leaves a part out."""
-_NOW_WORD = 2
-"""Of SETATTR's witness."""
 
 
 class Recovery:
@@ -54,31 +41,29 @@ class Recovery:
         self.loading: Loading | None = None
         self._op = Operation()
         self._op.file = -1  # nothing is opened here
-        self._before: dict[int, Callable[[Any, Operation], Words]] = {}
-        self._took: dict[int, Callable[[Any, Operation, Words], bool]] = {}
+        self._asks: dict[int, Asks] = {}
+        self._now_word: dict[int, int] = {}
         self._after_effect: dict[int, Ready] = {}
-        effects = {STEPS[name] for name in _EFFECTS}
-        instead = {STEPS[name]: step for name, step in _INSTEAD.items()}
         for row in OPCODES:
-            if row.lane != "state" or row.witness not in (*BEFORE, "size_and_ctime"):
+            if row.lane != "state" or row.witness not in ASKS:
                 continue
-            asks = SIZE_AND_CTIME[row.name] if row.name in SIZE_AND_CTIME else (BEFORE[row.witness], AFTER[row.witness])
-            self._before[row.code], self._took[row.code] = asks
-            ready = executor.compiled(row.code)
-            steps = tuple(instead.get(step, step) for step in ready.steps if step not in effects)
-            self._after_effect[row.code] = replace(ready, steps=steps)
+            self._asks[row.code] = ASKS[row.witness]
+            if row.witness in NOW_WORD:
+                self._now_word[row.code] = NOW_WORD[row.witness]
+            steps = steps_of(after_effect(row, BY_NAME), executor.settings)
+            self._after_effect[row.code] = replace(executor.compiled(row.code), steps=steps)
 
     # --- before a request
 
     def witness(self, data: bytes) -> Words:
         """What to store before the request is executed; empty for what may be repeated. Never raises."""
         code = data[4] | data[5] << 8
-        before = self._before.get(code)
+        asks = self._asks.get(code)
         self._x.now_ns = 0
-        if before is None:
+        if asks is None:
             return ()
         try:
-            return self._decoded(data, lambda op: before(self._x, op), ())
+            return self._decoded(data, lambda op: asks.before(self._x, op), ())
         except OSError:
             return ()
 
@@ -88,11 +73,11 @@ class Recovery:
         """What is known of its effect on the host, as a value of that fact in `specs.recovery`. Without witness words there is
         nothing that a second time would change: either so by its row, or what can't be asked before can't be done either."""
         code = IN_HEADER.unpack_from(data)[1]
-        took = self._took.get(code)
-        if took is None or not witness:
+        asks = self._asks.get(code)
+        if asks is None or not witness:
             return "repeatable"
         try:
-            return "took" if self._decoded(data, lambda op: took(self._x, op, witness), False) else "not"
+            return "took" if self._decoded(data, lambda op: asks.took(self._x, op, witness), False) else "not"
         except OSError as error:
             logger.warning("whether opcode %d took effect can't be told: %s", code, error)
             return "unknown"
@@ -113,8 +98,8 @@ class Recovery:
         return self.finish(data, reply_max, ())
 
     def _freeze(self, data: bytes, witness: Words) -> None:
-        known = IN_HEADER.unpack_from(data)[1] in self._took and len(witness) > _NOW_WORD
-        self._x.now_ns = witness[_NOW_WORD] if known else 0
+        word = self._now_word.get(IN_HEADER.unpack_from(data)[1])
+        self._x.now_ns = witness[word] if word is not None and len(witness) > word else 0
 
     def _compensate(self, data: bytes, transitions: Sequence[Transition]) -> None:
         """Undoes by declared transitions what the lost reply would have told the guest of."""

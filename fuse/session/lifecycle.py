@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fuse.host.host import Host
-from fuse.session.negotiate import Offer
+from fuse.offer import Offer
 from fuse.session.record import finished, inode_put, inode_record_text, mount_put
 from fuse.session.state import ABSENT_SESSION, FileState
 from fuse.wire import FUSE_ROOT_ID
@@ -62,18 +62,18 @@ class Lifecycle:
             self.end("reset")
 
     def end(self, event: str, request: str = "null") -> None:
-        """`event` of the session machine (DESTROY, reset, start) ends the session, if one runs."""
+        """`event` of the session machine ends the session, if its row says so: a guest may leave that has not begun."""
         self._state.record = {**ABSENT_SESSION, "epoch": self._state.record["epoch"]}
-        ready = self._state.session == "ready" or event != "DESTROY"
-        effects: list[list[Any]] = [["set", "session", 0, self._state.record]] if ready else []
-        if ready:
+        ends = bool(self._step(self._state.session, event).effects)
+        effects: list[list[Any]] = [["set", "session", 0, self._state.record]] if ends else []
+        if ends:
             effects += [["clear", table] for table in CLEARED]
         self._transition(event, effects, "null", request)
-        if ready:
+        if ends:
             self._finish("fresh")
 
-    def begin(self, offer: Offer, request: str, request_number: str, reply: bytes) -> None:
-        """INIT: ends an earlier session, begins the next epoch with nothing but the root."""
+    def begin(self, event: str, offer: Offer, request: str, request_number: str, reply: bytes) -> None:
+        """`event` ends an earlier session, and begins the next epoch with nothing but the root."""
         self._state.record = {
             "epoch": self._state.record["epoch"] + 1,
             "major": offer.major,
@@ -86,7 +86,7 @@ class Lifecycle:
         }
         effects: list[list[Any]] = [["set", "session", 0, self._state.record]]
         effects += [["clear", table] for table in CLEARED]
-        self._transition("INIT", effects, f'"{b2a_base64(reply, newline=False).decode()}"', request)
+        self._transition(event, effects, f'"{b2a_base64(reply, newline=False).decode()}"', request)
         self._root(request_number)
         self._finish("ready")
 

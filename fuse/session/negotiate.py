@@ -1,33 +1,16 @@
 """FUSE_INIT: what the guest offers, what we take. Pure; the tables are `specs.fuse.init_flags` and `specs.limits`."""
 
-from dataclasses import dataclass
-
+from fuse.offer import BIT, Offer
 from fuse.settings import Settings
 from fuse.wire import CODECS, FUSE_INIT_IN_BYTES_BEFORE_7_36, INIT_OUT
 from specs.fuse.init_flags import INIT_FLAGS
 from specs.limits import LIMIT
 
 FUSE_KERNEL_VERSION = 7
-BIT: dict[str, int] = {row.name: 1 << row.bit for row in INIT_FLAGS}
 _OFFERED = sum(1 << row.bit for row in INIT_FLAGS if row.offered)
 _LOW = 0xFFFF_FFFF
 _INIT_IN = CODECS["fuse_init_in"]
 _TIME_GRANULARITY_NS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """The outcome of a negotiation; with `again` no session begins: the guest asks anew in our major version."""
-
-    major: int
-    minor: int
-    flags: int
-    max_readahead: int
-    again: bool = False
-
-    def has(self, flag: str) -> bool:
-        """Whether this flag of `specs.fuse.init_flags` is in force."""
-        return bool(self.flags & BIT[flag])
 
 
 def parse_init(body: bytes) -> tuple[int, int, int, int] | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fuse.session.negotiate import BIT
+from fuse.offer import BIT
 from fuse.wire import FUSE_ROOT_ID
 
 ABSENT_SESSION: dict[str, Any] = {

@@ -1,10 +1,10 @@
-"""The meaning of every primitive of `specs.fuse.primitives`: a function (executor, operation) -> 0 or a positive errno."""
+"""The meaning of every primitive of `specs.fuse.primitives`: a function (executor, operation) -> 0 or a positive errno.
 
-from collections.abc import Callable
-from typing import Any
+A step touches the registers that its primitive's row names, and no others; only those whose row has a `change` may use the
+host's methods that change its files (`fuse.steps.primitive`). A layout test reads their code for both.
+"""
 
-from fuse.operation import Operation
-from fuse.steps import (
+from fuse.steps import (  # noqa: F401 - each fills STEPS
     attributes,
     create,
     directory,
@@ -19,20 +19,10 @@ from fuse.steps import (
     session,
     xattr,
 )
+from fuse.steps.primitive import BY_NAME, STEPS
 from machine.errors import SpecError
-from specs.fuse.primitives import PRIMITIVES
 
-_MODULES = (resolve, names, found, create, remove, handles, directory, attributes, xattr, ioctl, forget, session, replies)
+__all__ = ["BY_NAME", "STEPS"]
 
-
-def _collect() -> dict[str, Callable[[Any, Operation], int]]:
-    steps: dict[str, Callable[[Any, Operation], int]] = {}
-    for module in _MODULES:
-        steps.update(module.STEPS)
-    wanted = {row.name for row in PRIMITIVES}
-    if set(steps) != wanted:
-        raise SpecError(f"primitives without a step, or steps without a primitive: {sorted(set(steps) ^ wanted)}")
-    return steps
-
-
-STEPS = _collect()
+if BY_NAME.keys() != STEPS.keys():
+    raise SpecError(f"primitives without a step: {sorted(BY_NAME.keys() - STEPS.keys())}")

@@ -4,10 +4,10 @@ args = valid, padding, fh, size, lock_owner, atime, mtime, ctime, atimensec, mti
 unused5 (fuse_setattr_in).
 """
 
-from typing import Any
 
 from fuse.operation import Operation
 from fuse.settings import NS_PER_S
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import (
     FATTR_ATIME,
     FATTR_ATIME_NOW,
@@ -26,13 +26,15 @@ _PERMISSION_BITS = 0o7777
 _UNCHANGED = 0xFFFF_FFFF
 
 
-def set_mode(x: Any, op: Operation) -> int:
+@primitive
+def set_mode(x: Services, op: Operation) -> int:
     if not op.args[0] & FATTR_MODE:
         return 0
     return -int(x.host.chmod(op.node, op.args[11] & _PERMISSION_BITS))
 
 
-def set_owner(x: Any, op: Operation) -> int:
+@primitive
+def set_owner(x: Services, op: Operation) -> int:
     valid = op.args[0]
     if not valid & (FATTR_UID | FATTR_GID):
         return 0
@@ -41,14 +43,16 @@ def set_owner(x: Any, op: Operation) -> int:
     return -int(x.host.chown(op.node, uid, gid))
 
 
-def set_size(x: Any, op: Operation) -> int:
+@primitive
+def set_size(x: Services, op: Operation) -> int:
     if not op.args[0] & FATTR_SIZE:
         return 0
     kill = bool(op.args[0] & FATTR_KILL_SUIDGID)
     return -int(x.host.truncate(op.node, op.handle, op.args[3], kill))
 
 
-def set_times(x: Any, op: Operation) -> int:
+@primitive
+def set_times(x: Services, op: Operation) -> int:
     valid = op.args[0]
     if not valid & (FATTR_ATIME | FATTR_MTIME):
         return 0
@@ -67,15 +71,7 @@ def _signed(seconds: int) -> int:
     return seconds - (1 << 64) if seconds >> 63 else seconds
 
 
-def stat_node(x: Any, op: Operation) -> int:
+@primitive
+def stat_node(x: Services, op: Operation) -> int:
     error, op.attr = x.host.attributes(op.node)
     return -int(error)
-
-
-STEPS = {
-    "set_mode": set_mode,
-    "set_owner": set_owner,
-    "set_size": set_size,
-    "set_times": set_times,
-    "stat_node": stat_node,
-}

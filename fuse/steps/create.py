@@ -2,9 +2,9 @@
 
 import errno
 import os
-from typing import Any
 
 from fuse.operation import Operation
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import EXT_HEADER, FUSE_EXT_GROUPS, SUPP_GROUPS
 
 _NO_GROUP = -1
@@ -33,7 +33,8 @@ def _first_group(body: bytes) -> int:
     return int.from_bytes(body[SUPP_GROUPS.size : SUPP_GROUPS.size + 4], "little") if count == 1 else _NO_GROUP
 
 
-def act_as_caller(x: Any, op: Operation) -> int:
+@primitive
+def act_as_caller(x: Services, op: Operation) -> int:
     """The guest has applied the umask already (DONT_MASK is not negotiated); ours is 0 for good."""
     group = supplementary_group(op.tail) if op.tail else _NO_GROUP
     error = x.host.act_as(op.uid, op.gid, group)
@@ -41,31 +42,37 @@ def act_as_caller(x: Any, op: Operation) -> int:
     return -error if error < 0 else 0
 
 
-def act_as_daemon(x: Any, op: Operation) -> int:
+@primitive
+def act_as_daemon(x: Services, op: Operation) -> int:
     op.caller = False
     x.host.act_as_daemon()
     return 0
 
 
-def mkdirat(x: Any, op: Operation) -> int:
+@primitive
+def mkdirat(x: Services, op: Operation) -> int:
     """args = mode, umask."""
     return -int(x.host.mkdir(op.dir, op.name, op.args[0]))
 
 
-def mknodat(x: Any, op: Operation) -> int:
+@primitive
+def mknodat(x: Services, op: Operation) -> int:
     """args = mode, rdev, umask, padding."""
     return -int(x.host.mknod(op.dir, op.name, op.args[0], op.args[1]))
 
 
-def symlinkat(x: Any, op: Operation) -> int:
+@primitive
+def symlinkat(x: Services, op: Operation) -> int:
     return -int(x.host.symlink(op.name2, op.dir, op.name))
 
 
-def linkat(x: Any, op: Operation) -> int:
+@primitive
+def linkat(x: Services, op: Operation) -> int:
     return -int(x.host.link(op.old, op.dir, op.name))
 
 
-def create_file(x: Any, op: Operation) -> int:
+@primitive
+def create_file(x: Services, op: Operation) -> int:
     """args = flags, mode, umask, open_flags. A name that exists is opened later unless the guest insists (O_EXCL)."""
     flags = x.open_flags(op.args[0])
     fd = x.host.create(op.dir, op.name, flags, op.args[1])
@@ -77,21 +84,10 @@ def create_file(x: Any, op: Operation) -> int:
     return 0
 
 
-def open_tmpfile(x: Any, op: Operation) -> int:
+@primitive
+def open_tmpfile(x: Services, op: Operation) -> int:
     """args = flags, mode, umask, open_flags."""
     op.file = x.host.tmpfile(op.dir, x.open_flags(op.args[0]), op.args[1])
     if op.file < 0:
         return -op.file
     return 0
-
-
-STEPS = {
-    "act_as_caller": act_as_caller,
-    "act_as_daemon": act_as_daemon,
-    "mkdirat": mkdirat,
-    "mknodat": mknodat,
-    "symlinkat": symlinkat,
-    "linkat": linkat,
-    "create_file": create_file,
-    "open_tmpfile": open_tmpfile,
-}

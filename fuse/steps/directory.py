@@ -2,9 +2,9 @@
 
 import errno
 from struct import Struct
-from typing import Any
 
 from fuse.operation import Operation
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import ENTRY_OUT, OUT_HEADER
 from specs.limits import LIMIT
 
@@ -14,7 +14,8 @@ _ENTRY_HEAD = Struct("=QQQQII")
 """fuse_entry_out up to its attributes."""
 
 
-def read_found(x: Any, op: Operation) -> int:
+@primitive
+def read_found(x: Services, op: Operation) -> int:
     """args = fh, offset, size, ..."""
     size = min(op.args[2], _REPLY_MAX, op.reply_max - OUT_HEADER.size)
     if size <= 0:
@@ -24,7 +25,8 @@ def read_found(x: Any, op: Operation) -> int:
     return -int(count) if count < 0 else 0
 
 
-def intern_all(x: Any, op: Operation) -> int:
+@primitive
+def intern_all(x: Services, op: Operation) -> int:
     """An entry that vanished or can't be opened is given as a plain name: no lookup count, nodeid 0."""
     parts: list[bytes] = []
     valid, nsec = x.timeout
@@ -40,9 +42,7 @@ def intern_all(x: Any, op: Operation) -> int:
     return 0
 
 
-def reply_direntplus(x: Any, op: Operation) -> int:
+@primitive
+def reply_direntplus(x: Services, op: Operation) -> int:
     op.reply = OUT_HEADER.pack(OUT_HEADER.size + len(op.attr), 0, op.unique) + op.attr
     return 0
-
-
-STEPS = {"read_found": read_found, "intern_all": intern_all, "reply_direntplus": reply_direntplus}

@@ -1,10 +1,10 @@
 """FORGET and BATCH_FORGET: lookup counts come back. Neither has a reply; what makes no sense is counted and dropped."""
 
 import errno
-from typing import Any
 
 from fuse.operation import Operation
 from fuse.session.record import inode_forget, inode_forget_last
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
 from specs.limits import LIMIT
 from specs.tables import ALL_FORGOTTEN, INODE, SOME_FORGOTTEN
@@ -14,7 +14,7 @@ _COUNT_MAX = (1 << 63) - 1
 _FORGETS_MAX = LIMIT["forgets_max_per_request"]
 
 
-def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
+def forget(x: Services, op: Operation, nodeid: int, nlookup: int) -> None:
     """A guest that gives back more than it got loses the inode and nothing else."""
     if nlookup == 0 or nodeid == FUSE_ROOT_ID:
         return
@@ -31,12 +31,14 @@ def forget(x: Any, op: Operation, nodeid: int, nlookup: int) -> None:
         op.records.append((inode_forget_last(nodeid, x.request_of(op)), INODE.name, nodeid, ALL_FORGOTTEN.event))
 
 
-def forget_one(x: Any, op: Operation) -> int:
+@primitive
+def forget_one(x: Services, op: Operation) -> int:
     forget(x, op, op.nodeid, op.args[0])
     return 0
 
 
-def forget_many(x: Any, op: Operation) -> int:
+@primitive
+def forget_many(x: Services, op: Operation) -> int:
     """args = count, dummy; then `count` times (nodeid, nlookup), of which only what was really sent is read."""
     sent = len(op.data) // FORGET_ONE.size
     count = min(op.args[0], sent, _FORGETS_MAX)
@@ -45,6 +47,3 @@ def forget_many(x: Any, op: Operation) -> int:
     for nodeid, nlookup in FORGET_ONE.iter_unpack(op.data[: count * FORGET_ONE.size]):
         forget(x, op, nodeid, nlookup)
     return 0
-
-
-STEPS = {"forget_one": forget_one, "forget_many": forget_many}

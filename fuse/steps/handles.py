@@ -3,10 +3,10 @@
 import errno
 import os
 import stat
-from typing import Any
 
 from fuse.operation import Operation
 from fuse.session.record import handle_delete, handle_put
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FUSE_OPEN_KILL_SUIDGID
 from specs.tables import DIRECTORY_OPENED, DIRECTORY_RELEASED, FILE_OPENED, FILE_RELEASED, HANDLE
 
@@ -16,7 +16,8 @@ _END = (FILE_RELEASED.event, DIRECTORY_RELEASED.event)
 """By kind."""
 
 
-def open_node(x: Any, op: Operation) -> int:
+@primitive
+def open_node(x: Services, op: Operation) -> int:
     """args = flags, open_flags. The guest checked permissions; set-id bits go when it asks with a truncation."""
     flags = op.args[0]
     if x.settings.readonly and (flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC):
@@ -26,20 +27,15 @@ def open_node(x: Any, op: Operation) -> int:
     return -op.file if op.file < 0 else 0
 
 
-def open_node_truncated(x: Any, op: Operation) -> int:
+@primitive
+def open_node_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_node, of a file that the same request has truncated already."""
-    op.file = x.host.reopen(op.node, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
+    op.file = x.host.reopen_as_it_is(op.node, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
-def open_existing_truncated(x: Any, op: Operation) -> int:
-    """After a crash: as open_existing, of a file that the same request has made or truncated already."""
-    if op.file < 0:
-        op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]) & ~os.O_TRUNC, False)
-    return -op.file if op.file < 0 else 0
-
-
-def open_existing(x: Any, op: Operation) -> int:
+@primitive
+def open_existing(x: Services, op: Operation) -> int:
     """CREATE met an existing name: opens that, as OPEN would. args = flags, mode, umask, open_flags."""
     if op.file >= 0:
         return 0
@@ -50,22 +46,33 @@ def open_existing(x: Any, op: Operation) -> int:
     return -int(x.host.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
 
 
-def open_directory(x: Any, op: Operation) -> int:
-    op.file = x.host.reopen(op.node, os.O_RDONLY, False)
+@primitive
+def open_existing_truncated(x: Services, op: Operation) -> int:
+    """After a crash: as open_existing, of a file that the same request has made or truncated already."""
+    if op.file < 0:
+        op.file = x.host.reopen_as_it_is(x.host.found_fd, x.open_flags(op.args[0]))
+    return -op.file if op.file < 0 else 0
+
+
+@primitive
+def open_directory(x: Services, op: Operation) -> int:
+    op.file = x.host.reopen_as_it_is(op.node, os.O_RDONLY)
     if op.file < 0:
         return -op.file
     return 0 if stat.S_ISDIR(os.fstat(op.file).st_mode) else errno.ENOTDIR
 
 
-def add_file(x: Any, op: Operation) -> int:
+@primitive
+def add_file(x: Services, op: Operation) -> int:
     return _add(x, op, _FILE)
 
 
-def add_directory(x: Any, op: Operation) -> int:
+@primitive
+def add_directory(x: Services, op: Operation) -> int:
     return _add(x, op, _DIRECTORY)
 
 
-def _add(x: Any, op: Operation, kind: int) -> int:
+def _add(x: Services, op: Operation, kind: int) -> int:
     """The table owns the descriptor from here on."""
     fh = x.state.new_fh()
     error = x.host.handle_add(fh, op.nodeid, op.file, op.args[0], kind)
@@ -78,30 +85,21 @@ def _add(x: Any, op: Operation, kind: int) -> int:
     return 0
 
 
-def drop_file(x: Any, op: Operation) -> int:
+@primitive
+def drop_file(x: Services, op: Operation) -> int:
     """args = fh, flags, release_flags, lock_owner."""
     return drop(x, op, op.args[0], _FILE)
 
 
-def drop_directory(x: Any, op: Operation) -> int:
+@primitive
+def drop_directory(x: Services, op: Operation) -> int:
     return drop(x, op, op.args[0], _DIRECTORY)
 
 
-def drop(x: Any, op: Operation, fh: int, kind: int) -> int:
+def drop(x: Services, op: Operation, fh: int, kind: int) -> int:
     """Its traffic goes on record; its descriptor goes after the commit."""
     traffic = x.host.handle_delete(fh, kind)
     if traffic is None:
         return errno.EBADF
     op.records.append((handle_delete(fh, kind, x.request_of(op), traffic), HANDLE.name, fh, _END[kind]))
     return 0
-
-
-STEPS = {
-    "open_node": open_node,
-    "open_existing": open_existing,
-    "open_directory": open_directory,
-    "add_file": add_file,
-    "add_directory": add_directory,
-    "drop_file": drop_file,
-    "drop_directory": drop_directory,
-}

@@ -7,9 +7,9 @@ sends what it reads or writes as `long` or `int` sizes; the value itself is 32 b
 import errno
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from fuse.operation import Operation
+from fuse.steps.primitive import Services, primitive
 from fuse.wire import FUSE_IOCTL_UNRESTRICTED
 
 _FSXATTR_BYTES = 28
@@ -32,7 +32,8 @@ _COMMANDS = {
 }
 
 
-def check_ioctl(x: Any, op: Operation) -> int:
+@primitive
+def check_ioctl(x: Services, op: Operation) -> int:
     command = _COMMANDS.get(op.args[2])
     if command is None or op.args[1] & FUSE_IOCTL_UNRESTRICTED:
         return errno.ENOTTY
@@ -43,7 +44,8 @@ def check_ioctl(x: Any, op: Operation) -> int:
     return 0
 
 
-def run_ioctl(x: Any, op: Operation) -> int:
+@primitive
+def run_ioctl(x: Services, op: Operation) -> int:
     command = _COMMANDS[op.args[2]]
     fd = x.host.reopen(op.node, os.O_RDONLY | os.O_NONBLOCK, False)
     if fd < 0:
@@ -57,6 +59,3 @@ def run_ioctl(x: Any, op: Operation) -> int:
     finally:
         os.close(fd)
     return -int(error)
-
-
-STEPS = {"check_ioctl": check_ioctl, "run_ioctl": run_ioctl}

@@ -1,9 +1,9 @@
 """Names from the guest: one path component, never a way out of the share."""
 
 import errno
-from typing import Any
 
 from fuse.operation import Operation
+from fuse.steps.primitive import Services, primitive
 from specs.limits import LIMIT
 
 _NAME_MAX = LIMIT["name_max_bytes"]
@@ -20,27 +20,23 @@ def component_error(name: bytes) -> int:
     return 0
 
 
-def check_name(x: Any, op: Operation) -> int:
+@primitive
+def check_name(x: Services, op: Operation) -> int:
     return component_error(op.name)
 
 
-def check_new_name(x: Any, op: Operation) -> int:
+@primitive
+def check_new_name(x: Services, op: Operation) -> int:
     return component_error(op.name2)
 
 
-def check_target(x: Any, op: Operation) -> int:
+@primitive
+def check_target(x: Services, op: Operation) -> int:
     if not op.name2:
         return errno.ENOENT
     return errno.ENAMETOOLONG if len(op.name2) > _TARGET_MAX else 0
 
 
-def check_xattr_name(x: Any, op: Operation) -> int:
+@primitive
+def check_xattr_name(x: Services, op: Operation) -> int:
     return 0 if 0 < len(op.name) <= _XATTR_NAME_MAX else errno.ERANGE
-
-
-STEPS = {
-    "check_name": check_name,
-    "check_new_name": check_new_name,
-    "check_target": check_target,
-    "check_xattr_name": check_xattr_name,
-}

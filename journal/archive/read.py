@@ -13,6 +13,7 @@ from journal.archive.format import End, Gap, Header, Name, Specs, name_of, parse
 from journal.archive.scan import Torn, goes_on, members
 from journal.chain import Anchor, CommitRow, extend
 from journal.errors import JournalError
+from machine.canonical import meaning
 
 
 class ArchiveDamaged(JournalError):
@@ -153,7 +154,8 @@ class _Reader:
             raise ValueError("it doesn't begin with its header")
         match item:
             case Specs():
-                if self._journal.specs.get(self._specs_digest) not in ("", item.json):
+                known = self._journal.specs.get(self._specs_digest)
+                if known not in ("", item.json) and (known is None or meaning(known) != meaning(item.json)):
                     raise ValueError("it carries other specs than the files before it")
             case End():
                 if item.anchor != end:

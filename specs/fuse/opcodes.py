@@ -7,19 +7,36 @@ the session if it `changes_host`. `keeps_reply` rows store their reply with the 
 
 from machine.rows import Opcode
 
-_ENTRY = (("inode", "entry"),)
+# A row is all that the device knows of an operation: how its request is decoded, what runs, what it may record, how it is
+# answered, and what becomes of it when its worker dies in it. No code asks for an operation by its name (a layout test keeps
+# this); what two operations have in common is a column, and what only one has is a column too.
+#
+# What decides after a crash, from the safest to the most delicate:
+# - `repeat="yes"`: it is run again (READ, GETATTR, chmod). Nobody can tell that it was run twice.
+# - `repeat="done"`: its transitions are all that it does (FORGET, RELEASE). Once they are committed only the reply is missing,
+#   and that is empty.
+# - `repeat="no"` without `changes_host`: it gave the guest something (LOOKUP, OPEN). What the lost reply told of is given back
+#   by the `back` events of its primitives, and it is run again.
+# - `repeat="no"` with `changes_host`: a second time would be wrong (the second MKDIR fails, the second RENAME moves another
+#   file). The `witness` says whether it took effect; if so, it is run without the steps that change the host.
+#   `keeps_reply` is for the time after the commit: the reply stands in the journal, because the state it tells of may be gone.
+#
+# `machine.plans` refuses a row that doesn't add up: a step that may not be done twice and no witness, a reply from a silent
+# operation, a name that nobody can interpret.
+_ENTRY = (("inode", "entry"), ("mount", "meet"))
+_FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root"))
 _NO_DAX = "DAX needs a shared memory region, which comes later"
 _NO_LOCKS = "remote locks come later; without them the guest keeps locks to itself"
 
 OPCODES = (
     Opcode(
-        1, "LOOKUP", "state", names=1, out=("fuse_entry_out",), moves=_ENTRY, repeat="no",
+        1, "LOOKUP", "state", names=1, about="entry", out=("fuse_entry_out",), moves=_ENTRY, repeat="no",
         plan=("dir_node", "check_name", "open_found", "intern", "reply_entry"),
         doc="A second run would count twice; a committed and undelivered one is compensated.",
     ),
     Opcode(
         2, "FORGET", "state", "fuse_forget_in", plan=("forget_one",), repeat="done",
-        moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
+        moves=_FORGOTTEN, silent=True,
         doc="No reply. The count drops in the commit that precedes the used element.",
     ),
     Opcode(3, "GETATTR", "data", "fuse_getattr_in", out=("fuse_attr_out",), native="getattr"),
@@ -28,12 +45,13 @@ OPCODES = (
         plan=(
             "node", "handle_if_given", "set_mode", "set_owner", "set_size", "set_times", "stat_node", "reply_attr",
         ),
-        witness="size_and_ctime", repeat="no",
+        witness="size_and_now", repeat="no",
         doc="Mode, owner and explicit times may be repeated; 'now' is frozen in the witness, a truncation decided by it.",
     ),
     Opcode(5, "READLINK", "data", native="readlink"),
     Opcode(
-        6, "SYMLINK", "state", names=2, out=("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
+        6, "SYMLINK", "state", names=2, about="symlink", out=("fuse_entry_out",), moves=_ENTRY, changes_host=True,
+        keeps_reply=True,
         plan=(
             "dir_node", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
             "intern", "reply_entry",
@@ -46,7 +64,7 @@ OPCODES = (
             "dir_node", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
-        witness="name_absent", repeat="no",
+        witness="name_absent", repeat="no", about="entry",
     ),
     Opcode(
         9, "MKDIR", "state", "fuse_mkdir_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
@@ -54,29 +72,30 @@ OPCODES = (
             "dir_node", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
-        witness="name_absent", repeat="no",
+        witness="name_absent", repeat="no", about="entry",
     ),
     Opcode(
         10, "UNLINK", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        plan=("dir_node", "check_name", "unlinkat", "reply_empty"),
+        about="removal", plan=("dir_node", "check_name", "unlinkat", "reply_empty"),
     ),
     Opcode(
         11, "RMDIR", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        plan=("dir_node", "check_name", "rmdirat", "reply_empty"),
+        about="removal", plan=("dir_node", "check_name", "rmdirat", "reply_empty"),
     ),
     Opcode(
         12, "RENAME", "state", "fuse_rename_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no",
+        repeat="no", about="rename",
         plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
     ),
     Opcode(
         13, "LINK", "state", "fuse_link_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
         plan=("dir_node", "old_node", "check_name", "linkat", "open_found", "intern", "reply_entry"),
-        witness="name_absent", repeat="no",
+        witness="name_absent", repeat="no", about="link",
     ),
     Opcode(
         14, "OPEN", "state", "fuse_open_in", out=("fuse_open_out",), moves=(("handle", "open"),), repeat="no",
-        plan=("handle_room", "node", "open_node", "add_file", "reply_open"), witness="size_and_ctime",
+        plan=("handle_room", "node", "open_node", "add_file", "reply_open"), witness="truncation",
+        opens="file",
         doc="Only a truncation has a witness; the descriptor outlives the worker.",
     ),
     Opcode(15, "READ", "data", "fuse_read_in", native="read"),
@@ -91,25 +110,27 @@ OPCODES = (
     ),
     Opcode(20, "FSYNC", "data", "fuse_fsync_in", native="fsync"),
     Opcode(
-        21, "SETXATTR", "state", "fuse_setxattr_in", 1, changes_host=True, keeps_reply=True, witness="xattr",
-        repeat="no",
+        21, "SETXATTR", "state", "fuse_setxattr_in", 1, changes_host=True, keeps_reply=True, witness="xattr_set",
+        repeat="no", about="attribute", short=("SETXATTR_EXT", 2),
         plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "reply_empty"),
     ),
-    Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr"),
-    Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr"),
+    Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr", about="attribute", option="xattr"),
+    Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr", option="xattr"),
     Opcode(
-        24, "REMOVEXATTR", "state", names=1, changes_host=True, keeps_reply=True, witness="xattr", repeat="no",
+        24, "REMOVEXATTR", "state", names=1, changes_host=True, keeps_reply=True, witness="xattr_gone", repeat="no",
+        about="attribute",
         plan=("xattr_wanted", "node", "check_xattr_name", "removexattr", "reply_empty"),
     ),
     Opcode(25, "FLUSH", "data", "fuse_flush_in", native="flush"),
     Opcode(
         26, "INIT", "state", "fuse_init_in", out=("fuse_init_out",), repeat="no", keeps_reply=True,
         plan=("negotiate", "begin_session", "reply_init"), moves=(("session", "INIT"),),
+        args_in_plan=True,
         doc="Ends an earlier session of the same device; the reply is kept and given again.",
     ),
     Opcode(
         27, "OPENDIR", "state", "fuse_open_in", out=("fuse_open_out",), moves=(("handle", "opendir"),), repeat="no",
-        plan=("handle_room", "node", "open_directory", "add_directory", "reply_open"),
+        opens="directory", plan=("handle_room", "node", "open_directory", "add_directory", "reply_open"),
     ),
     Opcode(28, "READDIR", "data", "fuse_read_in", native="readdir", doc="The cookie is the host's d_off."),
     Opcode(
@@ -123,13 +144,14 @@ OPCODES = (
     Opcode(34, "ACCESS", "data", "fuse_access_in", native="access"),
     Opcode(
         35, "CREATE", "state", "fuse_create_in", 1, ("fuse_entry_out", "fuse_open_out"), changes_host=True,
-        moves=(("inode", "entry"), ("handle", "open")), keeps_reply=True, witness="name_absent", repeat="no",
+        about="entry", opens="file",
+        moves=(*_ENTRY, ("handle", "open")), keeps_reply=True, witness="name_absent", repeat="no",
         plan=(
             "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_found",
             "open_existing", "intern", "add_file", "reply_create",
         ),
     ),
-    Opcode(36, "INTERRUPT", "silent", "fuse_interrupt_in", doc="Nothing we do waits for anyone; no reply."),
+    Opcode(36, "INTERRUPT", "silent", "fuse_interrupt_in", silent=True, doc="Nothing we do waits for anyone; no reply."),
     Opcode(37, "BMAP", "refuse", "fuse_bmap_in", errno="ENOSYS", doc="block devices only"),
     Opcode(
         38, "DESTROY", "state", plan=("end_session", "reply_empty"), moves=(("session", "DESTROY"),), repeat="done",
@@ -143,18 +165,18 @@ OPCODES = (
     Opcode(41, "NOTIFY_REPLY", "refuse", errno="ENOSYS", doc="there is no notification queue"),
     Opcode(
         42, "BATCH_FORGET", "state", "fuse_batch_forget_in", plan=("forget_many",), repeat="done",
-        moves=(("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root")),
+        moves=_FORGOTTEN, silent=True,
         doc="No reply; the whole batch is one commit.",
     ),
     Opcode(43, "FALLOCATE", "data", "fuse_fallocate_in", native="fallocate", changes_host=True),
     Opcode(
-        44, "READDIRPLUS", "state", "fuse_read_in", moves=_ENTRY, repeat="no",
+        44, "READDIRPLUS", "state", "fuse_read_in", moves=_ENTRY, repeat="no", about="entries",
         plan=("directory_handle", "read_found", "intern_all", "reply_direntplus"),
         doc="One lookup count per entry but '.' and '..'.",
     ),
     Opcode(
         45, "RENAME2", "state", "fuse_rename2_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no",
+        repeat="no", about="rename",
         plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
     ),
     Opcode(46, "LSEEK", "data", "fuse_lseek_in", out=("fuse_lseek_out",), native="lseek"),
@@ -167,7 +189,8 @@ OPCODES = (
     Opcode(50, "SYNCFS", "data", "fuse_syncfs_in", native="syncfs"),
     Opcode(
         51, "TMPFILE", "state", "fuse_create_in", 1, ("fuse_entry_out", "fuse_open_out"), changes_host=True,
-        moves=(("inode", "entry"), ("handle", "open")), keeps_reply=True, witness="uncommitted_fd", repeat="no",
+        about="unused", opens="file",
+        moves=(*_ENTRY, ("handle", "open")), keeps_reply=True, witness="uncommitted_fd", repeat="no",
         plan=(
             "handle_room", "dir_node", "act_as_caller", "open_tmpfile", "act_as_daemon", "found_of_file", "intern",
             "add_file", "reply_create",

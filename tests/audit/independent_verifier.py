@@ -53,11 +53,30 @@ def apply(records: Records, stands: Any, n: int, item: list[Any], absent: dict[s
         records[own]["state"] = dest
 
 
+def canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def meaning(value: Any, wording: dict[str, list[str]]) -> Any:
+    if isinstance(value, list):
+        return [meaning(item, wording) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {name: item for name, item in value.items() if name not in wording["left_out"]}
+    return {name: bool(x) if name in wording["only_whether"] else meaning(x, wording) for name, x in kept.items()}
+
+
 def verify(db: sqlite3.Connection) -> None:
     """Raises AssertionError that says what is wrong."""
     ((specs_digest, text),) = db.execute("SELECT digest, json FROM specs").fetchall()
-    assert hashlib.blake2b(text.encode(), digest_size=32).digest() == specs_digest, "the specs are not those of their digest"
     specs = json.loads(text)
+    meant = text
+    if "wording" in specs:
+        assert canonical(specs) == text, "the specs are not as they were written"
+        sealed = specs.pop("text")
+        assert hashlib.blake2b(canonical(specs).encode(), digest_size=32).hexdigest() == sealed, "the specs are not as written"
+        meant = canonical(meaning(specs, specs["wording"]))
+    assert hashlib.blake2b(meant.encode(), digest_size=32).digest() == specs_digest, "the specs are not those of their digest"
     steps, absent = legal_steps(specs), {table["name"]: table["absent"] for table in specs["machines"]}
     horizon, commit, last, digest = db.execute("SELECT checkpoint_seq, commit_seq, last, digest FROM horizon").fetchone()
     trimmed = last

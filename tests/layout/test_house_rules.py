@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from machine.plans import check_opcodes
+from machine.catalog import check_catalog
+from specs.catalog import CATALOG
 from specs.fuse.opcodes import OPCODES
-from specs.fuse.primitives import GIVEN, PRIMITIVES
 from specs.fuse.structs import FUSE_STRUCTS
 from specs.limits import LIMITS
-from specs.machines import MACHINES
 from tests.layout.sources import LAYERS, ROOT, named, package, parsed, relative, tracked
 
 PYTHON_LINES_MAX = 400
@@ -91,15 +90,8 @@ def test_nothing_names_a_path_of_one_machine() -> None:
             assert found is None, f"{relative(path)}: {found}"
 
 
-def test_the_plans_can_run() -> None:
-    primitives = {row.name: row for row in PRIMITIVES}
-    assert len(primitives) == len(PRIMITIVES)
-    structs, machines = {row.name: row for row in FUSE_STRUCTS}, {table.name: table for table in MACHINES}
-    check_opcodes(OPCODES, primitives, GIVEN, structs, machines)
-
-
-def test_every_primitive_is_a_step_of_some_plan() -> None:
-    assert {row.name for row in PRIMITIVES} == {step for row in OPCODES for step in row.plan}
+def test_the_tables_are_sound_and_the_plans_can_run() -> None:
+    check_catalog(CATALOG)
 
 
 def test_every_structure_is_used_by_some_code_or_row() -> None:

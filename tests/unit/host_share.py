@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fuse.host.host import DIRECTORY, FILE, Host
+from fuse.operation import Operation
 from fuse.settings import Settings
 
 MEMORY, DISK = "memory", "disk"
@@ -16,10 +17,11 @@ PLACES = (MEMORY, DISK)
 _PARENT = {MEMORY: "/dev/shm", DISK: tempfile.gettempdir()}
 
 
-class Op:
+class Op(Operation):
     """The registers of an operation that `Host` looks at."""
 
     def __init__(self, nodeid: int = 1) -> None:
+        super().__init__()
         self.nodeid = nodeid
         self.file = -1
 

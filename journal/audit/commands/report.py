@@ -56,7 +56,7 @@ def render(source: Source, found: Verdict, told: Any) -> str:
 
 def _history_sections(source: Source, told: Any) -> list[str]:
     history, counted = History(source), stats.Stats()
-    line = chart.Timeline(*source.times())
+    line = chart.Timeline(*source.times(), history.rules.operation)
     for entry in history.entries():
         told(entry.commit)
         counted.add(entry)

@@ -5,7 +5,6 @@ What is wrong with the files is noted, and reading goes on: `verify` judges the 
 
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from journal.archive.format import Gap
@@ -13,7 +12,9 @@ from journal.archive.read import ArchivedJournal, journals, walk
 from journal.archive.scan import scan
 from journal.audit.exits import UsageError
 from journal.audit.findings import KEPT_MAX
-from journal.chain import DIGEST_BYTES, Anchor, CommitRow
+from journal.chain import Anchor, CommitRow
+from machine.canonical import digest as digest_of
+from machine.canonical import is_as_written
 
 
 class ArchivedRows:
@@ -81,8 +82,9 @@ class ArchivedRows:
 
     def _check_specs(self, journal: ArchivedJournal) -> None:
         for digest, text in journal.specs.items():
-            right = blake2b(text.encode(), digest_size=DIGEST_BYTES).digest()
-            if right != digest or self._specs_digest not in (None, digest):
+            if text and not is_as_written(text):
+                self._report(f"the specs in {journal.files[0].name} or a later file are not as they were written")
+            if bytes.fromhex(digest_of(text)) != digest or self._specs_digest not in (None, digest):
                 self._report(f"{journal.files[0].name} or a later file carries other specs than the journal")
 
     def _wrong(self, path: Path, why: str) -> None:

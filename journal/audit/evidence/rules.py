@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from machine.check import Allowed, Verdict, check, check_effects
+from machine.check import Allowed, Verdict, check, check_causes, check_effects
 from machine.errors import SpecError
-from machine.table import Effect, Event, Refusal, Row, Table
+from machine.table import Cause, Effect, Event, Refusal, Row, Table, When
+from specs.fuse.opcodes import OPCODES
 
 Declared = dict[tuple[str, str], frozenset[str]]
 """(verb, table) -> fields that an effect may touch."""
@@ -22,12 +23,18 @@ class SpecsUnreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An opcode: the names of the numbers that its requests carry, and how many file names follow them."""
+    """An opcode: the names of the numbers that its requests carry, and how many file names follow them.
+
+    `about`: what the names are (see `machine.rows.About`); `gives`: the machines of what it gives the guest or takes back.
+    """
 
     name: str
     code: int
     fields: tuple[str, ...]
     names: int
+    about: str = ""
+    gives: frozenset[str] = frozenset()
+    changes_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,10 @@ class Rules:
     steps: Mapping[tuple[str, str, str], Step]
     absent: Mapping[str, str]
     operations: Mapping[str, Operation]
+
+    def operation(self, name: str) -> Operation | None:
+        """None for what neither the journal's specs nor ours know."""
+        return self.operations.get(name) or _OURS.get(name)
 
     def arguments(self, request: Mapping[str, Any]) -> dict[str, int]:
         """A request's numbers by the names of their structure; {} where the specs don't name them."""
@@ -56,6 +67,7 @@ def read_rules(text: str) -> Rules:
         tables = {table.name: table for table in map(_table, catalogue["machines"])}
         verdicts = {name: check(table) for name, table in tables.items()}
         check_effects(tables.values())
+        check_causes(tables.values())
         return Rules(
             tables=tables,
             verdicts=verdicts,
@@ -90,10 +102,23 @@ def _declared(effects: tuple[Effect, ...]) -> Declared:
 
 def _operations(catalogue: Mapping[str, Any]) -> dict[str, Operation]:
     structs = {row["name"]: tuple(str(name) for name, _ in row["fields"]) for row in catalogue.get("fuse_structs", ())}
-    return {
-        row["name"]: Operation(row["name"], int(row["code"]), structs.get(row["args"], ()), int(row["names"]))
-        for row in catalogue.get("opcodes", ())
-    }
+    return {row["name"]: _operation(row, structs.get(row["args"], ())) for row in catalogue.get("opcodes", ())}
+
+
+def _operation(row: Mapping[str, Any], fields: tuple[str, ...]) -> Operation:
+    """Journals of the first versions don't tell what the names are: it is as in ours."""
+    ours = _OURS.get(row["name"])
+    about = row.get("about", "" if ours is None else ours.about)
+    gives = frozenset(str(machine) for machine, _ in row["moves"])
+    return Operation(row["name"], int(row["code"]), fields, int(row["names"]), str(about), gives, bool(row["changes_host"]))
+
+
+_OURS = {
+    row.name: Operation(
+        row.name, row.code, (), row.names, row.about, frozenset(machine for machine, _ in row.moves), row.changes_host
+    )
+    for row in OPCODES
+}
 
 
 def _table(value: Mapping[str, Any]) -> Table:
@@ -113,4 +138,11 @@ def _table(value: Mapping[str, Any]) -> Table:
 
 def _row(value: Mapping[str, Any]) -> Row:
     effects = tuple(Effect(effect["verb"], effect["table"], tuple(effect["fields"])) for effect in value["effects"])
-    return Row(tuple(value["states"]), tuple(value["events"]), value["dest"], effects, str(value["cite"]))
+    causes = tuple(map(_cause, value.get("causes", ())))  # the first versions had none
+    return Row(tuple(value["states"]), tuple(value["events"]), value["dest"], effects, str(value["cite"]), causes)
+
+
+def _cause(value: Mapping[str, Any]) -> Cause:
+    when = value["when"]
+    condition = None if when is None else When(str(when["field"]), int(when["mask"]), int(when["equals"]))
+    return Cause(value["machine"], value["event"], value["recorded"], condition)

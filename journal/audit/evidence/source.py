@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,7 @@ from journal.archive.read import journals
 from journal.audit.evidence.archives import ArchivedRows
 from journal.audit.evidence.slots_file import Slots, read_slots
 from journal.audit.exits import UsageError
-from journal.chain import DIGEST_BYTES, Anchor, CommitRow
+from journal.chain import Anchor, CommitRow
 from journal.database import load, read
 from journal.database.schema import (
     DATABASE_NAME,
@@ -27,6 +26,7 @@ from journal.database.schema import (
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
 from journal.live import read_live
+from machine.canonical import digest
 
 _ROWS = "SELECT seq, first, last, time_ns, body, digest FROM commits WHERE seq > ? ORDER BY seq"
 
@@ -249,8 +249,7 @@ def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection
     migrate(connection, ())
     connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(found[0]),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
-    digest = blake2b(specs.encode(), digest_size=DIGEST_BYTES).digest()
-    connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (digest, specs))
+    connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (bytes.fromhex(digest(specs)), specs))
     return Source(place, connection, None, rows, newest_ns)
 
 

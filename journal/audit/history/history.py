@@ -12,16 +12,15 @@ from journal.audit.evidence.proven import Known
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
 from journal.audit.evidence.source import Life, Source
 from journal.audit.history.beginning import load_base
-from journal.audit.history.names import ENTRY_OPS, RENAME_EXCHANGE, ROOT, Names, name_bytes
+from journal.audit.history.names import RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.chain import CommitRow
 from journal.errors import JournalDamaged
 from specs.tables import FIRST_ENTRY, INODE
 
 FILE_SIDE = frozenset({"inode", "handle", "mount", "session"})
-RENAMES = frozenset({"RENAME", "RENAME2"})
-REMOVALS = frozenset({"UNLINK", "RMDIR"})
-_ATTRIBUTES = frozenset({"SETXATTR", "REMOVEXATTR"})
-_NAMED = ENTRY_OPS | RENAMES | REMOVALS
+# Values of `about` in the rows of opcodes: the reply tells the inode of (node, name), or names many; (node, name) is a place.
+_ENTRY = frozenset({"entry", "link", "symlink"})
+_PLACE = _ENTRY | {"rename", "removal"}
 TRAFFIC = ("reads", "writes", "bytes_read", "bytes_written")
 
 _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
@@ -184,30 +183,30 @@ class History:
 
     def _before(self, entry: Entry, request: dict[str, Any]) -> None:
         """Paths as they were when the guest asked."""
-        op, node, names = entry.name, entry.node, self.names
+        about, node, names = self._about(entry), entry.node, self.names
         if node is not None:
             entry.nodes.add(node)
         name = name_bytes(request.get("name"))
         if node is None or node == 0:
             return
-        if op not in _NAMED or name is None:
+        if about not in _PLACE or name is None:
             entry.path = names.path(node)
-            if name is not None and op in _ATTRIBUTES:
+            if name is not None and about == "attribute":
                 entry.detail["attribute"] = name.decode("utf-8", "backslashreplace")
             return
         entry.path = names.below(node, name)
         if (child := names.at(node, name)) is not None:
             entry.nodes.add(child)
         name2 = name_bytes(request.get("name2"))
-        if op in RENAMES and name2 is not None:
+        if about == "rename" and name2 is not None:
             directory = self._first_argument(request)
             entry.path2 = names.below(directory, name2)
             entry.nodes.add(directory)
             if (child := names.at(directory, name2)) is not None:
                 entry.nodes.add(child)
-        elif op == "LINK":
+        elif about == "link":
             entry.path, entry.path2 = names.path(self._first_argument(request)), entry.path
-        elif op == "SYMLINK" and name2 is not None:
+        elif about == "symlink" and name2 is not None:
             entry.detail["target"] = name2.decode("utf-8", "backslashreplace")
 
     def _name(self, entry: Entry, move: Move, own: Any, request: dict[str, Any]) -> None:
@@ -216,22 +215,26 @@ class History:
             return
         told = own if isinstance(own, dict) and "name" in own else request
         name = name_bytes(told.get("name"))
-        if name is not None and (entry.name in ENTRY_OPS or entry.name == "READDIRPLUS"):
+        if name is not None and self._about(entry) in (_ENTRY | {"entries"}):
             self.names.enter(move.key, entry.node, name)
 
     def _after(self, entry: Entry, request: dict[str, Any]) -> None:
-        op, node, name = entry.name, entry.node, name_bytes(request.get("name"))
+        about, node, name = self._about(entry), entry.node, name_bytes(request.get("name"))
         if node is None or name is None:
             return
-        if op in REMOVALS:
+        if about == "removal":
             self.names.remove(node, name)
-        elif op in RENAMES and (name2 := name_bytes(request.get("name2"))) is not None:
-            exchange = op == "RENAME2" and bool(entry.args.get("flags", 0) & RENAME_EXCHANGE)
+        elif about == "rename" and (name2 := name_bytes(request.get("name2"))) is not None:
+            exchange = bool(entry.args.get("flags", 0) & RENAME_EXCHANGE)
             self.names.rename((node, name), (self._first_argument(request), name2), exchange)
+
+    def _about(self, entry: Entry) -> str:
+        operation = self.rules.operation(entry.name)
+        return "" if operation is None else operation.about
 
     @staticmethod
     def _first_argument(request: dict[str, Any]) -> int:
-        """The new directory of RENAME, RENAME2; the linked inode of LINK."""
+        """The new directory of a rename; the linked inode of a link."""
         return int(request["args"][0])
 
     # --- state

@@ -18,14 +18,16 @@ class InFlight:
         self._slots = history.source.slots
         self._wanted = {slot.unique for slot in self._slots.requests} if self._slots else set()
         self._met: dict[int, tuple[str, int, int]] = {}
-        """By request number: operation, session's epoch, first transition; of those in the slots."""
+        """By request number: operation, epoch of the session before it, first transition; of those in the slots."""
 
     def seen(self, entries: Iterator[Entry]) -> Iterator[Entry]:
-        """The same entries, noted."""
+        """The same entries, noted. A request is of the epoch in which it was asked: the one that it begins is the next."""
+        epoch = self._epoch()
         for entry in entries:
             if entry.unique in self._wanted:
-                self._met[entry.unique] = (entry.name, self._epoch(), entry.seq)
+                self._met[entry.unique] = (entry.name, epoch, entry.seq)
             yield entry
+            epoch = self._epoch()
 
     def document(self) -> Record:
         """The field `in_flight` of `replay`'s document; docs/audit.md tells what stands in it."""
@@ -44,8 +46,7 @@ class InFlight:
         names = {operation.code: name for name, operation in self._history.rules.operations.items()}
         name = names.get(slot.opcode)
         operation, epoch, seq = self._met.get(slot.unique, ("", 0, 0))
-        # INIT begins an epoch: its slot still carries the one before.
-        is_it = operation == name and epoch == slot.epoch + (operation == "INIT")
+        is_it = operation == name and epoch == slot.epoch
         return {
             "queue": slot.queue,
             "head": slot.head,

@@ -11,9 +11,6 @@ DEPTH_MAX = 2048
 RENAME_EXCHANGE = 2
 """renameat2(2)"""
 
-ENTRY_OPS = frozenset({"LOOKUP", "MKDIR", "MKNOD", "SYMLINK", "CREATE", "LINK"})
-"""Their reply tells the inode of (node, name). READDIRPLUS tells many, each transition with its own name."""
-
 Place = tuple[int, bytes]
 """Nodeid of the directory, name in it."""
 

@@ -1,9 +1,11 @@
 """The timeline of the report: operations per slice of time, deaths of the device's worker, pauses."""
 
 from collections import Counter
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
+from journal.audit.evidence.rules import Operation
 from journal.audit.history.history import Entry
 from journal.audit.output import NS_PER_S, at
 
@@ -16,14 +18,13 @@ KINDS = (
     ("lookups", "lookups and forgets", "#9aa9b5"),
     ("control", "front-end and device", "#6a4c93"),
 )
-_LOOKUPS = frozenset({"LOOKUP", "FORGET", "BATCH_FORGET", "READDIRPLUS"})
-_HANDLES = frozenset({"OPEN", "OPENDIR", "RELEASE", "RELEASEDIR", "TMPFILE"})
 
 
 class Timeline:
-    """Counts entries by slice of the time from `first_ns` to `last_ns`."""
+    """Counts entries by slice of the time from `first_ns` to `last_ns`. `operation`: see `Rules`."""
 
-    def __init__(self, first_ns: int, last_ns: int) -> None:
+    def __init__(self, first_ns: int, last_ns: int, operation: Callable[[str], Operation | None]) -> None:
+        self._operation = operation
         self._first = first_ns
         self._length = max(1, last_ns - first_ns)
         self._slices: list[Counter[str]] = [Counter() for _ in range(SLICES)]
@@ -36,7 +37,17 @@ class Timeline:
                 self._recoveries.append({"time_ns": entry.time_ns, **entry.detail})
             return
         slice_ = (entry.time_ns - self._first) * SLICES // self._length
-        self._slices[min(max(slice_, 0), SLICES - 1)][_kind(entry)] += 1
+        self._slices[min(max(slice_, 0), SLICES - 1)][self._kind(entry)] += 1
+
+    def _kind(self, entry: Entry) -> str:
+        operation = self._operation(entry.name)
+        if entry.kind == "control":
+            return "control"
+        if operation is None:
+            return "names"
+        if "handle" in operation.gives and operation.about in ("", "unused"):
+            return "handles"
+        return "lookups" if "inode" in operation.gives and not operation.changes_host else "names"
 
     def _x(self, time_ns: int) -> float:
         share = min(max((time_ns - self._first) / self._length, 0.0), 1.0)
@@ -85,11 +96,3 @@ def legend() -> str:
     keys.append('<span class="key"><i class="k-crash"></i>a worker died and another went on</span>')
     keys.append('<span class="key"><i class="k-pause"></i>longest pauses between commits</span>')
     return f'<p class="legend">{"".join(keys)}</p>'
-
-
-def _kind(entry: Entry) -> str:
-    if entry.kind == "control":
-        return "control"
-    if entry.name in _LOOKUPS:
-        return "lookups"
-    return "handles" if entry.name in _HANDLES else "names"

@@ -1,19 +1,21 @@
 """`verify` around the rows: the specs, the lives, the counts of what was deleted."""
 
 from collections import Counter
-from hashlib import blake2b
 
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
 from journal.audit.evidence.source import Life, Source
 from journal.audit.findings import Findings
-from journal.chain import DIGEST_BYTES, Anchor
+from journal.chain import Anchor
+from machine.canonical import digest as digest_of
+from machine.canonical import is_as_written
 
 
 def check_specs(source: Source, findings: Findings) -> Rules | None:
     """The specs are those of their digest, one set for all lives, and sound; returns them if they can be used."""
     for digest, stored in source.specs.items():
-        right = blake2b(str(stored).encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
-        if right != digest:
+        if not is_as_written(str(stored)):
+            findings.add("specs", "the specs' JSON is not as it was written")
+        if bytes.fromhex(digest_of(str(stored))) != digest:
             shown = digest.hex() if isinstance(digest, bytes) else repr(digest)
             findings.add("specs", f"the specs' JSON does not have the digest {shown} that it is stored under")
     named = {life.specs_digest for life in source.lives} | (source.specs.keys() if source.alone else set())
