@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from machine import crash_points
 from machine.crash_points import crash_step
 
 
@@ -18,7 +19,7 @@ def test_a_step_that_nobody_watches_is_its_function() -> None:
 
 
 def test_a_watch_gets_each_step_that_is_declared_after_it() -> None:
-    fresh = runpy.run_module("machine.crash_points")
+    fresh = runpy.run_path(str(crash_points.__file__))
     seen: list[tuple[Callable[..., Any], object]] = []
 
     def watch(function: Callable[..., Any], name: object) -> Callable[..., Any]:
@@ -33,7 +34,7 @@ def test_a_watch_gets_each_step_that_is_declared_after_it() -> None:
 
 
 def test_a_watch_that_would_miss_steps_is_refused() -> None:
-    fresh = runpy.run_module("machine.crash_points")
+    fresh = runpy.run_path(str(crash_points.__file__))
     fresh["crash_step"]("commit")(commit)
     with pytest.raises(RuntimeError, match="commit"):
         fresh["install"](lambda function, name: function)
