@@ -17,6 +17,7 @@ from device.rings.engine import Engine
 from device.rings.state_lane import StateLane
 from device.vhost.actions import StartVring
 from device.vhost.control import Control
+from machine.crash_points import crash_step
 
 logger = logging.getLogger("steadfs.recovery")
 
@@ -49,6 +50,7 @@ class TakingUp:
             "last_recovery_run": counts["run"],
         }
 
+    @crash_step("take requests up")
     def attach(self, starts: Mapping[int, StartVring], slots_fd: int, slots_lost: bool, journaled: Journaled) -> int:
         """Sets the rings up and has each request that was left in them answered, or handed to the lanes; returns how many.
         `slots_lost`: the file is a new one.

@@ -20,6 +20,7 @@ from typing import Any
 
 from device._native import ffi, lib
 from device.errors import CallerError, PeerError
+from machine.crash_points import crash_step
 from specs.limits import LIMIT
 
 NS_PER_S = 1_000_000_000
@@ -138,6 +139,7 @@ class Engine:
 
     # --- vrings
 
+    @crash_step("set a vring up")
     def vring_setup(
         self,
         queue: int,
@@ -176,6 +178,7 @@ class Engine:
         """SET_VRING_ERR; written once when the vring breaks. On return the old fd is let go."""
         _check(lib.engine_err_set(self._engine, queue, _fd(fd)), f"err fd of vring {queue}")
 
+    @crash_step("start a vring")
     def vring_start(self, queue: int) -> None:
         """Starts the queue thread of a configured vring (call it when it is both started and enabled). Idempotent."""
         _check(lib.engine_vring_start(self._engine, queue), f"vring {queue}")
@@ -201,6 +204,7 @@ class Engine:
         """The used index as guest memory has it: the truth about what was published."""
         return _check(lib.engine_vring_used_idx(self._engine, queue), f"used index of vring {queue}")
 
+    @crash_step("rebase a vring")
     def rebase(self, queue: int, base: int) -> None:
         """Where the vring goes on: the avail index of the next request that is popped."""
         _check(lib.engine_vring_rebase(self._engine, queue, base), f"vring {queue}")
@@ -227,6 +231,7 @@ class Engine:
         """Frees a slot whatever it says."""
         _check(lib.engine_slot_scrubbed(self._engine, queue, head), f"slot {head} of vring {queue}")
 
+    @crash_step("resubmit a request")
     def resubmit(self, queue: int, head: int, error: int = 0) -> None:
         """Takes up a request that an earlier worker had popped; with a positive errno it is answered so, and not run."""
         _check(lib.engine_resubmit(self._engine, queue, head, error), f"request {head} of vring {queue}")
@@ -235,6 +240,7 @@ class Engine:
         """Requests popped from now on are numbered from here at least."""
         lib.engine_counter_raise(self._engine, counter)
 
+    @crash_step("settle a vring")
     def settle(self, queue: int) -> None:
         """Frees the slots of what the earlier worker had published and nobody works on."""
         _check(lib.engine_vring_settle(self._engine, queue), f"vring {queue}")
@@ -274,6 +280,7 @@ class Engine:
         """
         return bool(lib.engine_wait(self._engine, spin_ns))
 
+    @crash_step("publish and take a batch")
     def turn(self, count: int, spin_ns: int) -> int:
         """`committed` and `publish` of requests[0:count], `wait`, and `take`, in one call; returns what `take` does."""
         code: int = lib.engine_turn(self._engine, self.requests, count, spin_ns, TAKE_MAX)
@@ -295,6 +302,7 @@ class Engine:
             _check(code, "serve")
         return code == 1, served.published, served.taken, served.executed
 
+    @crash_step("take a batch")
     def take(self) -> int:
         """Fills `requests` in order of pop and returns how many; also silences the doorbell. Everything taken before
         must have been published, or its pointers kept by the caller, since the array is overwritten.
@@ -328,6 +336,7 @@ class Engine:
         """Slot step, right after the system call: positive errno (0 = success) and length of the result."""
         _check(lib.engine_executed(self.requests[i], error, length), "executed")
 
+    @crash_step("begin a request")
     def begin(self, request: Any, witness: tuple[int, ...] = ()) -> None:
         """`executing` for a request of `requests`."""
         if witness:
@@ -338,20 +347,24 @@ class Engine:
         if code < 0:
             _check(code, "begin")
 
+    @crash_step("take a request up")
     def take_up(self, request: Any) -> None:
         """Slot step, before `answer` of a request that an earlier worker left: a result of its no longer counts."""
         _check(lib.engine_taken_up(request), "take_up")
 
+    @crash_step("answer a request")
     def answer(self, request: Any, error: int, message: bytes) -> None:
         """`executed` and `reply` of a request of `requests`."""
         code = lib.engine_answer(request, error, message, len(message))
         if code < 0:
             _check(code, "answer")
 
+    @crash_step("mark a batch committed")
     def committed(self, count: int) -> None:
         """Slot step of requests[0:count], after the journal's commit."""
         _check(lib.engine_committed(self.requests, count), "committed")
 
+    @crash_step("publish a batch")
     def publish(self, count: int) -> None:
         """Pushes the used elements of requests[0:count], with one signal for each vring; the requests are gone then."""
         _check(lib.engine_publish(self._engine, self.requests, count), "publish")

@@ -18,6 +18,7 @@ from device.vhost import serving
 from device.vhost.draft import NO_FD
 from device.vhost.session import Reply, Session, Steps
 from device.vhost.wire import Frame
+from machine.crash_points import crash_step
 from machine.fold import Records, Transition
 
 log = logging.getLogger("steadfs.control")
@@ -138,6 +139,7 @@ class Control:
             except (PeerError, OSError) as error:
                 failure = error
 
+    @crash_step(lambda self, action: type(action).__name__)
     def _perform(self, action: do.Action) -> Any:  # noqa: PLR0911, PLR0912 - one arm for each action, in their order
         engine = self._engine
         match action:

@@ -14,6 +14,7 @@ from fuse.executor.reference import Executor
 from fuse.settings import NS_PER_S, Settings
 from fuse.steps.replies import open_flags_of
 from fuse.wire import CODECS
+from machine.crash_points import crash_step
 from machine.rows import Opcode
 from specs.fuse.opcodes import OPCODES
 from specs.fuse.witnesses import WITNESSES
@@ -91,6 +92,7 @@ class NativeExecutor:
         journal, to be committed; their replies stand in guest memory."""
         return self.run_at(self._requests + first, count - first)
 
+    @crash_step("run requests natively")
     def run_at(self, requests: Any, count: int) -> int:
         """The same of any array."""
         if not self.begin():

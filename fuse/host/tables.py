@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from fuse._native import ffi, lib
 from fuse.host.found import Found
+from machine.crash_points import crash_step
 
 FD_INODE, HANDLE_INODE = 0, 1
 FILE, DIRECTORY = 0, 1
@@ -63,6 +64,7 @@ class HostTables:
         self._handle = ffi.new("struct handle_info *")
         self._loaded = ffi.new("struct table_loaded *")
 
+    @crash_step("close what was let go of")
     def settle(self) -> None:
         """After each commit: descriptors of deleted inodes and handles are closed."""
         lib.table_settle(self._h)

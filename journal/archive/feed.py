@@ -16,6 +16,7 @@ from journal.archive.archiver import spawn
 from journal.archive.directory import Archive
 from journal.archive.wire import REPORT, Report, Trouble, decode_report, encode_batch, encode_hello
 from journal.chain import Anchor
+from machine.crash_points import crash_step
 
 log = logging.getLogger("steadfs.archive")
 
@@ -109,6 +110,7 @@ class ArchiveFeed:
         self.waiting_bytes += size
         self._unsent_bytes += size
 
+    @crash_step("hear what was trimmed")
     def trimmed(self, start: Anchor) -> None:
         """Commits up to `start` were deleted, some of them maybe without being archived."""
         self._start = start
@@ -183,6 +185,7 @@ class ArchiveFeed:
         age = time.monotonic() - self._sent_at
         return urgent or self._unsent_bytes >= self.settings.batch_bytes or age >= self.settings.batch_age_s
 
+    @crash_step("hand over to the archiver")
     def _hand_over(self) -> None:
         assert self._sent is not None
         first = self._sent.commit_seq - self._base
@@ -236,6 +239,7 @@ class ArchiveFeed:
         if self.trouble != Trouble.OTHER_HISTORY or report.trouble:
             self._tell(report.trouble)
 
+    @crash_step("agree where to begin")
     def _agree(self, archived: Anchor | None) -> None:
         """Where to begin: the archive's end, unless the rows behind it are gone already."""
         start = self._start
@@ -252,6 +256,7 @@ class ArchiveFeed:
         self._base = start.commit_seq
         self.waiting_bytes = self._unsent_bytes = sum(self._sizes)
 
+    @crash_step("take an acknowledgement")
     def _acknowledge(self, end: Anchor) -> None:
         if self._acknowledged is None or end.commit_seq > self._acknowledged.commit_seq:
             self._acknowledged = end

@@ -15,6 +15,7 @@ from journal.archive.format import End, Gap, Header, Name, name_of
 from journal.archive.scan import scan
 from journal.archive.settings import ArchiveSettings
 from journal.chain import Anchor, CommitRow
+from machine.crash_points import crash_step
 
 _OPEN = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -61,6 +62,7 @@ class ArchiveFiles:
         """Waits for `sync`."""
         return sum(map(len, self._unsynced))
 
+    @crash_step("find the archive's end")
     def begin(self) -> None:
         """Finds out what is archived; mends what deaths left: torn tails, sealed files without their name.
 
@@ -79,6 +81,7 @@ class ArchiveFiles:
                 self.end = self._reached = end
                 return
 
+    @crash_step("append rows")
     def append(self, before: Anchor, rows: list[CommitRow], now_ns: int) -> None:
         """Takes rows that follow one another; `before` is where their chain stood. What is archived already is skipped.
 
@@ -106,6 +109,7 @@ class ArchiveFiles:
         self._unsynced.append(form.member([*lines, *map(form.commit_line, kept)]))
         self._reached = Anchor(kept[-1][0], kept[-1][2], kept[-1][5])
 
+    @crash_step("sync rows")
     def sync(self) -> None:
         """Brings all that was appended to the disk; seals the file when it is due."""
         if self._unsynced:
@@ -116,6 +120,7 @@ class ArchiveFiles:
         if self._is_due():
             self.seal()
 
+    @crash_step("seal a file")
     def seal(self) -> None:
         """Ends the file that is written, if there is one; the next row begins another. Call `sync` first."""
         file = self._file
@@ -129,6 +134,7 @@ class ArchiveFiles:
         os.close(file.fd)
         self._file = None
 
+    @crash_step("remove old files")
     def remove_old(self) -> None:
         """Removes sealed files, the oldest first, as far as size and age ask for it; of all journals."""
         settings = self._settings
@@ -157,6 +163,7 @@ class ArchiveFiles:
 
     # --- one file
 
+    @crash_step("create a file")
     def _create_if_none(self) -> None:
         if self._file is None:
             assert self.end is not None
@@ -170,6 +177,7 @@ class ArchiveFiles:
             self._write_out(form.member([form.header_line(about), form.specs_line(text)]))
             self._sync_directory()
 
+    @crash_step("write out")
     def _write_out(self, data: bytes) -> None:
         """To the end of what is on the disk, whatever an earlier try has left behind it."""
         file = self._file
@@ -197,6 +205,7 @@ class ArchiveFiles:
             file.synced >= settings.file_bytes or time.time() - file.begun >= settings.file_age_s or file.sealed
         )
 
+    @crash_step("rename a file")
     def _rename(self, name: Name, sealed: Name) -> None:
         try:
             os.rename(str(name), str(sealed), src_dir_fd=self._directory, dst_dir_fd=self._directory)
@@ -204,6 +213,7 @@ class ArchiveFiles:
             os.stat(str(sealed), dir_fd=self._directory)  # an earlier try has done it
         self._sync_directory()
 
+    @crash_step("sync the directory")
     def _sync_directory(self) -> None:
         os.fsync(self._directory)
 

@@ -13,6 +13,7 @@ from journal.database.schema import checkpoint_table, found_column, found_value
 from journal.database.transaction import transaction
 from journal.encode import encode_record, key_to_column
 from journal.record_digest import record_digest
+from machine.crash_points import crash_step
 from machine.fold import Record
 
 Source = Callable[[str, int], Record | None]
@@ -59,6 +60,7 @@ class Checkpoint:
         """Marks a record dirty by transition `number`; numbers come in rising order."""
         self.dirty[table].setdefault(key, number)
 
+    @crash_step("begin a round")
     def begin_round(self) -> None:
         """All that is dirty now belongs to the round; costs a few dict swaps, however many records there are."""
         self._look()
@@ -68,6 +70,7 @@ class Checkpoint:
         self._spared_some = False
         self._highest_before = dict(self._highest)
 
+    @crash_step("write records")
     def write_some(self, last: int, count: int, spared: Spared | None) -> None:
         """Writes up to `count` records of the round as they are now, at `last`, the last committed transition.
 
@@ -144,6 +147,7 @@ class Checkpoint:
         tombstones = self._look()
         return bool(tombstones) and tombstones[0][0] <= self.horizon
 
+    @crash_step("drop tombstones")
     def drop_tombstones(self, count: int) -> None:
         """Deletes up to `count` tombstones that the horizon has passed."""
         tombstones = self._look()

@@ -11,6 +11,7 @@ from typing import Any
 from journal.chain import Anchor
 from journal.database.load import Present
 from journal.database.transaction import transaction
+from machine.crash_points import crash_step
 
 Kind = tuple[str, str, str]
 """machine, event, op of the request ("" where it has none)"""
@@ -81,6 +82,7 @@ class Trim:
         """Whether the oldest row lies wholly at or before the horizon."""
         return bool(self._lasts) and self._lasts[0] <= horizon
 
+    @crash_step("trim")
     def step(self, horizon: int, count: int) -> Anchor | None:
         """Deletes the oldest rows up to the horizon: at least one row, else at most `count` transitions.
 

@@ -21,6 +21,7 @@ from journal.writer.native_commit import AVAILABLE, Committer
 from journal.writer.opening import Opened, open_database
 from journal.writer.trim import UNTOLD, Kind, Trim
 from journal.writer.untaken import Left
+from machine.crash_points import crash_step
 from machine.fold import Fold, Transition
 from machine.table import Table
 
@@ -190,6 +191,7 @@ class Journal:
             raise ValueError("add the transition that clears the table first")
         self._clears.append((table, len(self._kinds), len(self._marks)))
 
+    @crash_step("commit")
     def commit(self) -> int:
         """Commits all added transitions as one row; returns the number of the last. Without any: does nothing.
 

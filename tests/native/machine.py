@@ -203,6 +203,8 @@ class Rig:
         self.engine = Engine(queues=queues, ops=self.echo.ops, pool_threads=pool_threads, poll_ns_max=poll_ns_max)
         self.engine.set_memory([self.memory.region()])
         self.queues = [Queue(self.memory, self.engine, index, num) for index in range(queues)]
+        self.own_fds: list[int] = []
+        """Closed at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -213,6 +215,8 @@ class Rig:
         for queue in self.queues:
             queue.close()
         self.memory.close()
+        for fd in self.own_fds:
+            os.close(fd)
 
 
 def out(unique: int, body: bytes = b"", error: int = 0) -> bytes:

@@ -1,7 +1,7 @@
-"""steadfsd as installed, but with crash points: in the native layer (built in), and round every step in Python.
+"""steadfsd as installed, but with crash points: in the native layer (built in), and round every step that Python declares.
 
 `python -m tests.recovery.crash_points.crashing_daemon PAGE EXTENSIONS [small-journal] [small-archive] [keeper|archive]
--- OPTIONS`. The points lie around the code; nothing of it knows of them.
+-- OPTIONS`.
 """
 
 import importlib
@@ -12,26 +12,17 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from machine import crash_points
 from tests.recovery.crash_points import statements
 from tests.recovery.crash_points.points import in_python
 
+Point = Callable[[bytes], None]
+
+EVERYWHERE, ARCHIVE = "", "journal.archive."
+"""Of whose steps are points made."""
 _AROUND = {
-    "fuse.executor.native.NativeExecutor": ("run_at",),
-    "device.rings.engine.Engine": (
-        *("take", "begin", "answer", "committed", "publish", "turn"),
-        *("vring_setup", "vring_start", "rebase", "resubmit", "settle"),
-    ),
-    "journal.writer.writer.Journal": ("commit",),
-    "fuse.host.host.Host": ("settle",),
     "device.worker.main.Worker": ("_answer", "_go_on", "_end_session"),
-    "device.recovery.resubmission.TakingUp": ("attach",),
     "device.processes.descriptors.Sweep": ("_close_some",),
-    "journal.writer.trim.Trim": ("step",),
-    "journal.archive.feed.ArchiveFeed": ("_hand_over", "_agree", "_acknowledge", "trimmed"),
-    "journal.archive.files.ArchiveFiles": (
-        *("begin", "append", "sync", "seal", "remove_old", "_create_if_none", "_write_out", "_rename", "_sync_directory"),
-    ),
-    "journal.writer.checkpoint.Checkpoint": ("begin_round", "write_some", "drop_tombstones"),
 }
 _AROUND_KEEPER = {
     "device.processes.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
@@ -47,16 +38,17 @@ def main(words: list[str]) -> int:
     """As steadfsd's."""
     at = words.index("--")
     page, extensions, *own = words[:at]
-    if "archive" in own:
-        _install_archive(in_python(Path(page)))
+    if "archive" in own:  # without the native layer's points
+        _watch_steps(in_python(Path(page)), ARCHIVE)
     else:
         for package in ("fuse", "device"):
             point = _load(page, package, Path(extensions))
+        if "keeper" in own:
+            _install_keeper(point)
+        else:
+            _watch_steps(point, EVERYWHERE)
+            _install(point)
         _silence_rehearsals()
-    if "keeper" in own:
-        _install_keeper(point)
-    elif "archive" not in own:
-        _install(point)
     if "small-journal" in own:
         _shrink_the_journal()
     if "small-archive" in own:
@@ -66,7 +58,7 @@ def main(words: list[str]) -> int:
     return steadfsd(words[at + 1 :])
 
 
-def _load(page: str, package: str, extensions: Path) -> Callable[[bytes], None]:
+def _load(page: str, package: str, extensions: Path) -> Point:
     """Each extension has crash points of its own, on the same page."""
     name = f"{package}._native"
     [extension] = (extensions / package).glob("_native.*so")
@@ -79,7 +71,7 @@ def _load(page: str, package: str, extensions: Path) -> Callable[[bytes], None]:
     lib: Any = module.lib
     if lib.crash_points_map(page.encode()) != 0:
         raise SystemExit("the page of crash points can't be mapped")
-    found: Callable[[bytes], None] = lib.crash_point
+    found: Point = lib.crash_point
     return found
 
 
@@ -101,22 +93,25 @@ def _silence_rehearsals() -> None:
     rehearsal.Rehearsal.run = call
 
 
-def _install_archive(point: Callable[[bytes], None]) -> None:
-    """Only the steps of archiving, without the native layer's points."""
-    _around_methods(point, {where: methods for where, methods in _AROUND.items() if where.startswith("journal.archive_")})
+def _watch_steps(point: Point, where: str) -> None:
+    """Points before and after each step that is declared in modules whose names begin so."""
+
+    def watch(function: Callable[..., Any], name: crash_points.Name) -> Callable[..., Any]:
+        return _around(point, function, name) if function.__module__.startswith(where) else function
+
+    crash_points.install(watch)
 
 
-def _install(point: Callable[[bytes], None]) -> None:
+def _install(point: Point) -> None:
     from fuse.steps import STEPS  # noqa: PLC0415
 
     for name, step in tuple(STEPS.items()):
         STEPS[name] = _after(point, step, f"after step {name}")
     _around_methods(point, _AROUND)
-    _around_actions(point)
     statements.install(point)
 
 
-def _install_keeper(point: Callable[[bytes], None]) -> None:
+def _install_keeper(point: Point) -> None:
     """Round the keeper's steps, its two system calls, each store into its page, and where a note was taken from the relay."""
     from device.processes import keeper  # noqa: PLC0415
     from device.processes import shared_page as kept  # noqa: PLC0415
@@ -135,7 +130,7 @@ def _install_keeper(point: Callable[[bytes], None]) -> None:
         _after_each_store(point, kind)
 
 
-def _after_each_store(point: Callable[[bytes], None], kind: Any) -> None:
+def _after_each_store(point: Point, kind: Any) -> None:
     store = kind.__setattr__
 
     def call(self: Any, name: str, value: Any) -> None:
@@ -146,7 +141,7 @@ def _after_each_store(point: Callable[[bytes], None], kind: Any) -> None:
     kind.__setattr__ = call
 
 
-def _around_methods(point: Callable[[bytes], None], table: dict[str, tuple[str, ...]]) -> None:
+def _around_methods(point: Point, table: dict[str, tuple[str, ...]]) -> None:
     for where, methods in table.items():
         module, _, owner = where.rpartition(".")
         kind = getattr(importlib.import_module(module), owner)
@@ -154,7 +149,7 @@ def _around_methods(point: Callable[[bytes], None], table: dict[str, tuple[str, 
             setattr(kind, method, _around(point, getattr(kind, method), method))
 
 
-def _after(point: Callable[[bytes], None], function: Callable[..., Any], label: str) -> Callable[..., Any]:
+def _after(point: Point, function: Callable[..., Any], label: str) -> Callable[..., Any]:
     name = label.encode()
 
     @wraps(function)
@@ -166,33 +161,16 @@ def _after(point: Callable[[bytes], None], function: Callable[..., Any], label: 
     return call
 
 
-def _around(point: Callable[[bytes], None], function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    before, after = f"before {label}".encode(), f"after {label}".encode()
-
+def _around(point: Point, function: Callable[..., Any], step: crash_points.Name) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any, **named: Any) -> Any:
-        point(before)
+        label = step if isinstance(step, str) else step(*args, **named)
+        point(f"before {label}".encode())
         result = function(*args, **named)
-        point(after)
+        point(f"after {label}".encode())
         return result
 
     return call
-
-
-def _around_actions(point: Callable[[bytes], None]) -> None:
-    """Each action of the vhost-user session under its own name."""
-    from device.vhost.control import Control  # noqa: PLC0415
-
-    perform = Control._perform
-
-    def call(self: Control, action: Any) -> Any:
-        name = type(action).__name__
-        point(f"before {name}".encode())
-        result = perform(self, action)
-        point(f"after {name}".encode())
-        return result
-
-    Control._perform = call  # type: ignore[method-assign]
 
 
 def _shrink_the_journal() -> None:

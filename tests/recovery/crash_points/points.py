@@ -12,9 +12,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from tests.play.daemons import ROOT, Kind
+from tests.play.daemons import Kind
 
 _HEAD = struct.Struct("=qqIIII48s48s")  # native/crash_points.c
+_TRACING_AT, _DEATHS_AT = 16, 24
 _NAME_BYTES = 48
 _TRACE_MAX = 8192
 _PHASES_MAX, _EVENTS_MAX = 8, 16
@@ -34,9 +35,12 @@ class Points:
     def arm(self, first: int, second: int = 0, only: str = "") -> None:
         """The worker dies at the `first` point that it passes from now on, and the next one at its `second` (0: lives).
 
-        `only`: points of that name are counted and no others.
+        `only`: points of that name are counted and no others. Tracing goes on, if it does.
         """
-        self._page[: _HEAD.size] = _HEAD.pack(0, second, 0, 0, 0, 0, b"", only.encode()[: _NAME_BYTES - 1])
+        struct.pack_into("=q", self._page, 0, 0)
+        self._page[_DEATHS_AT : _HEAD.size] = bytes(_HEAD.size - _DEATHS_AT)
+        struct.pack_into(f"={_NAME_BYTES}s", self._page, _HEAD.size - _NAME_BYTES, only.encode()[: _NAME_BYTES - 1])
+        struct.pack_into("=q", self._page, 8, second)
         struct.pack_into("=q", self._page, 0, first)
 
     def disarm(self) -> tuple[int, str]:
@@ -52,11 +56,11 @@ class Points:
     def trace(self) -> None:
         """From now on the names of the points are written down."""
         self._page[:] = bytes(len(self._page))
-        struct.pack_into("=I", self._page, 16, 1)
+        struct.pack_into("=I", self._page, _TRACING_AT, 1)
 
     def traced(self) -> list[str]:
         """The names since `trace`, which ends."""
-        struct.pack_into("=I", self._page, 16, 0)
+        struct.pack_into("=I", self._page, _TRACING_AT, 0)
         return self.so_far()
 
     def so_far(self) -> list[str]:
@@ -77,6 +81,10 @@ def in_python(path: Path) -> Callable[[bytes], None]:
         page = mmap.mmap(file.fileno(), 0)
 
     def point(name: bytes) -> None:
+        tracing, traced = struct.unpack_from("=II", page, _TRACING_AT)
+        if tracing and traced < _TRACE_MAX:
+            struct.pack_into("=I", page, _TRACING_AT + 4, traced + 1)
+            struct.pack_into(f"={_NAME_BYTES}s", page, _HEAD.size + traced * _NAME_BYTES, name[: _NAME_BYTES - 1])
         (countdown,) = struct.unpack_from("=q", page)
         only = page[_HEAD.size - _NAME_BYTES : _HEAD.size].rstrip(b"\0")
         if countdown <= 0 or only not in (b"", name):
@@ -96,7 +104,7 @@ def in_python(path: Path) -> Callable[[bytes], None]:
 @cache
 def built() -> str:
     """The extension with crash points, built when it is out of date."""
-    script = ROOT / "tests" / "recovery" / "crash_points" / "crash_build.py"
+    script = Path(__file__).with_name("crash_build.py")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]

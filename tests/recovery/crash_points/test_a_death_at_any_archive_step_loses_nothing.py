@@ -20,7 +20,10 @@ QUIET_S = 0.12
 STEPS = {
     f"{when} {step}"
     for when in ("before", "after")
-    for step in ("_hand_over", "append", "sync", "_write_out", "_create_if_none", "seal", "_rename", "_sync_directory")
+    for step in (
+        *("hand over to the archiver", "append rows", "sync rows", "write out"),
+        *("create a file", "seal a file", "rename a file", "sync the directory"),
+    )
 }
 
 

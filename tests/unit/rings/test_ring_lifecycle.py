@@ -285,4 +285,4 @@ def test_close_ends_all_threads_with_requests_in_every_lane_and_closes_its_fds()
         queue.send(queue.chain(0, request(STATE, 1)), queue.chain(2, request(BLOCK, 2)))
         queue.replies(1)
     assert sorted(os.listdir("/proc/self/fd")) == before
-    assert not [task for task in ("vring-0", "vring-1", "pool-0", "pool-1") if thread_state(task)]
+    wait_until(lambda: not any(map(thread_state, ("vring-0", "vring-1", "pool-0", "pool-1"))), "the last thread's end")

@@ -20,6 +20,7 @@ def tracked(rig: Rig, directory: Path) -> tuple[int, int]:
     rig.engine.set_slots(slots_fd)
     rig.engine.set_inflight(inflight_fd, 2 * INFLIGHT_BYTES, 0, 2, QUEUE_SIZE)
     rig.engine.set_epoch(EPOCH)
+    rig.own_fds += [slots_fd, inflight_fd]
     return slots_fd, inflight_fd
 
 

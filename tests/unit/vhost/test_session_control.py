@@ -164,6 +164,8 @@ def test_a_journal_that_can_not_be_written_is_not_taken_for_the_peers_fault() ->
     bench.control._host = Host(record=failing_record, drain=bench.drain, end_session=bench.end_session)
     with pytest.raises(CallerError, match="the journal could not be written"):
         bench.send("SET_VRING_ENABLE", index=1, num=0)
+    bench.control._host = Host(record=bench.record, drain=bench.drain, end_session=bench.end_session)
+    bench.control.disconnect("")
 
 
 def failing_record(transitions: Sequence[Transition]) -> None:
@@ -176,6 +178,7 @@ def test_a_vring_that_can_not_be_resumed_ends_this_life() -> None:
     bench.engine.fail.update(vring_base=TimeoutError("slow"), vring_start=OSError(11, "no threads"))
     with pytest.raises(CallerError, match="not resumed"):
         bench.send("SET_VRING_ENABLE", index=1, num=0)
+    bench.control.disconnect("")
 
 
 def test_a_made_inflight_region_is_zeroed_and_can_not_be_cut_short() -> None:
@@ -223,8 +226,9 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
 
     replies: list[bytes] = []
     thread = threading.Thread(target=front_end, args=(replies,))
+    kept = make_kept()
     with ours:
-        channel = Channel(make_kept(), ours.fileno())
+        channel = Channel(kept, ours.fileno())
         thread.start()
         served = 0
         while served < 4:
@@ -237,6 +241,8 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
                 channel.send()
                 channel.close_sent()
         thread.join()
+    for fd in kept.slots():
+        os.close(fd)
     assert [len(reply) for reply in replies] == [20, 32]
     assert not bench.control.session.refusals
     bench.control.disconnect("")
