@@ -1,4 +1,4 @@
-"""The vocabulary of plans: what each step of an operation reads and writes. `fuse.steps_*` give them their meaning.
+"""The vocabulary of plans: what each step of an operation reads and writes. `fuse/steps` gives them their meaning.
 
 Registers: `args` (the decoded structure), `name`, `name2` (raw names), `node`, `dir`, `newdir`, `old` (descriptors of
 inodes, pinned for the length of the request), `handle` (a descriptor of an fh), `found` (an inode just met: descriptor,
