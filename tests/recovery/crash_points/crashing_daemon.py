@@ -17,10 +17,9 @@ from tests.recovery.crash_points.points import in_python
 
 _AROUND = {
     "fuse.executor.native.NativeExecutor": ("run_at",),
-    "device.rings.engine.Engine": (
-        *("take", "begin", "answer", "committed", "publish", "turn"),
-        *("vring_setup", "vring_start", "rebase", "resubmit", "settle"),
-    ),
+    "device.rings.requests.Requests": ("take", "begin", "answer", "committed", "publish", "turn"),
+    "device.rings.vrings.Vrings": ("setup", "start"),
+    "device.rings.recovery.RingRecovery": ("rebase", "resubmit", "settle"),
     "journal.writer.writer.Journal": ("commit",),
     "fuse.host.host.Host": ("settle",),
     "device.worker.main.Worker": ("_answer", "_go_on", "_end_session"),
