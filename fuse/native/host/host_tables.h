@@ -7,7 +7,8 @@
 
 #include "fuse/native/host/hostcalls.h"
 
-/* As many records as one piece of a checkpoint has at most (journal/limits.py, records_per_piece). */
+/* cdef begin */
+/* More than are loaded at once (RECORDS_AT_ONCE of fuse/recovery/loading.py). */
 #define LOAD_FDS_MAX 8192
 
 enum table_load_what { LOAD_INODES = 0, LOAD_HANDLES = 1 };
@@ -80,5 +81,6 @@ uint32_t table_handles(struct host *h);
 void table_settle(struct host *h);
 /* A session's end: no handles, no inodes but keep_nodeid, no mounts but keep_mnt_id (0: none). Settles too. */
 void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id);
+/* cdef end */
 
 #endif

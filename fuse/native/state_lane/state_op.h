@@ -91,7 +91,7 @@ void *state_grown(void *old, size_t bytes);
 void text_put(struct text *t, const char *from, size_t bytes);
 void text_string(struct text *t, const char *string);
 void text_number(struct text *t, uint64_t number);
-/* A file name as JSON: a string where it is UTF-8, else an object with its bytes in hexadecimal (fuse.ready.name_text). */
+/* A file name as JSON: a string where it is UTF-8, else an object with its bytes in hexadecimal (fuse.executor.ready.name_text). */
 void text_name(struct text *t, const char *name, uint32_t bytes);
 void text_base64(struct text *t, const uint8_t *from, size_t bytes);
 
@@ -111,7 +111,6 @@ void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t 
 int state_intern(struct state_lane *s, struct state_op *op, struct found *f, uint64_t *nodeid);
 void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, uint64_t nlookup);
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
-int state_open_flags(const struct state_lane *s, uint32_t flags);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 
 state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,
@@ -122,7 +121,7 @@ state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_d
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,
     step_reply_create, step_reply_direntplus, step_refuse_readonly;
 
-/* state_witness.c: words to be stored before the operation begins; returns how many. */
+/* state_replies.c: words to be stored before the operation begins; returns how many. */
 uint32_t state_witness_words(struct state_lane *s, struct state_op *op, uint64_t *words);
 
 #endif
