@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Shows the differences; FINDINGS when there are any."""
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         if len(options.what) == 1:
             with open_source(Path(options.what[0])) as other:
                 fork = common_end(source, other)

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     if options.format == "sqlite" and options.out is None:
         raise UsageError("--format sqlite: name the new database with --out FILE")
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("export", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         if options.format == "sqlite":

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     """Replays and shows the state."""
     target = point(options.to)
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("replay", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         history = History(source)

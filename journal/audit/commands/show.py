@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Shows it."""
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         found = find(source, options.seq)
     if out.as_json:
         out.document("show", options.journal, found)

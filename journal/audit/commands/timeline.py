@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Writes the entries that pass."""
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("timeline", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         history = History(source)

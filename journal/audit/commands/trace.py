@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Two readings: which files had this name, then what happened to them."""
     wanted = wanted_paths(options.path)
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("trace: which file", first, last) as shows:
             files = files_named(source, wanted, shows.told)

@@ -222,32 +222,44 @@ def _text(value: bytes) -> str:
 
 
 @contextmanager
-def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
+def open_source(place: Path, archive: Path | None = None, identity: int | None = None) -> Iterator[Source]:
     """A journal directory, live or not, or a database file of such a directory; the rows that it deleted from `archive`.
 
-    Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it.
+    `identity` (created_ns of the table meta) chooses a journal where `place` holds the archives of several. Raises NoJournal,
+    JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it, or it is not the one asked for.
     """
     database = place if place.is_file() else place / DATABASE_NAME
     found = journals(place) if archive is None and place.is_dir() and not database.exists() else ()
     if found:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            yield _archive_alone(place, [archived.journal for archived in found], connection)
+            yield _archive_alone(place, _chosen(place, [archived.journal for archived in found], identity), connection)
         return
     live_seq = _live_seq(place)
     slots = read_slots(place) if place.is_dir() else None
     with read.copied_database(database) as connection:
         earlier = None if archive is None else _archived(connection, archive, place)
-        yield Source(place, connection, live_seq, earlier, slots=slots)
+        source = Source(place, connection, live_seq, earlier, slots=slots)
+        if identity is not None:
+            _chosen(place, [] if source.identity is None else [source.identity], identity)
+        yield source
 
 
-def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection) -> Source:
+def _chosen(place: Path, found: list[int], identity: int | None) -> int:
+    """Which of the journals that are here is meant."""
+    here = ", ".join(map(str, found))
+    if identity is None and len(found) > 1:
+        raise UsageError(f"{place}: holds the archives of {len(found)} journals: name one of {here} with --identity")
+    if identity is not None and identity not in found:
+        raise UsageError(f"--identity {identity}: {place} holds {here}")
+    return found[0] if identity is None else identity
+
+
+def _archive_alone(place: Path, journal: int, connection: sqlite3.Connection) -> Source:
     """As a journal that has deleted all its rows."""
-    if len(found) > 1:
-        raise UsageError(f"{place}: holds the archives of {len(found)} journals; copy the files of one to a place of their own")
-    rows = ArchivedRows(place, found[0], None)
+    rows = ArchivedRows(place, journal, None)
     (end, newest_ns), specs = rows.newest(), rows.specs
     migrate(connection, ())
-    connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(found[0]),))
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(journal),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
     connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (bytes.fromhex(digest(specs)), specs))
     return Source(place, connection, None, rows, newest_ns)

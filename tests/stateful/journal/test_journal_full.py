@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from journal import Journal
-from journal.database.read import load_fold
 from journal.errors import JournalFull
 from tests.models.journal_model import ABSENT, SMALL, Live
+from tests.models.journal_reader import load_fold
 from tests.models.lending import Lending
 
 TMPFS_BYTES = 2 << 20

@@ -12,11 +12,13 @@ import pytest
 from journal.archive.directory import Archive
 from journal.archive.files import Damaged, OtherHistory
 from journal.archive.format import Gap, name_of
-from journal.archive.read import ArchiveDamaged, journals, rows
+from journal.archive.read import journals
 from journal.archive.settings import ArchiveSettings
 from journal.database.read import copied
 from journal.errors import ArchiveHolds, ArchiveInUse, UnusableArchive
 from tests.models.journal_model import SMALL, Live
+from tests.models.journal_reader import ArchiveDamaged
+from tests.models.journal_reader import archived_rows as rows
 from tests.unit.journal.archived import JOURNAL, SPECS, START, archive, begun, chain, end_of, joined, read
 
 

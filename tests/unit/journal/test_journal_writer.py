@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from journal import Hold, Journal, Limits, encode
-from journal.database.read import copied, load_fold
+from journal.database.read import copied
 from journal.database.schema import APPLICATION_ID
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalInUse
 from journal.writer.opening import numbered
 from machine.fold import Transition
 from tests.models.journal_model import ABSENT, SMALL, SPECS_DIGEST, SPECS_JSON, Live
+from tests.models.journal_reader import load_fold
 
 
 def opened(place: Path, **options: Any) -> tuple[Live, Journal]:
