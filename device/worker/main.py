@@ -238,12 +238,12 @@ class Worker:
     def _record(self, transitions: Sequence[Transition]) -> None:
         """Effects on other records than the machine's own are told to the journal one by one."""
         for transition in transitions:
-            self.journal.add(encode(transition), transition.machine, transition.key)
+            self.journal.pending.add(encode(transition), transition.machine, transition.key)
             for verb, table, *rest in transition.effects:
                 if verb == "clear":
-                    self.journal.add_clear(table)
+                    self.journal.pending.add_clear(table)
                 elif (table, rest[0]) != (transition.machine, transition.key):
-                    self.journal.touch(table, rest[0])
+                    self.journal.pending.touch(table, rest[0])
         self._commit_now()
 
     def _record_control(self, transitions: Sequence[Transition]) -> None:
@@ -280,7 +280,7 @@ class Worker:
         """Where the earlier worker died: its tables, its rings, its requests."""
         words = self.live.words
         try:
-            named = self.files.adopt(records, self.journal.left, words[_LAST_NODEID], words[_LAST_FH])
+            named = self.files.adopt(records, self.journal.unloaded, words[_LAST_NODEID], words[_LAST_FH])
         except ValueError as error:
             self._disbelieve(str(error))
         self.engine.set_epoch(self.executor.state.record["epoch"])

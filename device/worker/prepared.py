@@ -43,7 +43,8 @@ class JournalToCome:
     def is_here(self, journal: Journal) -> None:
         """From now on it is this one, which nobody has asked for a kind yet."""
         journal.number_kinds(self._kinds)
-        self.add, self.add_batch, self.add_clear = journal.add, journal.add_batch, journal.add_clear
+        pending = journal.pending
+        self.add, self.add_batch, self.add_clear = pending.add, pending.add_batch, pending.add_clear
         self.take_back = journal.take_back
 
 

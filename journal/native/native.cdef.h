@@ -19,9 +19,9 @@ struct commit_end *commit_end_of(struct committer *c);
 void commit_tell(struct committer *c, uint64_t *last);
 int commit_batch(void *committer, const char *text, uint64_t bytes, uint32_t transitions);
 
-typedef int left_take(void *taker, uint64_t key, const char *text, size_t bytes);
+typedef int records_take(void *taker, uint64_t key, const char *text, size_t bytes);
 
-struct left_given {
+struct records_given {
     int64_t last;
     uint32_t rows;
     int sqlite;
@@ -29,5 +29,5 @@ struct left_given {
     int is_damaged;
 };
 
-void left_give(struct sqlite3 *connection, const char *sql, int64_t beyond, int64_t highest, uint32_t most,
-               const int64_t *skipped, uint32_t skipped_n, left_take *take, void *taker, struct left_given *given);
+void records_give(struct sqlite3 *connection, const char *sql, int64_t beyond, int64_t highest, uint32_t most,
+               const int64_t *skipped, uint32_t skipped_n, records_take *take, void *taker, struct records_given *given);

@@ -16,12 +16,12 @@ from journal.chain import Anchor, CommitRow
 from journal.database import load, read
 from journal.database.schema import (
     DATABASE_NAME,
+    bring_up_to_date,
     checkpoint_table,
     checkpoint_tables,
-    found_column,
-    found_fields,
     has_digests,
-    migrate,
+    indexed_column,
+    indexed_fields,
 )
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
@@ -155,8 +155,8 @@ class Source:
 
     def _select(self, table: str) -> str:
         digest = "digest" if has_digests(self.connection, table) else "''"
-        fields = [field for field in found_fields(self.connection, table) if field.isidentifier()]
-        found = ", ".join(f"'{field}', {found_column(field)}" for field in fields)
+        fields = [field for field in indexed_fields(self.connection, table) if field.isidentifier()]
+        found = ", ".join(f"'{field}', {indexed_column(field)}" for field in fields)
         return f"SELECT '{table}' AS t, key, seq, record, {digest}, json_array({found}) FROM \"{checkpoint_table(table)}\""
 
     def has_stored(self, table: str, column: int) -> bool:
@@ -258,7 +258,7 @@ def _archive_alone(place: Path, journal: int, connection: sqlite3.Connection) ->
     """As a journal that has deleted all its rows."""
     rows = ArchivedRows(place, journal, None)
     (end, newest_ns), specs = rows.newest(), rows.specs
-    migrate(connection, ())
+    bring_up_to_date(connection, (), {})
     connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(journal),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
     connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (bytes.fromhex(digest(specs)), specs))

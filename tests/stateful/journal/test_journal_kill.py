@@ -92,6 +92,7 @@ class _Counting:
 
     def __init__(self) -> None:
         self.added = 0
+        self.pending = self
 
     def kind(self, *kind: str) -> int:
         return 0

@@ -323,7 +323,7 @@ def test_an_archiver_that_is_killed_is_started_again(tmp_path: Path) -> None:
         journal.tidy()
         if number % 200 == 100:
             assert journal.archive is not None
-            os.kill(journal.archive._pid, 9)
+            os.kill(journal.archive._link._pid, 9)
             tidy_until(journal, lambda: journal.archive_counters()["archive_trouble"] != 0)
             tidy_until(journal, lambda: journal.archive_counters()["archive_trouble"] == 0)
     journal.close()
