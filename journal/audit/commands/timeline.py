@@ -8,7 +8,7 @@ from pathlib import Path
 from journal.audit.evidence.source import open_source
 from journal.audit.exits import Exit, UsageError
 from journal.audit.history.history import Entry, History
-from journal.audit.history.moment import moment
+from journal.audit.history.position import parse_time
 from journal.audit.output import Out, progress
 from journal.audit.pages import entry_text
 
@@ -60,8 +60,8 @@ def _known(name: str, history: History) -> str:
 
 
 def _entries(history: History, told: object, options: argparse.Namespace) -> Iterator[Entry]:
-    since = moment(options.since) if options.since else None
-    until = moment(options.until) if options.until else None
+    since = parse_time(options.since) if options.since else None
+    until = parse_time(options.until) if options.until else None
     for entry in history.entries(None, until):
         if callable(told):
             told(entry.commit)

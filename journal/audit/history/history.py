@@ -1,6 +1,6 @@
 """A journal told as what happened: operations of the guest, messages of the front-end, lives of the device; with paths.
 
-Reads forward once, and keeps no more than the state at the point where it is.
+Reads forward once, and keeps no more than the state at the place where it is.
 """
 
 import json
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from journal.audit.evidence.proven import Known
+from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
 from journal.audit.evidence.source import Life, Source
-from journal.audit.history.beginning import load_base
+from journal.audit.history.initial_state import load_initial_state
 from journal.audit.history.names import RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.chain import CommitRow
 from journal.errors import JournalDamaged
@@ -72,7 +72,7 @@ class Entry:
 
 
 class History:
-    """Walks through `source`; `known`, `names`, `seq`, `commit`, `time_ns` stand at the entry that was given last.
+    """Walks through `source`; `state`, `names`, `seq`, `commit`, `time_ns` stand at the entry that was given last.
 
     Raises JournalDamaged when the journal carries no specs that can be read, or rows can't be.
     """
@@ -83,7 +83,7 @@ class History:
         except SpecsUnreadable as error:
             raise JournalDamaged(source.place, str(error)) from error
         self.source = source
-        self.known = Known(self.rules.absent, source.start.last == 0)
+        self.state = PartialState(self.rules.absent, source.start.last == 0)
         self.names = Names()
         self.seq = source.start.last
         self.commit = source.start.commit_seq
@@ -91,10 +91,10 @@ class History:
         self.contradictions = 0
         self._lives = [life for life in source.lives if life.first_commit > source.start.commit_seq]
         self._request: dict[str, Any] = {}
-        load_base(source, self.known)
+        load_initial_state(source, self.state)
 
     def entries(self, to_seq: int | None = None, to_time_ns: int | None = None) -> Iterator[Entry]:
-        """Everything in order; up to transition `to_seq`, up to a moment, both inclusive."""
+        """Everything in order; up to transition `to_seq`, up to a time, both inclusive."""
         for row in self.source.rows(self.source.start.commit_seq):
             self._expect_sound(row)
             seq, first, last, time_ns, body, _ = row
@@ -140,7 +140,7 @@ class History:
 
     def _life(self, life: Life, row: CommitRow | None) -> Entry:
         """Its worker went on with a live connection: then the one before it died; else the device was started."""
-        connection = self.known.tables.get("connection")
+        connection = self.state.tables.get("connection")
         goes_on = connection is not None and 0 in connection.records
         entry = Entry("life", "recovery" if goes_on else "start", life.first_commit, self.seq + 1, life.started_ns)
         entry.detail = {"life": life.life, "pid": life.pid}
@@ -247,7 +247,7 @@ class History:
 
     def _touch_handle(self, entry: Entry, move: Move) -> None:
         entry.detail["fh"] = move.key
-        record = self.known.tables["handle"].records.get(move.key)
+        record = self.state.tables["handle"].records.get(move.key)
         for effect in move.effects:
             if effect[0] == "put":
                 record = effect[3]
@@ -257,8 +257,8 @@ class History:
             entry.nodes.add(record["nodeid"])
 
     def _apply(self, move: Move) -> None:
-        ended = move.machine == "inode" and move.dest == self.known.tables["inode"].absent_state
-        self.known.apply(move.machine, move.key, move.source, move.dest, move.effects, self._contradiction)
+        ended = move.machine == "inode" and move.dest == self.state.tables["inode"].absent_state
+        self.state.apply(move.machine, move.key, move.source, move.dest, move.effects, self._contradiction)
         self.seq = move.seq
         if ended and move.key != ROOT:
             self.names.forget(move.key)
@@ -278,7 +278,7 @@ class History:
 
     def file_of(self, nodeid: int) -> FileId | None:
         """None for an inode of which the journal's present rows don't tell."""
-        record = self.known.tables["inode"].records.get(nodeid)
+        record = self.state.tables["inode"].records.get(nodeid)
         if record is None or "ino" not in record:
             return None
         return (record.get("dev"), record["ino"], record.get("handle"))
