@@ -77,7 +77,7 @@ class Worker:
         )
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_birth(self.live, birth.generation, hold.pid)
-        equipment.journal.is_here(self.journal)
+        equipment.journal.opened(self.journal)
         equipment.commit = self._commit_now
         self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
@@ -137,7 +137,7 @@ class Worker:
     def turn(self, busy: bool) -> bool:
         """One round of the loop: waits for something to do unless it is `busy`, which is also what it returns."""
         self._kin.progress()
-        idle_s = _PRESSED_S if self.journal.archive_presses else _LOOK_EVERY_S
+        idle_s = _PRESSED_S if self.journal.archive_wants_more else _LOOK_EVERY_S
         for fd, _ in self._poll.poll(0 if busy or self._put_off else idle_s):
             self._ready(fd)
         if self._put_off is not None:

@@ -77,7 +77,7 @@ class ArchiveFeed:
         return (self._report.end or _NOWHERE).commit_seq
 
     @property
-    def presses(self) -> bool:
+    def wants_more(self) -> bool:
         """Whether rows wait for room in a working archiver's socket: look again soon."""
         return self._link.sends and not self._trouble
 

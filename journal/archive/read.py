@@ -32,7 +32,7 @@ class ArchivedJournal:
     torn: str = ""
     """Why the newest file's tail is no whole member: it is being written, or its writer died. The next writer mends it."""
     sealed: bool = False
-    """Whether the newest file has its end: without it nobody can tell that commits are missing at the end."""
+    """Whether the newest file has its end. Without it commits may be missing there, and nothing would show it."""
 
     def from_commit(self, commit: int) -> "ArchivedJournal":
         """The same, nothing read yet, without the files that end before that commit."""

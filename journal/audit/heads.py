@@ -1,4 +1,5 @@
-"""The head of a chain, signed with a key from outside (Ed25519): who keeps it can tell later that nothing before it changed.
+"""The head of a chain, signed with a key from outside (Ed25519). Kept elsewhere, it shows later whether anything
+before it changed.
 
 Needs `cryptography`, the extra `sign`; only the functions that sign and check load it.
 """

@@ -1,6 +1,6 @@
 """Reads a journal, also while its writer runs: always from a private copy, which never disturbs the writer.
 
-The writer locks the database exclusively, so nobody else can open it. journal.db is copied first, its WAL second, and
+The writer locks the database exclusively, so no other process can open it. journal.db is copied first, its WAL second, and
 the copy is whole when the WAL's header is the same afterwards: its salts change when the WAL is begun anew, and until
 then each page that a writeback may have changed in journal.db under our hands is in the WAL too, where SQLite finds it
 first. Frames appended while we copy do no harm: SQLite ignores the part of a WAL that fails its checksums.

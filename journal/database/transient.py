@@ -1,6 +1,6 @@
 """Which failures of SQLite may pass by themselves: of the file system or of memory, not of what the file holds.
 
-Whoever waits for the file while such a failure lasts gives nothing up: the content is as it was when it is over.
+Waiting for the file gives nothing up: when such a failure is over, the content is as it was.
 """
 
 import logging

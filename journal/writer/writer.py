@@ -42,7 +42,7 @@ class Journal:
     def __init__(
         self, hold: Hold, owns_hold: bool, opened: Opened, source: Source, limits: Limits, archive: Archive | None
     ) -> None:
-        """For `open`, which see."""
+        """Only `open` calls it."""
         self.directory: Path = hold.directory
         self.last_seq = opened.present.end.last
         self._commit_seq = opened.present.end.commit_seq
@@ -105,7 +105,7 @@ class Journal:
             if isinstance(error, sqlite3.Error):
                 raise journal_error(held.directory / DATABASE_NAME, error) from error
             if isinstance(error, (ValueError, TypeError, LookupError)):
-                # Content that nobody has written so: the sqlite3 module can't even decode SQLite's words about some of it.
+                # Content that we never write: the sqlite3 module can't even decode SQLite's words about some of it.
                 raise JournalDamaged(held.directory / DATABASE_NAME, f"{type(error).__name__}: {error}") from error
             raise
         journal._between_tries = between_tries
@@ -136,9 +136,9 @@ class Journal:
         return self._digest
 
     @property
-    def archive_presses(self) -> bool:
+    def archive_wants_more(self) -> bool:
         """Whether the archive takes history as fast as it can, and more waits: `tidy` should be called soon."""
-        return self.archive is not None and self.archive.presses
+        return self.archive is not None and self.archive.wants_more
 
     def archive_counters(self) -> dict[str, int]:
         """For the status page; empty without an archive."""
@@ -242,7 +242,7 @@ class Journal:
             raise journal_error(self.directory / DATABASE_NAME, error) from error
 
     def _make_room(self, archive: ArchiveFeed) -> None:
-        """With the policy to drop, `tidy` makes it. Else whoever commits is told to come again."""
+        """With the policy `drop`, `tidy` makes room. With `hold` the commit fails, and is tried again later."""
         try:
             archive.step()
         except sqlite3.Error as error:

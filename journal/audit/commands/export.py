@@ -77,7 +77,7 @@ def rows(source: Source, told: Told) -> Iterator[Row]:
 def _rows(entry: Entry) -> Iterator[Row]:
     common: Row = {
         "commit": entry.commit, "time_ns": entry.time_ns, "kind": entry.kind, "operation": entry.name,
-        "uid": entry.uid, "gid": entry.gid, "pid": entry.pid, "unique": entry.unique,
+        **entry.caller._asdict(), "unique": entry.unique,
         "node": entry.node, "path": entry.path, "path2": entry.path2,
         "fh": entry.detail.get("fh"), **{name: entry.detail.get(name) for name in TRAFFIC},
         "args": entry.args, "detail": entry.detail,

@@ -55,7 +55,7 @@ class Stats:
             self.control[entry.name] += 1
             return
         self.operations[entry.name] += 1
-        self.users[entry.uid, entry.gid] += 1
+        self.users[entry.caller[:2]] += 1
         moved = 0
         for name in TRAFFIC:
             amount = entry.detail.get(name, 0)

@@ -72,7 +72,7 @@ def _entries(history: History, told: object, options: argparse.Namespace) -> Ite
 def _passes(entry: Entry, options: argparse.Namespace) -> bool:
     if entry.kind == "life":
         return not options.op
-    wanted = ((options.uid, entry.uid), (options.pid, entry.pid), (options.handle, entry.detail.get("fh")))
+    wanted = ((options.uid, entry.caller.uid), (options.pid, entry.caller.pid), (options.handle, entry.detail.get("fh")))
     if (entry.kind == "control" and options.no_control) or (options.op and entry.name not in options.op):
         return False
     if any(asked is not None and asked != found for asked, found in wanted):

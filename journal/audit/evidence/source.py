@@ -89,8 +89,6 @@ class Source:
         self.connection = connection
         self._earlier = earlier
         self._newest_ns = newest_ns
-        self.alone = newest_ns is not None
-        """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
         self.slots = slots
         """The file `slots`, read before the copy was taken; None without one."""
         self.live_seq = live_seq
@@ -111,8 +109,13 @@ class Source:
             newest = connection.execute("SELECT max(seq) FROM commits").fetchone()[0]
             self.last_commit = self.trimmed.commit_seq if newest is None else int(newest)
 
+    @property
+    def alone(self) -> bool:
+        """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
+        return self._newest_ns is not None
+
     def _check_kinds(self) -> None:
-        """SQLite lets any column hold anything; raises TypeError for what nobody could make sense of."""
+        """SQLite lets any column hold anything; raises TypeError for a value of the wrong kind."""
         anchor = self.trimmed
         numbers: list[object] = [anchor.commit_seq, anchor.last, self.horizon, *self.floors.values()]
         numbers += [n for life in self.lives for n in (life.life, life.pid, life.started_ns, life.first_commit)]

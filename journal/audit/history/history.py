@@ -6,7 +6,7 @@ Reads forward once, and keeps no more than the state at the place where it is.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
@@ -30,6 +30,17 @@ FileId = tuple[Any, Any, Any]
 """Device, inode number, file handle (None where it has none): tells a file from every other as long as it lives."""
 
 
+class Caller(NamedTuple):
+    """The process that asked, as the guest reported it; None where no process did."""
+
+    uid: int | None
+    gid: int | None
+    pid: int | None
+
+
+_NO_CALLER = Caller(None, None, None)
+
+
 @dataclass(slots=True)
 class Move:
     """One transition, as the journal has it."""
@@ -47,8 +58,8 @@ class Move:
 class Entry:
     """One thing that happened. `kind`: operation (of the guest), control (the front-end, the device), life.
 
-    `path`: what it was done to; `path2`: the second name of RENAME and LINK. `nodes`, `files`: all inodes that it touched.
-    `uid`, `gid`, `pid`: as the guest reported. `detail`: fields that only some have.
+    `path`: what it was done to; `path2`: the second name of RENAME and LINK. `nodes`: all inodes that it touched; `files`:
+    which files those were, as far as the rows tell. `detail`: fields that only some have.
     """
 
     kind: str
@@ -56,9 +67,7 @@ class Entry:
     commit: int
     seq: int
     time_ns: int
-    uid: int | None = None
-    gid: int | None = None
-    pid: int | None = None
+    caller: Caller = _NO_CALLER
     unique: int | None = None
     node: int | None = None
     path: str | None = None
@@ -66,8 +75,7 @@ class Entry:
     args: dict[str, int] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
     nodes: set[int] = field(default_factory=set)
-    files: set[FileId] = field(default_factory=set)
-    known_nodes: set[int] = field(default_factory=set)
+    files: dict[int, FileId] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
 
 
@@ -164,7 +172,7 @@ class History:
         request = first[5] if isinstance(first[5], dict) else self._request
         self._request = request
         entry = Entry("operation", str(request.get("op", "?")), row[0], seq, row[3])
-        entry.uid, entry.gid, entry.pid = (_number(request.get(name)) for name in ("uid", "gid", "pid"))
+        entry.caller = Caller(*(_number(request.get(name)) for name in ("uid", "gid", "pid")))
         entry.unique, entry.node = _number(request.get("unique")), _number(request.get("node")) or None
         entry.args = self.rules.arguments(request)
         moves = [_move(number, item) for number, item in group]
@@ -270,11 +278,10 @@ class History:
 
     def _note_files(self, entry: Entry) -> None:
         """Once for each inode: before it is forgotten, or after it was met."""
-        for nodeid in entry.nodes - entry.known_nodes:
+        for nodeid in entry.nodes - entry.files.keys():
             found = self.file_of(nodeid)
             if found is not None:
-                entry.known_nodes.add(nodeid)
-                entry.files.add(found)
+                entry.files[nodeid] = found
 
     def file_of(self, nodeid: int) -> FileId | None:
         """None for an inode of which the journal's present rows don't tell."""

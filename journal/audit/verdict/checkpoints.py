@@ -17,8 +17,8 @@ NEVER = 1 << 64
 class Checkpoints:
     """The stored records of `source` in the order in which they come due; `due` is the next transition to call `reach` at.
 
-    `compared`: stored records that the rows prove in whole or in part. `assumed`: those which stand before the first row,
-    so that only what follows can contradict them.
+    `compared`: how many stored records the rows prove in whole or in part. `assumed`: how many stand before the first row; only
+    later rows can contradict them.
     """
 
     def __init__(self, source: Source, state: PartialState, findings: Findings) -> None:
