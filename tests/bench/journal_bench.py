@@ -135,6 +135,7 @@ class _Recorder:
 
     def __init__(self, texts: list[str]) -> None:
         self._texts = texts
+        self.pending = self
 
     def add(self, text: str, *_: object) -> None:
         self._texts.append(text)
