@@ -1,6 +1,6 @@
 """The chain of digests: each commit's digest covers the one before it, so nothing between two of them can be changed.
 
-It shows alterations to whoever knows a later digest. It can't show that the newest rows were cut off.
+With a later digest at hand every alteration shows. That the newest rows were cut off does not show.
 """
 
 import struct

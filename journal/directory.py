@@ -141,12 +141,12 @@ class Hold:
                 raise JournalInUse(directory, pid) from None
             if os.fstat(fd).st_nlink:
                 hold = cls(directory, fd)
-                hold.sign()
+                hold.write_pid()
                 return hold
             os.close(fd)
         raise UnusableDirectory(directory, "its lock file comes and goes")
 
-    def sign(self, pid: int = 0) -> None:
+    def write_pid(self, pid: int = 0) -> None:
         """Writes a pid (0: ours) into the lock file, for the message that a second daemon shows."""
         try:
             os.ftruncate(self.fd, 0)

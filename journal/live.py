@@ -76,7 +76,7 @@ FIELDS = (
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 
 The `recovery_*_ns` tell when the last recovery passed each of its steps, by CLOCK_MONOTONIC: the keeper noticed the death,
-the new worker began, had the journal open, had its tables, had closed what nobody named, had its rings going.
+the new worker began, had the journal open, had its tables, had closed the descriptors that nothing named, had its rings going.
 """
 
 PAGE_BYTES = 4096

@@ -39,7 +39,7 @@ INCLUDED = {
         "fuse/native/host/creds.h",
         "fuse/native/state_lane/state_lane.h",
     ],
-    "journal": ["journal/native/commit.h", "journal/native/left.h"],
+    "journal": ["journal/native/commit.h", "journal/native/records.h"],
 }
 """What the interpreter calls of each. What these headers include is declared before them."""
 BEYOND = {

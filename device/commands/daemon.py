@@ -155,9 +155,9 @@ def _family(
 
     def sign(pid: int) -> None:
         listener.sign(pid)
-        hold.sign(pid)
+        hold.write_pid(pid)
         if archive is not None:
-            archive.sign(pid)
+            archive.write_pid(pid)
 
     def finish(code: int) -> None:
         _clear(options, hold, sandbox, code)

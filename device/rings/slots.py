@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from device._native import ffi, lib
-from specs.request import REQUEST
+from specs.slots import ATTEMPTS, HAS_WITNESS, PHASES
 
-PHASES = REQUEST.states
-"""By their number in a slot."""
 FILE_MODE = 0o600
 _WRONG = "slots file: wrong header, or shorter than the header says"
-_STATE_WITNESS = 0x100  # device/native/slots/slots.c
 
 
 class SlotsError(Exception):
@@ -118,12 +115,12 @@ def _slot(copy: Any, phase: int) -> Slot:
         queue=copy.queue,
         head=copy.head,
         phase=PHASES[phase],
-        attempts=copy.state >> 16 & 0xFFFF,
+        attempts=ATTEMPTS.of(copy.state),
         epoch=copy.epoch,
         unique=copy.unique,
         counter=copy.counter,
         opcode=copy.opcode,
-        witness=tuple(copy.witness) if copy.state & _STATE_WITNESS else (),
+        witness=tuple(copy.witness) if HAS_WITNESS.of(copy.state) else (),
         error=copy.result,
         length=copy.result_bytes,
         used_at=copy.used_at,

@@ -14,7 +14,7 @@ from device.rings import slots
 from device.vhost.draft import NO_FD
 from journal import Hold, Journal
 from journal.archive.directory import Archive
-from journal.database.transient import Waiting
+from journal.database.transient import BetweenTries
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalUnreachable
 from journal.live import INDEX, LOST_WHY, LivePage
 from journal.writer.damaged import set_aside_damaged
@@ -56,16 +56,16 @@ def open_journal(
     source: Source,
     generation: int,
     live: LivePage,
-    waiting: Waiting,
+    between_tries: BetweenTries,
 ) -> tuple[Journal, str]:
     """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
 
-    A first worker has no state to lose: its journal is set aside as well, with a line in the log. `waiting` is called again and
-    again while it waits for room or for the file system. Raises JournalError.
+    A first worker has no state to lose: its journal is set aside as well, with a line in the log. `between_tries` is called
+    again and again while it waits for room or for the file system. Raises JournalError.
     """
     committed = live.words[INDEX["journal_seq"]]
     try:
-        journal = _open(options, hold, archive, source, waiting)
+        journal = _open(options, hold, archive, source, between_tries)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:
         if generation == 1 and isinstance(error, ForeignJournal):
             raise
@@ -79,12 +79,12 @@ def open_journal(
     name = set_aside_damaged(hold.directory)
     logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
     if generation == 1:
-        return _open(options, hold, archive, source, waiting), ""
+        return _open(options, hold, archive, source, between_tries), ""
     live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
-    return _open(options, hold, archive, source, waiting), why
+    return _open(options, hold, archive, source, between_tries), why
 
 
-def _open(options: Options, hold: Hold, archive: Archive | None, source: Source, waiting: Waiting) -> Journal:
+def _open(options: Options, hold: Hold, archive: Archive | None, source: Source, between_tries: BetweenTries) -> Journal:
     """Waits for room, and while the file system fails: a worker that ended for want of it would be followed by others until
     the keeper gives up, and a state that can't be read now isn't lost."""
     text, text_digest = prepare_specs()
@@ -99,15 +99,15 @@ def _open(options: Options, hold: Hold, archive: Archive | None, source: Source,
                 source=source,
                 on_disk=options.journal_on_disk,
                 hold=hold,
-                left=_LOADED_LATER,
+                load_later=_LOADED_LATER,
                 archive=archive,
-                waiting=waiting,
+                between_tries=between_tries,
             )
         except (JournalFull, JournalUnreachable) as error:
             if tries % _ROOM_LOG_EVERY == 0:
                 logger.error("the journal can't be opened, requests wait until it can: %s", error)
             tries += 1
-            waiting()
+            between_tries()
             time.sleep(_ROOM_RETRY_S)
 
 

@@ -77,7 +77,7 @@ class Worker:
         )
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_birth(self.live, birth.generation, hold.pid)
-        equipment.journal.is_here(self.journal)
+        equipment.journal.opened(self.journal)
         equipment.commit = self._commit_now
         self._slots_fd, self._slots_lost = open_slots(hold.directory, 1 + options.request_queues, birth.generation)
         self.engine.set_slots(self._slots_fd)
@@ -137,7 +137,7 @@ class Worker:
     def turn(self, busy: bool) -> bool:
         """One round of the loop: waits for something to do unless it is `busy`, which is also what it returns."""
         self._kin.progress()
-        idle_s = _PRESSED_S if self.journal.archive_presses else _LOOK_EVERY_S
+        idle_s = _PRESSED_S if self.journal.archive_wants_more else _LOOK_EVERY_S
         for fd, _ in self._poll.poll(0 if busy or self._put_off else idle_s):
             self._ready(fd)
         if self._put_off is not None:
@@ -238,12 +238,12 @@ class Worker:
     def _record(self, transitions: Sequence[Transition]) -> None:
         """Effects on other records than the machine's own are told to the journal one by one."""
         for transition in transitions:
-            self.journal.add(encode(transition), transition.machine, transition.key)
+            self.journal.pending.add(encode(transition), transition.machine, transition.key)
             for verb, table, *rest in transition.effects:
                 if verb == "clear":
-                    self.journal.add_clear(table)
+                    self.journal.pending.add_clear(table)
                 elif (table, rest[0]) != (transition.machine, transition.key):
-                    self.journal.touch(table, rest[0])
+                    self.journal.pending.touch(table, rest[0])
         self._commit_now()
 
     def _record_control(self, transitions: Sequence[Transition]) -> None:
@@ -280,7 +280,7 @@ class Worker:
         """Where the earlier worker died: its tables, its rings, its requests."""
         words = self.live.words
         try:
-            named = self.files.adopt(records, self.journal.left, words[_LAST_NODEID], words[_LAST_FH])
+            named = self.files.adopt(records, self.journal.unloaded, words[_LAST_NODEID], words[_LAST_FH])
         except ValueError as error:
             self._disbelieve(str(error))
         self.engine.set_epoch(self.executor.state.record["epoch"])

@@ -26,8 +26,8 @@ from specs.limits import LIMIT
 POOL_THREADS_DEFAULT = LIMIT["pool_threads_default"]
 
 
-class JournalToCome:
-    """Stands for a journal that is opened later. Kinds have the numbers that it will give them."""
+class DeferredJournal:
+    """Stands for a journal that is opened later. It gives kinds the numbers that the journal will give them."""
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str, str], int] = {}
@@ -40,10 +40,11 @@ class JournalToCome:
         """As the journal's: counted from 1 in the order in which they are asked for."""
         return self._kinds.setdefault((machine, event, op), 1 + len(self._kinds))
 
-    def is_here(self, journal: Journal) -> None:
+    def opened(self, journal: Journal) -> None:
         """From now on it is this one, which nobody has asked for a kind yet."""
         journal.number_kinds(self._kinds)
-        self.add, self.add_batch, self.add_clear = journal.add, journal.add_batch, journal.add_clear
+        pending = journal.pending
+        self.add, self.add_batch, self.add_clear = pending.add, pending.add_batch, pending.add_clear
         self.take_back = journal.take_back
 
 
@@ -59,7 +60,7 @@ class Equipment:
         self.share_fd = open_share(place.share)
         self._proc_fd = place.proc_fd
         self.host = Host(self.share_fd, self.settings, place.proc_fd)
-        self.journal = JournalToCome()
+        self.journal = DeferredJournal()
         self.commit: Callable[[], object] = _too_early
         self.executor = Executor(self.host, self.settings, self.journal, self._commit)
         self.files = Recovery(self.executor)

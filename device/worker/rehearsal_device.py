@@ -78,10 +78,10 @@ class Rehearsed:
         journal.commit()
 
     def _add(self, journal: Journal, transition: Transition, number: int = 0) -> None:
-        journal.add(encode(transition), transition.machine, transition.key)
+        journal.pending.add(encode(transition), transition.machine, transition.key)
         for _, table, key, *_rest in transition.effects:
             if table != transition.machine:
-                journal.touch(table, key)
+                journal.pending.touch(table, key)
         if number % _TRANSITIONS_PER_COMMIT == 0:
             journal.commit()
 

@@ -19,8 +19,8 @@ RECORDS_AT_ONCE = 4096
 """Loaded while nobody is served yet; below LOAD_FDS_MAX of fuse/native/host/host_tables.h."""
 
 
-class Left(Protocol):
-    """The records of one table that were not loaded yet (see `journal.writer.untaken`)."""
+class Unloaded(Protocol):
+    """The records of one table that were not loaded yet (see `journal.writer.unloaded`)."""
 
     highest: int
 
@@ -33,20 +33,20 @@ class Left(Protocol):
 class Filling:
     """The rest of one table, in order of the keys: without the interpreter where the journal can, else as text."""
 
-    def __init__(self, host: Host, table: str, left: Left) -> None:
+    def __init__(self, host: Host, table: str, unloaded: Unloaded) -> None:
         self._host = host
         self._table = table
-        self._left = left
+        self._unloaded = unloaded
         self._taker = host.taker(table)
 
     def some(self, count: int) -> tuple[bool, list[int]]:
         """Up to `count` records (at most RECORDS_AT_ONCE): whether there may be more, and the descriptors that they name.
         Raises ValueError for a damaged journal."""
-        more = self._left.give_some(count, self._taker)
+        more = self._unloaded.give_some(count, self._taker)
         fds = self._taker.fds()
         if more is not None:
             return more, fds
-        text = self._left.take_some(count)
+        text = self._unloaded.take_some(count)
         if text:
             fds += self._host.load_text(self._table, text)[1]
         return bool(text), fds
@@ -62,26 +62,26 @@ def fetch_missing(context: object, nodeid: int, ino: int) -> int:
 class Loading:
     """Loads one table of inodes. Made before anything is served; `some` until `on` is false."""
 
-    def __init__(self, host: Host, left: Left) -> None:
+    def __init__(self, host: Host, unloaded: Unloaded) -> None:
         """The root is loaded at once, since it outlives sessions, and so are inodes that are descriptors: nothing else
         tells that those are in use."""
         self.on = True
         self.fds: set[int] = set()
         """The descriptors that the loaded records name."""
         self._host = host
-        self._left = left
-        self._filling = Filling(host, "inode", left)
+        self._unloaded = unloaded
+        self._filling = Filling(host, "inode", unloaded)
         self._failure: Exception | None = None
         self._questions = ffi.new("uint64_t[]", lib.MISSING_QUESTIONS)
         self._context = ffi.new_handle(self)
-        self._load(left.take(FUSE_ROOT_ID))
-        self._load(left.take_where("fd"))
+        self._load(unloaded.take(FUSE_ROOT_ID))
+        self._load(unloaded.take_where("fd"))
         host.missing_begin(lib.fetch_missing, self._context)
 
     def fetch(self, nodeid: int, ino: int) -> int:
         """One inode by nodeid, or (nodeid 0) all with that inode number. 0; -1: see `check`."""
         try:
-            self._load(self._left.take(nodeid) if nodeid else self._left.take_where("ino", ino))
+            self._load(self._unloaded.take(nodeid) if nodeid else self._unloaded.take_where("ino", ino))
         except Exception as error:
             self._failure = error
             return -1

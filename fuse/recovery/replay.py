@@ -15,7 +15,7 @@ from fuse.executor.ready import Ready, steps_of
 from fuse.executor.reference import Executor
 from fuse.host.host import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.operation import Operation
-from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Left, Loading
+from fuse.recovery.loading import RECORDS_AT_ONCE, Filling, Loading, Unloaded
 from fuse.recovery.witness import ASKS, NOW_WORD, Asks, Words
 from fuse.steps import BY_NAME
 from fuse.steps.forget import forget
@@ -136,13 +136,13 @@ class Recovery:
     def adopt(
         self,
         records: Mapping[str, Mapping[int, Record]],
-        left: Callable[[str], Left],
+        unloaded: Callable[[str], Unloaded],
         last_nodeid: int,
         last_fh: int,
     ) -> set[int]:
         """Loads what the journal tells and returns every descriptor that it names.
 
-        `records`: what the journal's tail touched, and the small tables whole; `left(table)`: the other inodes and
+        `records`: what the journal's tail touched, and the small tables whole; `unloaded(table)`: the other inodes and
         handles, of which inodes without a descriptor are loaded later (see `loading`). Raises ValueError when the tables
         refuse a record: then the journal is damaged.
         """
@@ -150,7 +150,7 @@ class Recovery:
         session = records["session"].get(0)
         if session is not None:
             x.state.adopt(session)
-        inodes, handles = left("inode"), left("handle")
+        inodes, handles = unloaded("inode"), unloaded("handle")
         x.state.last_nodeid = max(FUSE_ROOT_ID, last_nodeid, inodes.highest, *records["inode"].keys())
         x.state.last_fh = max(last_fh, handles.highest, *records["handle"].keys(), 0)
         named = self.named_fds(records)

@@ -4,7 +4,6 @@ args = valid, padding, fh, size, lock_owner, atime, mtime, ctime, atimensec, mti
 unused5 (fuse_setattr_in).
 """
 
-
 from fuse.operation import Operation
 from fuse.settings import NS_PER_S
 from fuse.steps.primitive import Services, primitive

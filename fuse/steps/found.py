@@ -1,6 +1,5 @@
 """Inodes just met: opened without following, identified, counted."""
 
-
 from fuse.operation import Operation
 from fuse.steps.primitive import Services, primitive
 

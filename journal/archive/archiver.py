@@ -1,7 +1,7 @@
 """The archiver: a process of the worker's that writes the archive, so that no disk ever makes a request wait.
 
-It dies with its worker. The next one's waits until it is really gone (a process may hang in the kernel over a dead disk) and
-goes on from what it finds on the disk.
+It dies with its worker. The next worker's archiver waits until the old one is really gone, since a process may hang in the
+kernel over a dead disk. Then it goes on from what it finds on the disk.
 """
 
 import ctypes
@@ -82,7 +82,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 class Archiver:
-    """The loop of that process. What it was given is in the archive or in its memory; it acknowledges the former."""
+    """The loop of that process. It reports what is on the disk; the rest of what it was given is in its memory."""
 
     def __init__(self, its: socket.socket, directory_fd: int, settings: ArchiveSettings) -> None:
         self._socket = its
@@ -133,7 +133,7 @@ class Archiver:
             self._report()
 
     def _insist(self, work: Callable[[], None]) -> None:
-        """Does it until it succeeds; what keeps it from that is told once, and when it is over."""
+        """Does it until it succeeds. The trouble is reported once when it begins, and once when it is over."""
         while True:
             try:
                 work()
@@ -143,7 +143,7 @@ class Archiver:
                 self._fails(Trouble.DAMAGED)
             except OtherHistory:
                 self._fails(Trouble.OTHER_HISTORY)
-                self._insist(self._begin)  # somebody may have moved the other history away
+                self._insist(self._begin)  # the other history may have been moved away
             else:
                 if self._trouble:
                     self._trouble = 0
@@ -197,9 +197,9 @@ class Archiver:
             self._received += data
 
     def _waits(self) -> bool:
-        """Whether there is nothing to take: then it is time for the disk.
+        """Whether there is nothing to take, and something for the disk.
 
-        When all is on the disk it waits for more, and now and then does what is due by age.
+        When all is on the disk it waits for rows, and now and then does what is due by age.
         """
         if self._received:
             return False

@@ -1,4 +1,4 @@
-"""The archive's directory: whether it will do, and who holds it. Opened once: whoever writes needs no path afterwards."""
+"""The archive's directory: whether it will do, and which daemon holds it. It is opened once; writing needs no path then."""
 
 import fcntl
 import os
@@ -53,14 +53,14 @@ class Archive:
             os.close(lock_fd)
             raise ArchiveInUse(directory, int(pid) if pid.isdigit() else 0) from None
         archive = cls(directory, settings, fd, lock_fd)
-        archive.sign(os.getpid())
+        archive.write_pid(os.getpid())
         return archive
 
     def outside(self) -> tuple[tuple[int, Path], ...]:
         """The descriptor of the directory, with its path: for the sandbox."""
         return ((self.fd, self.directory.absolute()),)
 
-    def sign(self, pid: int) -> None:
+    def write_pid(self, pid: int) -> None:
         """Writes the pid into the lock file, for the message that a second daemon shows."""
         with suppress(OSError):  # a full disk: the lock holds all the same, only the pid is missing
             os.ftruncate(self._lock_fd, 0)

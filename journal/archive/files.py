@@ -1,7 +1,7 @@
-"""The writer of the archive's files, through a descriptor of their directory. Nothing it does is lost or done twice:
+"""The writer of the archive's files, through a descriptor of their directory.
 
-after any failure of the system, and after a death at any instruction, `begin` or the next call goes on from what is known to
-be on the disk. Every method raises OSError, and may then be called again.
+Nothing is lost or written twice. After a failure of the system the next call goes on from what is known to be on the disk, and
+after a death `begin` does. Every method raises OSError, and may then be called again.
 """
 
 import errno
@@ -64,7 +64,7 @@ class ArchiveFiles:
 
     @crash_step("find the archive's end")
     def begin(self) -> None:
-        """Finds out what is archived; mends what deaths left: torn tails, sealed files without their name.
+        """Finds out what is archived; mends what deaths caused: torn tails, sealed files without their name.
 
         Raises Damaged for a file that was altered or lost its middle.
         """
@@ -73,9 +73,9 @@ class ArchiveFiles:
         self.end = self._reached = None
         for name in self._names():
             if name.last is None and name.journal != self._journal:
-                self._seal_left(name)
+                self._seal_abandoned(name)
         while ours := [name for name in self._names() if name.journal == self._journal]:
-            file, end = self._open_left(ours[-1])
+            file, end = self._reopen(ours[-1])
             if end is not None:
                 self._file = file
                 self.end = self._reached = end
@@ -183,7 +183,7 @@ class ArchiveFiles:
         file = self._file
         assert file is not None
         if os.fstat(file.fd).st_nlink == 0:
-            self.close()  # somebody removed it; the next try begins another
+            self.close()  # the file was removed; the next try begins another
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         os.ftruncate(file.fd, file.synced)
         try:
@@ -217,13 +217,13 @@ class ArchiveFiles:
     def _sync_directory(self) -> None:
         os.fsync(self._directory)
 
-    # --- what an earlier archiver left
+    # --- the files of an earlier archiver
 
     def _names(self) -> list[Name]:
         found = (name_of(entry) for entry in os.listdir(self._directory))
         return sorted((name for name in found if name is not None), key=lambda name: (name.journal, name.first, name.last or 0))
 
-    def _open_left(self, name: Name) -> tuple[_File | None, Anchor | None]:
+    def _reopen(self, name: Name) -> tuple[_File | None, Anchor | None]:
         """Scans a file; cuts its torn tail off, names it if it was sealed. (None, None): not a row was in it, it is gone."""
         with os.fdopen(os.open(str(name), _OPEN, dir_fd=self._directory), "rb") as reader:
             found = scan(reader)
@@ -241,9 +241,9 @@ class ArchiveFiles:
             os.ftruncate(reader.fileno(), found.whole_bytes)
             return _File(name, os.dup(reader.fileno()), found.whole_bytes, header.created_ns / 1e9), found.end
 
-    def _seal_left(self, name: Name) -> None:
-        """A journal that nobody continues: its last file ends where it does. A damaged one is left to the auditor."""
+    def _seal_abandoned(self, name: Name) -> None:
+        """Ends the last file of a journal that goes on no more. A damaged file is left to the auditor."""
         with suppress(Damaged):
-            self._file, self.end = self._open_left(name)
+            self._file, self.end = self._reopen(name)
             self.seal()
         self.end = None

@@ -1,7 +1,7 @@
 """Reads an archive: every row of `commits` in order, with what is missing told. Also while it is written.
 
 for journal in journals(directory):
-    for item in rows(journal):      # CommitRow, or a Gap
+    for item in walk(journal, wrong, link):      # CommitRow, or a Gap
         ...
 """
 
@@ -11,18 +11,8 @@ from pathlib import Path
 
 from journal.archive.format import End, Gap, Header, Name, Specs, name_of, parse
 from journal.archive.scan import Torn, goes_on, members
-from journal.chain import Anchor, CommitRow, extend
-from journal.errors import JournalError
+from journal.chain import Anchor, CommitRow
 from machine.canonical import meaning
-
-
-class ArchiveDamaged(JournalError):
-    """A file was altered or is missing; `last` is the end of the chain before that place."""
-
-    def __init__(self, path: Path, why: str, last: Anchor | None) -> None:
-        super().__init__(f"{path} is damaged: {why}; keep a copy for examination")
-        self.why = why
-        self.last = last
 
 
 @dataclass(slots=True)
@@ -42,7 +32,7 @@ class ArchivedJournal:
     torn: str = ""
     """Why the newest file's tail is no whole member: it is being written, or its writer died. The next writer mends it."""
     sealed: bool = False
-    """Whether the newest file has its end: without it nobody can tell that commits are missing at the end."""
+    """Whether the newest file has its end. Without it commits may be missing there, and nothing would show it."""
 
     def from_commit(self, commit: int) -> "ArchivedJournal":
         """The same, nothing read yet, without the files that end before that commit."""
@@ -68,17 +58,8 @@ def journals(directory: Path) -> tuple[ArchivedJournal, ...]:
     return tuple(ArchivedJournal(directory, number, tuple(paths)) for number, paths in found.items())
 
 
-def rows(journal: ArchivedJournal) -> Iterator[CommitRow | Gap]:
-    """Its rows and gaps in order, verified. Raises ArchiveDamaged at the first thing that is wrong, and OSError."""
-
-    def wrong(path: Path, why: str) -> None:
-        raise ArchiveDamaged(path, why, journal.end)
-
-    return walk(journal, wrong, extend)
-
-
 def walk(journal: ArchivedJournal, wrong: Wrong, link: Link) -> Iterator[CommitRow | Gap]:
-    """The same for who decides what a damage means: `wrong` is told of it, and of every row that `link` refuses."""
+    """Its rows and gaps in order. `wrong` is told of each damage, and of each row that `link` refuses. Raises OSError."""
     reader = _Reader(journal, wrong, link)
     for path in journal.files:
         name = name_of(path.name)

@@ -13,9 +13,9 @@ READ_BYTES = 1 << 18
 MAGIC = b"\x1f\x8b\x08"
 """RFC 1952, 2.3.1: a member's first bytes."""
 TAIL_BYTES_MAX = 64 << 20
-"""No write of ours is as long: a longer rest behind a torn member was once whole."""
+"""No write of ours is as long. A longer rest behind a torn member was once whole, so it is damage."""
 LINE_BYTES_MAX = 1 << 30
-"""A body is one SQLite text, which has no more; a longer line is nobody's."""
+"""A body is one SQLite text, which is no longer than that."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What an operator says about the archive, and the bounds that nobody needs to set."""
+"""What an operator says about the archive, and the bounds that need not be set."""
 
 from dataclasses import dataclass
 from typing import Literal

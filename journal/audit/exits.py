@@ -13,7 +13,7 @@ class Exit(IntEnum):
     UNREADABLE = 2
     """There is no journal, or none that could be read; or the output could not be written."""
     USAGE = 3
-    """The command line makes no sense, or names a point or a file that the journal does not have."""
+    """The command line makes no sense, or names a position or a file that the journal does not have."""
     KEY = 4
     """A key or the file of a signed head is no use: not there, not of this form."""
     SIGNATURE = 5

@@ -1,26 +1,18 @@
-"""The head of a chain, signed with a key from outside (Ed25519): who keeps it can tell later that nothing before it changed.
+"""The head of a chain, signed with a key from outside (Ed25519). Kept elsewhere, it shows later whether anything
+before it changed.
 
 Needs `cryptography`, the extra `sign`; only the functions that sign and check load it.
 """
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from journal.archive.format import Gap
-from journal.archive.read import journals, rows
 from journal.chain import DIGEST_BYTES, Anchor
-from journal.database.load import anchor, commit_rows, verify_present
-from journal.database.read import copied
-from journal.database.schema import DATABASE_NAME
-from journal.errors import JournalError, NoJournal
+from journal.errors import JournalError
 
 FORMAT = 1
-
-Standing = Literal["holds", "differs", "absent"]
-"""A head and a history: it is part of it; another commit stands there; the history doesn't reach it or begins later."""
 
 
 class KeyFailed(JournalError):
@@ -54,57 +46,6 @@ class SignedHead:
 
     head: Head
     signature: bytes
-
-
-def head_of(directory: Path) -> Head:
-    """Where a journal's or the newest archived journal's verified chain ends. Raises JournalError, OSError."""
-    if (directory / DATABASE_NAME).exists():
-        with copied(directory) as connection:
-            return Head(_identity(connection), verify_present(connection, directory / DATABASE_NAME))
-    found = journals(directory)
-    if not found:
-        raise NoJournal(directory)
-    for _ in rows(found[-1]):
-        pass
-    if found[-1].end is None:
-        raise NoJournal(directory)
-    return Head(found[-1].journal, found[-1].end)
-
-
-def standing(directory: Path, head: Head) -> Standing:
-    """Whether a journal's or an archive's history contains the head. Raises JournalError, OSError.
-
-    An archive is read up to its end, so what is in it holds together as well.
-    """
-    if (directory / DATABASE_NAME).exists():
-        return _standing_in_journal(directory, head)
-    result: Standing = "absent"
-    for archived in journals(directory):
-        if archived.journal != head.journal:
-            continue
-        for item in rows(archived):
-            at = item.after if isinstance(item, Gap) else Anchor(item[0], item[2], item[5])
-            if at.commit_seq == head.anchor.commit_seq:
-                result = "holds" if at == head.anchor else "differs"
-        if archived.start is not None and archived.start.commit_seq == head.anchor.commit_seq:
-            result = "holds" if archived.start == head.anchor else "differs"
-    return result
-
-
-def _standing_in_journal(directory: Path, head: Head) -> Standing:
-    with copied(directory) as connection:
-        if _identity(connection) != head.journal:
-            return "absent"
-        verify_present(connection, directory / DATABASE_NAME)
-        for at in (anchor(connection), *(Anchor(row[0], row[2], row[5]) for row in commit_rows(connection))):
-            if at.commit_seq == head.anchor.commit_seq:
-                return "holds" if at == head.anchor else "differs"
-    return "absent"
-
-
-def _identity(connection: sqlite3.Connection) -> int:
-    (value,) = connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()
-    return int(value)
 
 
 def sign(head: Head, private_pem: bytes) -> SignedHead:

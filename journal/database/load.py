@@ -9,7 +9,7 @@ from pathlib import Path
 
 from journal.chain import Anchor, CommitRow, verify
 from journal.database.schema import checkpoint_table, checkpoint_tables
-from journal.database.transient import passing
+from journal.database.transient import is_transient
 from journal.encode import key_from_column, key_to_column
 from journal.errors import JournalDamaged
 from journal.record_digest import is_intact
@@ -66,7 +66,7 @@ def look_through(connection: sqlite3.Connection, path: Path, horizon: int) -> Pr
         start = anchor(connection)
         return Present(start, verify(start, noted()), lasts, size, tail)
     except (ValueError, TypeError, sqlite3.DatabaseError) as error:
-        if passing(error):
+        if is_transient(error):
             raise
         raise JournalDamaged(path, str(error)) from error
 
@@ -93,20 +93,20 @@ def load(
     absent: Mapping[str, str],
     path: Path,
     touch: Touch | None = None,
-    left: Collection[str] = (),
+    load_later: Collection[str] = (),
     tail: Iterable[CommitRow] | None = None,
 ) -> Fold:
     """Folds checkpoint and journal; `absent` gives each machine table's state without a record.
 
-    Of the tables in `left` the fold has only the records that transitions after the horizon touch, as they came to be:
-    the others are as the checkpoint has them, see `journal.writer.untaken`. `tail`: `Present.tail`, when that is known.
+    Of the tables in `load_later` the fold has only the records that transitions after the horizon touch, as they came to be:
+    the others are as the checkpoint has them, see `journal.writer.unloaded`. `tail`: `Present.tail`, when that is known.
     Raises JournalDamaged when they don't fit together, and sqlite3.Error when they can't be read. Verify the chain first: this
     doesn't.
     """
     try:
-        return _load(connection, absent, touch, left, commit_rows(connection) if tail is None else tail)
+        return _load(connection, absent, touch, load_later, commit_rows(connection) if tail is None else tail)
     except (FoldError, ValueError, TypeError, KeyError, LookupError, sqlite3.DatabaseError) as error:
-        if passing(error):
+        if is_transient(error):
             raise
         raise JournalDamaged(path, f"{type(error).__name__}: {error}") from error
 
@@ -115,7 +115,7 @@ def _load(
     connection: sqlite3.Connection,
     absent: Mapping[str, str],
     touch: Touch | None,
-    left: Collection[str],
+    load_later: Collection[str],
     rows: Iterable[CommitRow],
 ) -> Fold:
     horizon = checkpoint_seq(connection)
@@ -124,11 +124,11 @@ def _load(
         if table not in absent:
             raise FoldError(f"a checkpoint of an unknown table {table!r}")
         fold.floors[table] = max(floor, horizon)
-        if table not in left:
+        if table not in load_later:
             _take(fold, table, horizon, connection.execute(f'SELECT * FROM "{checkpoint_table(table)}"'))
     tail = [numbered for row in rows if row[2] > horizon for numbered in transitions(row) if numbered[0] > horizon]
     firsts = _first_touches(tail, fold)
-    for table in left:
+    for table in load_later:
         keys = json.dumps([key_to_column(key) for name, key in firsts if name == table])
         sql = f'SELECT * FROM "{checkpoint_table(table)}" WHERE key IN (SELECT value FROM json_each(?))'
         _take(fold, table, horizon, connection.execute(sql, (keys,)))

@@ -48,7 +48,7 @@ def limit_database(connection: Connection, limits: Limits) -> None:
 
 
 def distrust_schema(connection: Connection) -> None:
-    """A journal that somebody else made can't call functions with side effects from its schema."""
+    """A journal that another program made can't call functions with side effects from its schema."""
     connection.execute("PRAGMA trusted_schema=OFF")
 
 

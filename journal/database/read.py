@@ -1,6 +1,6 @@
 """Reads a journal, also while its writer runs: always from a private copy, which never disturbs the writer.
 
-The writer locks the database exclusively, so nobody else can open it. journal.db is copied first, its WAL second, and
+The writer locks the database exclusively, so no other process can open it. journal.db is copied first, its WAL second, and
 the copy is whole when the WAL's header is the same afterwards: its salts change when the WAL is begun anew, and until
 then each page that a writeback may have changed in journal.db under our hands is in the WAL too, where SQLite finds it
 first. Frames appended while we copy do no harm: SQLite ignores the part of a WAL that fails its checksums.
@@ -10,17 +10,15 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from journal.database import load
 from journal.database.pragmas import distrust_schema
 from journal.database.schema import DATABASE_NAME, is_complete, is_empty, recognise
 from journal.directory import is_tmpfs
-from journal.errors import ForeignJournal, JournalBusy, JournalDamaged, NoJournal
-from machine.fold import Fold
+from journal.errors import ForeignJournal, JournalBusy, NoJournal
 
 COPY_TRIES = 20
 """A writer at full speed begins its WAL anew about every 10 ms, a copy of 10 MB takes about 3 ms."""
@@ -30,23 +28,6 @@ BYTES_IN_MEMORY_MAX = 64 << 20
 
 WAL_HEADER_BYTES = 32
 """https://www.sqlite.org/fileformat.html#the_write_ahead_log: magic, version, page size, sequence, salts, checksums."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What the chain of the present rows says; `error` is empty when it holds."""
-
-    first_commit: int
-    last_commit: int
-    first_seq: int
-    last_seq: int
-    digest: bytes
-    error: str
-
-    @property
-    def whole(self) -> bool:
-        """Whether every present row is as it was written and none is missing between them."""
-        return not self.error
 
 
 @contextmanager
@@ -96,32 +77,6 @@ def _place(source: Path) -> Path | None:
     if source.stat().st_size > BYTES_IN_MEMORY_MAX or not (shm.is_dir() and os.access(shm, os.W_OK) and is_tmpfs(shm)):
         return None
     return shm
-
-
-def load_fold(directory: Path, absent: Mapping[str, str]) -> Fold:
-    """The state that checkpoint and journal tell; `absent`: each machine table's state without a record.
-
-    Raises JournalDamaged when the chain is broken or the transitions don't fit, and what `copied` raises.
-    """
-    with copied(directory) as connection:
-        load.verify_present(connection, directory / DATABASE_NAME)
-        return load.load(connection, absent, directory / DATABASE_NAME)
-
-
-def verify_chain(directory: Path) -> Verified:
-    """Checks the digests and the numbers of all present rows; raises what `copied` raises."""
-    with copied(directory) as connection:
-        return verify(connection, directory / DATABASE_NAME)
-
-
-def verify(connection: sqlite3.Connection, path: Path) -> Verified:
-    """The same on an open database."""
-    start = load.anchor(connection)
-    try:
-        end, error = load.verify_present(connection, path), ""
-    except JournalDamaged as damaged:
-        end, error = start, damaged.why
-    return Verified(start.commit_seq + 1, end.commit_seq, start.last + 1, end.last, end.digest, error)
 
 
 def _copy(source: Path, target: Path) -> bool:

@@ -1,7 +1,7 @@
 """SQLite on a path that is relative and stays so: the working directory may have no name, outside of the process's root.
 
-SQLite makes every name absolute first, with getcwd(3), which fails there. Its VFS `unix` works with relative names as
-well, so this is that one with another xFullPathname (https://www.sqlite.org/c3ref/vfs.html).
+SQLite makes every name absolute first, with getcwd(3), which fails there. Its VFS `unix` works with relative names as well. So
+this is a copy of `unix` with another xFullPathname (https://www.sqlite.org/c3ref/vfs.html).
 """
 
 import _sqlite3

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -13,8 +13,7 @@ from sqlite_utils.db import Table
 from sqlite_utils.migrations import Migrations
 
 from journal.chain import GENESIS
-from journal.database.transaction import transaction
-from journal.database.transient import passing
+from journal.database.transient import is_transient
 from journal.database.views import VIEWS
 from journal.encode import key_to_column
 from journal.errors import ForeignJournal
@@ -46,12 +45,7 @@ FROM commits, json_each(commits.body) AS item
 """One row per transition: the view `journal`. Our own readers use it as a subquery, not through the view, since they
 don't trust the schema of a file that they are given."""
 
-migrations = Migrations("journal")
-_MIGRATIONS = 3
-"""How many there are: a journal that has had all of them needs nothing."""
 
-
-@migrations()
 def format_1(db: Database) -> None:
     """The first format; docs/journal-format.md explains each column."""
     _table(db, "meta").create({"name": str, "value": str}, pk="name")
@@ -79,14 +73,12 @@ def format_1(db: Database) -> None:
     )
 
 
-@migrations()
 def views_for_auditors(db: Database) -> None:
     """Cost the writer nothing: a view is only its text."""
     for name, sql in VIEWS.items():
         db.create_view(name, sql)
 
 
-@migrations()
 def digests_of_records(db: Database) -> None:
     """A flipped bit in a record that no present row proves is found by it. What an older one holds now is taken as right."""
     for table in checkpoint_tables(db.conn):
@@ -96,14 +88,67 @@ def digests_of_records(db: Database) -> None:
         db.conn.executemany(f'UPDATE "{name}" SET digest = ? WHERE key = ?', [(record_digest(*row), row[0]) for row in rows])
 
 
+def migrations(tables: Iterable[str], indexed: Mapping[str, Iterable[str]]) -> Migrations:
+    """All that a journal must have had: the format's history, then a step for each machine table and each indexed field.
+
+    A journal that is older than the steps of its tables has some of what they make: so they make only what is missing.
+    """
+    steps = Migrations("journal")
+    for step in (format_1, views_for_auditors, digests_of_records):
+        steps()(step)
+    for table in tables:
+        steps(name=f"table_{table}")(_making(table))
+        for field in indexed.get(table, ()):
+            steps(name=f"index_{table}_{field}")(_indexing(table, field))
+    return steps
+
+
+def _making(table: str) -> Callable[[Database], None]:
+    """A step that makes a checkpoint table. The index is for tombstones, which a new worker asks for."""
+
+    def make(db: Database) -> None:
+        name = checkpoint_table(_identifier(table))
+        columns = {"key": int, "seq": int, "digest": bytes, "record": str}
+        _table(db, name).create(columns, pk="key", not_null={"seq"}, if_not_exists=True)
+        _table(db, "checkpoint").insert({"table": table, "floor": 0}, ignore=True)
+        db.conn.execute(f'CREATE INDEX IF NOT EXISTS "{name}_gone" ON "{name}" (seq) WHERE record IS NULL')
+
+    return make
+
+
+def _indexing(table: str, field: str) -> Callable[[Database], None]:
+    """A step that makes column and index of a field, by which a new worker finds records while the guest waits.
+
+    It costs when a checkpoint is written, not when a transition is.
+    """
+
+    def index(db: Database) -> None:
+        name, column = checkpoint_table(table), indexed_column(_identifier(field))
+        if column in _table(db, name).columns_dict:
+            return
+        db.conn.execute(f'ALTER TABLE "{name}" ADD COLUMN {column} INTEGER')
+        rows = db.conn.execute(f'SELECT key, record FROM "{name}" WHERE record IS NOT NULL').fetchall()
+        values = [(column_value(json.loads(record), field), key) for key, record in rows]
+        db.conn.executemany(f'UPDATE "{name}" SET {column} = ? WHERE key = ?', values)
+        db.conn.execute(f'CREATE INDEX "{name}_{field}" ON "{name}" ({column}) WHERE {column} IS NOT NULL')
+
+    return index
+
+
+def _identifier(name: str) -> str:
+    if not name.isidentifier():
+        raise ValueError(f"not a name for a table or a field: {name!r}")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A schema in which all that `tables` and `found_by` ask for is there."""
+    """A schema that has had all the steps which `tables` and `wanted` (fields by table) ask for."""
 
     text: str
     tables: tuple[str, ...]
-    found_by: Mapping[str, tuple[str, ...]]
-    found: Mapping[str, tuple[str, ...]]
+    wanted: Mapping[str, tuple[str, ...]]
+    indexed: Mapping[str, tuple[str, ...]]
     """By machine table: the fields by which its records can be found, in the order of their columns."""
 
 
@@ -113,17 +158,22 @@ class _Seen:
     shape: Shape | None = None
 
 
-def bring_up_to_date(connection: sqlite3.Connection, tables: Collection[str], found_by: Mapping[str, Iterable[str]]) -> Shape:
-    """`migrate` and `find_by`, left out where the schema is one in which this process has found nothing to do."""
-    wanted = tuple(tables), {table: tuple(fields) for table, fields in found_by.items()}
-    seen = _Seen.shape
-    text = _text(connection)
-    if seen is not None and (seen.text, seen.tables, seen.found_by) == (text, *wanted) and _is_current(connection, tables):
-        return seen
-    migrate(connection, tables)
-    find_by(connection, found_by)
-    _Seen.shape = Shape(_text(connection), *wanted, {table: found_fields(connection, table) for table in tables})
-    return _Seen.shape
+def bring_up_to_date(connection: sqlite3.Connection, tables: Collection[str], indexed: Mapping[str, Iterable[str]]) -> Shape:
+    """Takes an empty or older journal through the steps that it has not had; raises ValueError when it lacks a floor.
+
+    Each step changes the schema's text. So a text that this process has seen at the end needs no step, and the library, which
+    would ask a dozen questions, isn't asked.
+    """
+    wanted = tuple(tables), {table: tuple(fields) for table, fields in indexed.items()}
+    shape = _Seen.shape
+    if shape is None or (shape.text, shape.tables, shape.wanted) != (_text(connection), *wanted):
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        migrations(*wanted).apply(Database(connection, execute_plugins=False))
+        shape = Shape(_text(connection), *wanted, {table: indexed_fields(connection, table) for table in tables})
+    if not set(tables) <= checkpoint_tables(connection).keys():
+        raise ValueError("the table of floors lacks a machine table")
+    _Seen.shape = shape
+    return shape
 
 
 def _text(connection: sqlite3.Connection) -> str:
@@ -143,42 +193,21 @@ def checkpoint_table(table: str) -> str:
     return f"checkpoint_{table}"
 
 
-_FOUND = "found_"
+_INDEXED = "found_"
 
 
-def found_column(field: str) -> str:
+def indexed_column(field: str) -> str:
     """The column that repeats a field of the record beside it, so that an index can find it (SQLite: 64 bits, signed)."""
-    return _FOUND + field
+    return _INDEXED + field
 
 
-def found_fields(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
+def indexed_fields(connection: sqlite3.Connection, table: str) -> tuple[str, ...]:
     """The fields by which the records of a checkpoint table can be found."""
     rows = connection.execute("SELECT name FROM pragma_table_info(?)", (checkpoint_table(table),))
-    return tuple(name.removeprefix(_FOUND) for (name,) in rows if name.startswith(_FOUND))
+    return tuple(name.removeprefix(_INDEXED) for (name,) in rows if name.startswith(_INDEXED))
 
 
-def find_by(connection: sqlite3.Connection, found_by: Mapping[str, Iterable[str]]) -> None:
-    """Columns and indexes for what a new worker asks a checkpoint while the guest waits: records by a field (an integer or
-    null), and tombstones. They cost when a checkpoint is written, not when a transition is.
-    """
-    for table in checkpoint_tables(connection):
-        name = checkpoint_table(table)
-        connection.execute(f'CREATE INDEX IF NOT EXISTS "{name}_gone" ON "{name}" (seq) WHERE record IS NULL')
-        present = found_fields(connection, table)
-        missing = [field for field in found_by.get(table, ()) if field not in present]
-        for field in missing:
-            if not field.isidentifier():
-                raise ValueError(f"not a field's name: {field!r}")
-            column = found_column(field)
-            with transaction(connection):
-                connection.execute(f'ALTER TABLE "{name}" ADD COLUMN {column} INTEGER')
-                rows = connection.execute(f'SELECT key, record FROM "{name}" WHERE record IS NOT NULL').fetchall()
-                values = [(found_value(json.loads(record), field), key) for key, record in rows]
-                connection.executemany(f'UPDATE "{name}" SET {column} = ? WHERE key = ?', values)
-                connection.execute(f'CREATE INDEX "{name}_{field}" ON "{name}" ({column}) WHERE {column} IS NOT NULL')
-
-
-def found_value(record: Record, field: str) -> int | None:
+def column_value(record: Record, field: str) -> int | None:
     """What stands in a field's column."""
     value = record[field]
     return None if value is None else key_to_column(value)
@@ -187,29 +216,6 @@ def found_value(record: Record, field: str) -> int | None:
 def checkpoint_tables(connection: sqlite3.Connection) -> dict[str, int]:
     """The machine tables that the checkpoint knows, with their floors."""
     return dict(connection.execute('SELECT "table", floor FROM checkpoint ORDER BY "table"'))
-
-
-def migrate(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
-    """Brings an empty or older journal to this format, with a checkpoint table for each of `tables`."""
-    if is_complete(connection) and _is_current(connection, tables):
-        return  # the common case, while a guest waits: the library would look at everything
-    db = Database(connection, execute_plugins=False)
-    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-    migrations.apply(db)
-    known = checkpoint_tables(connection)
-    for name in tables:
-        if not name.isidentifier():
-            raise ValueError(f"not a table's name: {name!r}")
-        if name not in known:
-            with db.atomic():
-                columns = {"key": int, "seq": int, "digest": bytes, "record": str}
-                _table(db, checkpoint_table(name)).create(columns, pk="key", not_null={"seq"})
-                _table(db, "checkpoint").insert({"table": name, "floor": 0})
-
-
-def _is_current(connection: sqlite3.Connection, tables: Iterable[str]) -> bool:
-    applied = connection.execute("SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'journal'").fetchone()[0]
-    return applied == _MIGRATIONS and set(tables) <= checkpoint_tables(connection).keys()
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:
@@ -236,7 +242,7 @@ def recognise(connection: sqlite3.Connection, path: Path) -> None:
             if int(found[0]) > FORMAT:
                 raise ForeignJournal(path, f"has format {found[0]}, newer than {FORMAT} which this version knows")
     except sqlite3.DatabaseError as error:
-        if passing(error):
+        if is_transient(error):
             raise
         raise ForeignJournal(path, f"is not a steadfs journal ({error})") from error
 

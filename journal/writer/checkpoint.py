@@ -9,7 +9,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from journal.database.schema import checkpoint_table, found_column, found_value
+from journal.database.schema import checkpoint_table, column_value, indexed_column
 from journal.database.transaction import transaction
 from journal.encode import encode_record, key_to_column
 from journal.record_digest import record_digest
@@ -19,7 +19,7 @@ from machine.fold import Record
 Source = Callable[[str, int], Record | None]
 """The live record of (table, key) now, or None. It must show the effects of every committed transition."""
 
-Spared = Callable[[str, int], bool]
+IsUncommitted = Callable[[str, int], bool]
 """Whether transitions that are not committed yet may already show in the live record of (table, key)."""
 
 
@@ -28,20 +28,20 @@ class Checkpoint:
     and then have changed nothing."""
 
     def __init__(
-        self, connection: sqlite3.Connection, found: Mapping[str, tuple[str, ...]], source: Source, horizon: int
+        self, connection: sqlite3.Connection, indexed: Mapping[str, tuple[str, ...]], source: Source, horizon: int
     ) -> None:
-        """`found`: of each machine table the fields that have columns of their own."""
+        """`indexed`: of each machine table the fields that have columns of their own."""
         self.horizon = horizon
-        self.dirty: dict[str, dict[int, int]] = {table: {} for table in found}
+        self.dirty: dict[str, dict[int, int]] = {table: {} for table in indexed}
         """Per table: key -> number of the first transition since it was written; the numbers of a dict rise."""
         self.in_round = False
         self._round: dict[str, dict[int, int]] = {table: {} for table in self.dirty}
-        self._spared_some = False
+        self._passed_some_over = False
         self._source = source
         self._connection = connection
         self._execute = connection.cursor().execute
-        self._found = found
-        self._sql = {table: _Statements(checkpoint_table(table), fields) for table, fields in found.items()}
+        self._indexed = indexed
+        self._sql = {table: _Statements(checkpoint_table(table), fields) for table, fields in indexed.items()}
         self._tombstones: deque[tuple[int, str, int]] | None = None
         """Not looked for yet."""
         self._highest: dict[str, int] = {}
@@ -67,27 +67,27 @@ class Checkpoint:
         for table, dirty in self.dirty.items():
             self._round[table], self.dirty[table] = dirty, {}
         self.in_round = True
-        self._spared_some = False
+        self._passed_some_over = False
         self._highest_before = dict(self._highest)
 
     @crash_step("write records")
-    def write_some(self, last: int, count: int, spared: Spared | None) -> None:
+    def write_some(self, last: int, count: int, is_uncommitted: IsUncommitted | None) -> None:
         """Writes up to `count` records of the round as they are now, at `last`, the last committed transition.
 
-        `spared` ones are left for the next round. Moves the horizon when the round is through.
+        Uncommitted ones are passed over, for the next round. Moves the horizon when the round is through.
         """
         taken = self._take(count)
         try:
             with transaction(self._connection):
-                buried = [entry for entry in taken if self._write(entry, last, spared)]
+                buried = [entry for entry in taken if self._write(entry, last, is_uncommitted)]
         except BaseException:
             for table, key, number in taken:
                 self._round[table][key] = number
             raise
         for table, key, number in taken:
-            if spared is not None and spared(table, key):
+            if is_uncommitted is not None and is_uncommitted(table, key):
                 self.dirty[table][key] = number
-                self._spared_some = True
+                self._passed_some_over = True
             else:
                 self.dirty[table].pop(key, None)
         self._look().extend((last, table, key_to_column(key)) for table, key, _ in buried)
@@ -101,10 +101,10 @@ class Checkpoint:
                 taken.append((table, *keys.popitem()))
         return taken
 
-    def _write(self, entry: tuple[str, int, int], last: int, spared: Spared | None) -> bool:
+    def _write(self, entry: tuple[str, int, int], last: int, is_uncommitted: IsUncommitted | None) -> bool:
         """Writes one record; returns whether a tombstone was written."""
         table, key, _ = entry
-        if spared is not None and spared(table, key):
+        if is_uncommitted is not None and is_uncommitted(table, key):
             return False
         record = self._source(table, key)
         column = key_to_column(key)
@@ -123,18 +123,18 @@ class Checkpoint:
     def _put(self, table: str, column: int, last: int, record: Record | None) -> None:
         # Noted even if the transaction is rolled back: too high a mark only costs a look.
         self._highest[table] = max(self._highest[table], column)
-        found = [None if record is None else found_value(record, field) for field in self._found[table]]
+        values = [None if record is None else column_value(record, field) for field in self._indexed[table]]
         text = encode_record(record)
-        self._execute(self._sql[table].put, (column, last, record_digest(column, last, text), text, *found))
+        self._execute(self._sql[table].put, (column, last, record_digest(column, last, text), text, *values))
 
     def _find_highest(self, table: str) -> int:
         (highest,) = self._execute(self._sql[table].highest).fetchone()
         return -(1 << 63) - 1 if highest is None else int(highest)
 
     def _end_round(self, last: int) -> None:
-        if not self._spared_some:
+        if not self._passed_some_over:
             # All that is dirty was dirtied after the round began, so the horizon passes everything before: `_write`
-            # relies on that. A round that spared a record leaves the horizon where it was.
+            # relies on that. A round that passed a record over leaves the horizon where it was.
             firsts = (next(iter(keys.values())) for keys in self.dirty.values() if keys)
             horizon = min(firsts, default=last + 1) - 1
             self._execute("UPDATE horizon SET checkpoint_seq = ?", (horizon,))
@@ -183,8 +183,8 @@ class Checkpoint:
 class _Statements:
     """The statements on one checkpoint table; the same text each time, so that sqlite3 keeps them prepared."""
 
-    def __init__(self, name: str, found: Iterable[str]) -> None:
-        columns = [found_column(field) for field in found]
+    def __init__(self, name: str, indexed: Iterable[str]) -> None:
+        columns = [indexed_column(field) for field in indexed]
         written = ("key", "seq", "digest", "record", *columns)
         places = ", ".join("?" for _ in written)
         nothing = "".join(f", {column} = NULL" for column in columns)

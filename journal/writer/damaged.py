@@ -1,4 +1,4 @@
-"""Puts a journal that can't be believed out of the way, for whoever wants to examine it."""
+"""Puts a journal that can't be believed out of the way, and keeps it for examination."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from journal.database.schema import DATABASE_NAME
 from journal.directory import DAMAGED_PREFIX
 
 DAMAGED_MAX = 3
-"""Each may be as large as a journal; more would fill the tmpfs of somebody who damages it again and again."""
+"""Each may be as large as a journal; more would fill the tmpfs where journals are damaged again and again."""
 
 
 def set_aside_damaged(directory: Path) -> str:
@@ -19,7 +19,7 @@ def set_aside_damaged(directory: Path) -> str:
     numbers = sorted(_numbered(directory))
     following = numbers[-1] + 1 if numbers else 1
     name = ""
-    for suffix in ("-wal", ""):  # the WAL first: beside another database it would be taken for that one's
+    for suffix in ("-wal", ""):  # the WAL first: beside another database it would be taken for the WAL of that
         source = database.with_name(DATABASE_NAME + suffix)
         if source.exists():
             name = f"{DAMAGED_PREFIX}{following}.db"

@@ -14,7 +14,7 @@ from journal.chain import Anchor
 
 
 class Connection(sqlite3.Connection):
-    """One whose `sqlite3 *` may be known: see `known`."""
+    """One whose `sqlite3 *` may be known: see `with_handle`."""
 
     handle: Any = None
 
@@ -34,7 +34,7 @@ AVAILABLE = _load()
 """Asked when this module is imported, before a sandbox hides the extension's file."""
 
 
-def known(connect: Callable[[], Connection]) -> Connection:
+def with_handle(connect: Callable[[], Connection]) -> Connection:
     """What `connect` opens, with its handle, where that can be had."""
     lib.commit_catch()
     try:
@@ -49,15 +49,15 @@ class Taker(Protocol):
     """Somebody's table of records: a function that takes one, and what it is called with."""
 
     function: int
-    """Address of `int (*)(void *taker, uint64_t key, const char *text, size_t bytes)`, see left.h."""
+    """Address of `int (*)(void *taker, uint64_t key, const char *text, size_t bytes)`, see records.h."""
     address: int
 
 
 def give(handle: Any, sql: str, bounds: tuple[int, int, int], skipped: Sequence[int], taker: Taker) -> Any:
-    """A struct left_given; see left.h. `handle`: a connection's, as `known` found it."""
-    given = ffi.new("struct left_given *")
-    function, address = ffi.cast("left_take *", taker.function), ffi.cast("void *", taker.address)
-    lib.left_give(handle, sql.encode(), *bounds, ffi.new("int64_t[]", skipped), len(skipped), function, address, given)
+    """A struct records_given; see records.h. `handle`: a connection's, as `with_handle` found it."""
+    given = ffi.new("struct records_given *")
+    function, address = ffi.cast("records_take *", taker.function), ffi.cast("void *", taker.address)
+    lib.records_give(handle, sql.encode(), *bounds, ffi.new("int64_t[]", skipped), len(skipped), function, address, given)
     return given
 
 

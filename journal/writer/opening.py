@@ -16,7 +16,7 @@ from journal.database.pragmas import prepare_writer
 from journal.database.transaction import transaction
 from journal.errors import ForeignJournal
 from journal.limits import Limits
-from journal.writer.native_commit import Connection, known
+from journal.writer.native_commit import Connection, with_handle
 from machine.fold import Fold
 from machine.table import Table
 
@@ -35,8 +35,10 @@ class Opened:
     touched: list[tuple[str, int, int]]
     """(table, key, number) of all that transitions after the horizon touched, in order."""
     present: Present
-    found: Mapping[str, tuple[str, ...]]
+    indexed: Mapping[str, tuple[str, ...]]
     """By table: the fields by which records can be found."""
+    specs: tuple[bytes, str]
+    """Digest and canonical JSON."""
 
 
 def open_database(
@@ -46,34 +48,34 @@ def open_database(
     specs_digest: bytes,
     limits: Limits,
     pid: int,
-    left: Mapping[str, Iterable[str]],
+    load_later: Mapping[str, Iterable[str]],
 ) -> Opened:
     """Opens journal.db in a directory that is held; raises ForeignJournal, JournalDamaged, sqlite3.Error.
 
-    `left`: see `Journal.open`.
+    `load_later`: see `Journal.open`.
     """
     path = directory / schema.DATABASE_NAME
     connection = connect(path, limits)
     try:
-        known = _recognise(connection, path)
-        same_specs = known and not _specs_differ(connection, specs_digest)
-        if known and not same_specs:
+        exists = _recognise(connection, path)
+        same_specs = exists and not _specs_differ(connection, specs_digest)
+        if exists and not same_specs:
             verify_present(connection, path)
             _set_aside(connection, directory, limits)
             connection = connect(path, limits)
-            known = False
-        shape = schema.bring_up_to_date(connection, tables, left)
+            exists = False
+        shape = schema.bring_up_to_date(connection, tables, load_later)
         horizon = checkpoint_seq(connection)
         present = look_through(connection, path, horizon)
         touched: list[tuple[str, int, int]] = []
         fold = None
-        if known:
+        if exists:
             absent = {name: table.absent for name, table in tables.items()}
             note = lambda table, key, number: touched.append((table, key, number))  # noqa: E731
-            fold = load(connection, absent, path, note, left.keys(), present.tail)
+            fold = load(connection, absent, path, note, load_later.keys(), present.tail)
         _begin_life(connection, None if same_specs else specs_json, specs_digest, present.end, limits, pid)
         present.tail.clear()
-        return Opened(connection, horizon, tuple(tables), fold, touched, present, shape.found)
+        return Opened(connection, horizon, tuple(tables), fold, touched, present, shape.indexed, (specs_digest, specs_json))
     except BaseException:
         connection.close()
         raise
@@ -84,7 +86,7 @@ def connect(path: Path, limits: Limits) -> Connection:
     _refuse_other_files(path)
     old = os.umask(0o077)
     try:
-        connection = known(lambda: _connect(path))
+        connection = with_handle(lambda: _connect(path))
         try:
             prepare_writer(connection, limits)
         except BaseException:

@@ -16,8 +16,8 @@ from machine.crash_points import crash_step
 Kind = tuple[str, str, str]
 """machine, event, op of the request ("" where it has none)"""
 
-UNTOLD = 0
-"""The number of a kind that nobody told: it is read from the transition itself before that is deleted."""
+KIND_UNKNOWN = 0
+"""For a transition that was added without its kind: that is read from the transition itself before it is deleted."""
 
 _DIGEST = "SELECT digest FROM commits WHERE seq = ?"
 _BODIES = "SELECT first, body FROM commits WHERE seq BETWEEN ? AND ? ORDER BY seq"
@@ -95,8 +95,8 @@ class Trim:
         (digest,) = self._execute(_DIGEST, (seq,)).fetchone()
         length = last - self._first + 1
         numbers = Counter(self._present[:length])
-        kinds = Counter({self._kinds[number]: n for number, n in numbers.items() if number != UNTOLD})
-        if UNTOLD in numbers:
+        kinds = Counter({self._kinds[number]: n for number, n in numbers.items() if number != KIND_UNKNOWN})
+        if KIND_UNKNOWN in numbers:
             kinds.update(self._read_kinds(self._oldest_seq, seq))
         with transaction(self._connection):
             for kind, n in kinds.items():
@@ -110,10 +110,10 @@ class Trim:
         return Anchor(seq, last, digest)
 
     def _read_kinds(self, first_seq: int, last_seq: int) -> Counter[Kind]:
-        """The kinds, from the rows themselves, of those that nobody told."""
+        """The kinds, from the rows themselves, of those that were added without."""
         kinds: Counter[Kind] = Counter()
         for first, body in self._execute(_BODIES, (first_seq, last_seq)).fetchall():
             for index, item in enumerate(json.loads(body), first - self._first):
-                if self._present[index] == UNTOLD:
+                if self._present[index] == KIND_UNKNOWN:
                     kinds[kind_of(item)] += 1
         return kinds

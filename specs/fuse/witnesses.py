@@ -7,7 +7,7 @@ from machine.rows import Witness
 # sound because no other request may change the same between the two: one worker executes one stateful request at a time.
 # What somebody else does on the host at this moment can deceive it; such races exist without any crash as well.
 #
-# `fuse/recovery/witness.py` takes these pictures and reads them; C (fuse/native/state_lane/state_replies.c) takes those of `native`, and
+# `fuse/recovery/witness.py` takes these pictures and reads them; C (state_replies.c) takes those of `native`, and
 # fuse/native/data_lane/append.c its own.
 WITNESSES = (
     Witness("none", (), "", "none", "nothing is stored: a second time changes nothing more, or the journal decides"),

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from journal.audit import heads
-from journal.audit.__main__ import main as journal_main
 from journal.audit.commands.cli import main
 from journal.audit.exits import Exit
 from journal.chain import Anchor
@@ -28,7 +27,7 @@ def head(either: Path, keys: Keys, tmp_path: Path) -> Path:
 
 
 def signed(place: Path, keys: Keys, out: Path) -> Path:
-    assert journal_main(["sign", str(place), "--key", str(keys[0]), "--out", str(out)]) == 0
+    assert main(["sign", str(place), "--key", str(keys[0]), "--out", str(out)]) == 0
     return out
 
 

@@ -104,8 +104,8 @@ def test_a_trimmed_history_says_what_it_does_not_know(toy: Path, capsys: Capture
 
 
 def test_the_replayed_end_of_a_trimmed_history_is_the_fold(toy: Path, capsys: Capture) -> None:
-    from journal.database.read import load_fold  # noqa: PLC0415 - the other way to the same state
     from tests.models.journal_model import ABSENT  # noqa: PLC0415
+    from tests.models.journal_reader import load_fold  # noqa: PLC0415 - the other way to the same state
 
     state = told(capsys, "replay", toy)["state"]
     fold = load_fold(toy, ABSENT).records
@@ -249,7 +249,7 @@ def test_a_running_device_is_read_and_not_disturbed(share: Path, capsys: Capture
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "report"])
 def test_what_can_not_be_read_is_one_line_and_an_exit_code(command: str, tmp_path: Path, capsys: Capture) -> None:
-    more = {"show": ["1"], "trace": ["/x"], "diff": ["1", "2"]}.get(command, [])
+    more = {"show": ["1"], "trace": ["/x"], "diff": ["1", "2"], "sign": ["--key", "x", "--out", "x"]}.get(command, [])
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "journal.db").write_text("no database at all" * 100)
     with closing(sqlite3.connect(tmp_path / "foreign.db")) as db:

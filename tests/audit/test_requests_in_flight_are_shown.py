@@ -20,6 +20,7 @@ from device.rings import slots as native
 from journal.audit.commands.cli import main
 from journal.audit.evidence.slots_file import Slot, parse, read_slots
 from journal.audit.exits import Exit
+from specs.slots import PHASES
 from tests.audit.journals import database
 from tests.device.served import Served, eventually, serving
 from tests.play.daemons import ROOT as REPOSITORY
@@ -96,7 +97,7 @@ def test_the_plain_reader_and_the_native_code_agree_also_on_what_is_damaged(
     found = read_slots(tmp_path)
     assert found is not None
     assert (list(found.requests), list(found.bad)) == (sound, bad)
-    assert {slot.phase for slot in sound} == set(native.PHASES[1:])
+    assert {slot.phase for slot in sound} == set(PHASES[1:])
     for _ in range(60):
         image[random.randrange(128, len(image))] ^= 1 << random.randrange(8)
     (tmp_path / "slots").write_bytes(image)

@@ -62,7 +62,7 @@ class Guest:
         asked = self._asked("INIT", 0)
         self._add(f'["session",0,"INIT","fresh","ready",{asked},{json.dumps(clears)},null]', "session", 0)
         for table in ("inode", "handle", "mount"):
-            self.journal.add_clear(table)
+            self.journal.pending.add_clear(table)
         self._put(1, str(self._unique))
         self.journal.commit()
 
@@ -101,7 +101,7 @@ class Guest:
         return f'{{"args":{args},"gid":0,{shown}"node":{node},"op":"{op}","pid":1,"uid":0,"unique":{self._unique}}}'
 
     def _add(self, text: str, machine: str, key: int) -> None:
-        self.journal.add(text, machine, key)
+        self.journal.pending.add(text, machine, key)
 
 
 def write(directory: Path, rows: int) -> None:

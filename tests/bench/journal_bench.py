@@ -50,7 +50,7 @@ def long_run(directory: Path, transitions: int, per_commit: int) -> LongRun:
     mix = _Mix(live, journal)
     begun = time.perf_counter()
     while journal.last_seq < transitions:
-        while journal.pending < per_commit:
+        while len(journal.pending) < per_commit:
             mix.play()
         before = time.thread_time_ns()
         journal.commit()
@@ -107,7 +107,7 @@ class _Mix:
 
     def play(self) -> None:
         """One turn: five transitions, and two more once enough files are open."""
-        add, touch, kinds = self.journal.add, self.journal.touch, self.kinds
+        add, touch, kinds = self.journal.pending.add, self.journal.pending.touch, self.kinds
         nodes, handles, session = (self.live.records[name] for name in ("node", "handle", "session"))
         self.turn += 1
         key, old = {"key": self.turn + 1}, {"key": self.turn + 1 - NODES_ALIVE}
@@ -135,6 +135,7 @@ class _Recorder:
 
     def __init__(self, texts: list[str]) -> None:
         self._texts = texts
+        self.pending = self
 
     def add(self, text: str, *_: object) -> None:
         self._texts.append(text)
@@ -153,7 +154,7 @@ def commit_costs(directory: Path, per_commit: int, commits: int = 20_000) -> tup
     begun = time.perf_counter_ns()
     for _ in range(commits):
         for _ in range(per_commit):
-            journal.add(text, "session", 0)
+            journal.pending.add(text, "session", 0)
         before = time.perf_counter_ns()
         journal.commit()
         times.append(time.perf_counter_ns() - before)

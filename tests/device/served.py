@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from journal.database.read import load_fold, verify_chain
 from specs.machines import JOURNALED
+from tests.models.journal_reader import load_fold, verify_chain
 from tests.play.daemons import ROOT as REPOSITORY
 from tests.play.daemons import Daemon, Kind, memory_bytes, open_in_share, steadfs, thread_ids
 from tests.play.guest import Guest

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from journal import Journal, Limits, encode
-from journal.writer.trim import UNTOLD, Kind, kind_of
+from journal.writer.trim import KIND_UNKNOWN, Kind, kind_of
 from machine.check import check, check_effects
 from machine.fold import EffectItem, Record, Records, Transition
 from machine.table import Effect, Event, Refusal, Row, Table
@@ -161,8 +161,8 @@ class Live:
         effects: list[EffectItem] = [["delete", "session", 0], ["clear", "node"], ["clear", "handle"]]
         self._add(Transition("session", 0, "end", "up", "down", None, effects, None))
         assert self.journal is not None
-        self.journal.add_clear("node")
-        self.journal.add_clear("handle")
+        self.journal.pending.add_clear("node")
+        self.journal.pending.add_clear("handle")
         self.records = {name: {} for name in TABLES}
 
     def enter(self, node: int) -> None:
@@ -197,16 +197,16 @@ class Live:
 
     def _add(self, transition: Transition) -> None:
         assert self.journal is not None
-        number = UNTOLD
+        number = KIND_UNKNOWN
         if self._tells_kinds:
             kind = kind_of(transition)
             found = self._kinds.get(kind)
             number = self._kinds[kind] = self.journal.kind(*kind) if found is None else found
-        self.journal.add(encode(transition), transition.machine, transition.key, number)
+        self.journal.pending.add(encode(transition), transition.machine, transition.key, number)
 
     def _touch(self, table: str, key: int) -> None:
         assert self.journal is not None
-        self.journal.touch(table, key)
+        self.journal.pending.touch(table, key)
 
 
 def random_step(live: Live, random: Random) -> None:

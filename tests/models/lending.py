@@ -14,20 +14,21 @@ class Lending(Journal):
     natively = 0
 
     def commit(self) -> int:
-        if self._clears or not self._texts:
+        pending = self.pending
+        if pending.clears or not pending.texts:
             return super().commit()
-        texts, kinds, marks = self._texts, self._kinds[:], self._marks[:]
-        self._texts = []
+        texts, kinds, marks = pending.texts, pending.kinds[:], pending.marks[:]
+        pending.texts = []
         if not self.lend():
-            self._texts = texts
+            pending.texts = texts
             return super().commit()
         ends, sizes = self._commit_in_c(texts)
-        self._kinds.clear()
-        self._marks.clear()
+        pending.kinds.clear()
+        pending.marks.clear()
         done = ends[-1] if ends else 0
         self.take_back(ends, sizes, kinds[:done], marks)
         if done < len(texts):
-            self._texts, self._kinds[:], self._marks[:] = texts[done:], kinds[done:], marks
+            pending.texts, pending.kinds[:], pending.marks[:] = texts[done:], kinds[done:], marks
             return super().commit()
         return self.last_seq
 

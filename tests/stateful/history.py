@@ -56,7 +56,7 @@ class History:
 
     def compare(self) -> None:
         """Everything is committed now: the live tables and what was written must say the same."""
-        assert self.life.worker.journal.pending == 0
+        assert len(self.life.worker.journal.pending) == 0
         written = self.life.fold()
         live = self.life.live(set(written["mount"]))
         assert written == live

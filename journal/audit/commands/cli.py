@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from journal.audit.commands import diff, export, replay, report, show, stats, timeline, trace
+from journal.audit.commands import diff, export, replay, report, show, sign, stats, timeline, trace
 from journal.audit.commands import verify as verify_command
 from journal.audit.exits import Exit, UsageError
 from journal.audit.heads import CryptographyMissing, KeyFailed, SignatureWrong
@@ -25,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "trace": trace,
     "export": export,
     "report": report,
+    "sign": sign,
 }
 
 _CODES = ((SignatureWrong, Exit.SIGNATURE), (CryptographyMissing, Exit.NO_CRYPTOGRAPHY), (KeyFailed, Exit.KEY))
@@ -45,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
         command.add_argument(
             "--archive", type=Path, metavar="DIR", help="the rows that the journal deleted (--journal-archive)"
+        )
+        command.add_argument(
+            "--identity", type=int, metavar="NUMBER", help="which journal, where a directory holds the archives of several"
         )
         module.arguments(command)
     return top

@@ -1,4 +1,4 @@
-"""`steadfs-audit diff`: what is different between two points of a journal, or between two journals."""
+"""`steadfs-audit diff`: what is different between two positions of a journal, or between two journals."""
 
 import argparse
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ from typing import Any
 from journal.audit.evidence.source import Source, open_source
 from journal.audit.exits import Exit, UsageError
 from journal.audit.history.history import History
-from journal.audit.history.moment import Point, point
+from journal.audit.history.position import Position, parse_position
 from journal.audit.history.state import records, run_to, tables_in_order
 from journal.audit.output import Out, plain
 
-HELP = "state at two points of one journal (JOURNAL A B), or of two journals at their ends (JOURNAL OTHER)"
+HELP = "state at two positions of one journal (JOURNAL A B), or of two journals at their ends (JOURNAL OTHER)"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path)
-    parser.add_argument("what", nargs="+", metavar="A B | OTHER", help="two points, or another journal")
+    parser.add_argument("what", nargs="+", metavar="A B | OTHER", help="two positions, or another journal")
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Shows the differences; FINDINGS when there are any."""
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         if len(options.what) == 1:
             with open_source(Path(options.what[0])) as other:
                 fork = common_end(source, other)
-                differences = list(_compare(run_to(source, Point()), run_to(other, Point())))
+                differences = list(_compare(run_to(source, Position()), run_to(other, Position())))
                 about: dict[str, Any] = {"other": options.what[0], "same_rows_until_commit": fork}
                 same = f"rows are the same until commit {fork}" if fork is not None else "they share no row"
         elif len(options.what) == 2:
-            a, b = map(point, options.what)
+            a, b = map(parse_position, options.what)
             differences = list(_compare(run_to(source, a), run_to(source, b)))
             about, same = {"a": options.what[0], "b": options.what[1]}, ""
         else:
@@ -63,8 +63,8 @@ def common_end(one: Source, other: Source) -> int | None:
 
 def _compare(a: History, b: History) -> Iterator[dict[str, Any]]:
     for table in sorted({*tables_in_order(a), *tables_in_order(b)}):
-        before = {record["key"]: record for record in records(a, table)} if table in a.known.tables else {}
-        after = {record["key"]: record for record in records(b, table)} if table in b.known.tables else {}
+        before = {record["key"]: record for record in records(a, table)} if table in a.state.tables else {}
+        after = {record["key"]: record for record in records(b, table)} if table in b.state.tables else {}
         for key in sorted(before.keys() | after.keys()):
             one, two = before.get(key), after.get(key)
             if one is None or two is None:

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     if options.format == "sqlite" and options.out is None:
         raise UsageError("--format sqlite: name the new database with --out FILE")
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("export", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         if options.format == "sqlite":
@@ -77,7 +77,7 @@ def rows(source: Source, told: Told) -> Iterator[Row]:
 def _rows(entry: Entry) -> Iterator[Row]:
     common: Row = {
         "commit": entry.commit, "time_ns": entry.time_ns, "kind": entry.kind, "operation": entry.name,
-        "uid": entry.uid, "gid": entry.gid, "pid": entry.pid, "unique": entry.unique,
+        **entry.caller._asdict(), "unique": entry.unique,
         "node": entry.node, "path": entry.path, "path2": entry.path2,
         "fh": entry.detail.get("fh"), **{name: entry.detail.get(name) for name in TRAFFIC},
         "args": entry.args, "detail": entry.detail,

@@ -1,4 +1,4 @@
-"""`steadfs-audit replay JOURNAL`: the device's state at any point of its history."""
+"""`steadfs-audit replay JOURNAL`: the device's state at any position of its history."""
 
 import argparse
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from journal.audit.evidence.source import open_source
 from journal.audit.exits import Exit
 from journal.audit.history.history import Entry, History
 from journal.audit.history.in_flight import InFlight, lines
-from journal.audit.history.moment import point
+from journal.audit.history.position import parse_position
 from journal.audit.history.state import document, records, tables_in_order, walk_to
 from journal.audit.output import Out, at, plain, progress
 from journal.audit.pages import entry_text
 
-HELP = "the device's state at any point: session, rings, inodes with their paths, handles, requests in flight"
+HELP = "the device's state at any position: session, rings, inodes with their paths, handles, requests in flight"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Replays and shows the state."""
-    target = point(options.to)
+    target = parse_position(options.to)
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("replay", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         history = History(source)
@@ -79,7 +79,7 @@ def _tell(history: History, out: Out) -> None:
     when = f", committed {at(history.time_ns)}" if history.time_ns else ""
     out.line(f"state after transition {history.seq} of commit {history.commit}{when}")
     for table in tables_in_order(history):
-        found = history.known.tables[table]
+        found = history.state.tables[table]
         more = "" if found.others_absent and not found.exceptions else ", others are not known: older rows are not here"
         out.line(f"{table}: {len(found.records)}{more}")
         for record in records(history, table):

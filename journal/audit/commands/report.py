@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     if options.html.is_dir():
         raise UsageError(f"--html {options.html}: is a directory; name a file")
     pinned = pins.from_options(options)
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("report: verify", first, last) as shows:
             found = verify(source, pinned, shows.told)

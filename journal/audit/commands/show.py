@@ -8,7 +8,7 @@ from typing import Any
 from journal.audit.evidence.source import Source, open_source
 from journal.audit.exits import Exit
 from journal.audit.history.history import History
-from journal.audit.history.moment import Point, expect_row
+from journal.audit.history.position import Position, expect_row
 from journal.audit.history.state import run_to
 from journal.audit.output import Out, at, plain
 from journal.audit.pages import entry_text
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Shows it."""
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         found = find(source, options.seq)
     if out.as_json:
         out.document("show", options.journal, found)
@@ -45,14 +45,14 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
 def find(source: Source, seq: int) -> dict[str, Any]:
     """The fields of the JSON document; raises UsageError when it is not in the journal."""
     expect_row(source, seq)
-    history = run_to(source, Point(seq=seq - 1))
+    history = run_to(source, Position(seq=seq - 1))
     behind = source.rows(max(history.commit - 1, source.start.commit_seq))
     place = next(row for row in behind if row[1] <= seq <= row[2])
     whole = _entry_of(source, seq)
     machine, key, event, origin, dest, request, effects, reply = json.loads(place[4])[seq - place[1]]
-    table = history.known.tables[machine]
+    table = history.state.tables[machine]
     before = dict(table.records[key]) if key in table.records else None
-    history.known.apply(machine, key, origin, dest, effects, lambda what, key: None)
+    history.state.apply(machine, key, origin, dest, effects, lambda what, key: None)
     after = dict(table.records[key]) if key in table.records else None
     return {
         "commit": {"seq": place[0], "first": place[1], "last": place[2], "time_ns": place[3], "digest": place[5].hex()},

@@ -55,7 +55,7 @@ class Stats:
             self.control[entry.name] += 1
             return
         self.operations[entry.name] += 1
-        self.users[entry.uid, entry.gid] += 1
+        self.users[entry.caller[:2]] += 1
         moved = 0
         for name in TRAFFIC:
             amount = entry.detail.get(name, 0)
@@ -138,7 +138,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Counts and tells."""
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("stats", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         found = document(count(source, shows.told), source)
@@ -161,12 +161,17 @@ def _tell(found: dict[str, Any], out: Out) -> None:
     _table(out, "data traffic of closed handles", found["traffic"].items())
     _table(out, "files by operations", ((row["path"], row["operations"]) for row in found["top_files"]))
     _table(out, "files by bytes", ((row["path"], row["bytes"]) for row in found["top_bytes"]))
+    _table(out, "deleted, and only counted", ((_kind(row), row["n"]) for row in found["deleted"]))
     out.line("lives")
     for life in found["lives"]:
         out.line(f"  {life['life']:>9}  {at(life['time_ns'])}  {life['kind']}, process {life['pid']}")
     out.line("longest pauses between commits (ms)")
     for pause in found["pauses"]:
         out.line(f"  {pause['ns'] / NS_PER_S * 1000:>9.1f}  after commit {pause['after_commit']}, {at(pause['since_ns'])}")
+
+
+def _kind(row: dict[str, Any]) -> str:
+    return f"{row['machine']}.{row['event']} {row['op']}".strip()
 
 
 def _table(out: Out, title: str, rows: Any) -> None:

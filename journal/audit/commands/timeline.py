@@ -8,7 +8,7 @@ from pathlib import Path
 from journal.audit.evidence.source import open_source
 from journal.audit.exits import Exit, UsageError
 from journal.audit.history.history import Entry, History
-from journal.audit.history.moment import moment
+from journal.audit.history.position import parse_time
 from journal.audit.output import Out, progress
 from journal.audit.pages import entry_text
 
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Writes the entries that pass."""
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("timeline", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         history = History(source)
@@ -60,8 +60,8 @@ def _known(name: str, history: History) -> str:
 
 
 def _entries(history: History, told: object, options: argparse.Namespace) -> Iterator[Entry]:
-    since = moment(options.since) if options.since else None
-    until = moment(options.until) if options.until else None
+    since = parse_time(options.since) if options.since else None
+    until = parse_time(options.until) if options.until else None
     for entry in history.entries(None, until):
         if callable(told):
             told(entry.commit)
@@ -72,7 +72,7 @@ def _entries(history: History, told: object, options: argparse.Namespace) -> Ite
 def _passes(entry: Entry, options: argparse.Namespace) -> bool:
     if entry.kind == "life":
         return not options.op
-    wanted = ((options.uid, entry.uid), (options.pid, entry.pid), (options.handle, entry.detail.get("fh")))
+    wanted = ((options.uid, entry.caller.uid), (options.pid, entry.caller.pid), (options.handle, entry.detail.get("fh")))
     if (entry.kind == "control" and options.no_control) or (options.op and entry.name not in options.op):
         return False
     if any(asked is not None and asked != found for asked, found in wanted):

@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Two readings: which files had this name, then what happened to them."""
     wanted = wanted_paths(options.path)
-    with open_source(options.journal, options.archive) as source:
+    with open_source(options.journal, options.archive, options.identity) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("trace: which file", first, last) as shows:
             files = files_named(source, wanted, shows.told)
@@ -86,11 +86,11 @@ class Trace:
                 yield entry, names
 
     def _concerns(self, entry: Entry) -> bool:
-        return not self.files.isdisjoint(entry.files) or entry.path in self._wanted or entry.path2 in self._wanted
+        return not self.files.isdisjoint(entry.files.values()) or entry.path in self._wanted or entry.path2 in self._wanted
 
     def _add(self, entry: Entry, history: History) -> list[str]:
         self.count += 1
-        user = (entry.uid, entry.gid)
+        user = entry.caller[:2]
         self.users[user] = self.users.get(user, 0) + 1
         for name in TRAFFIC:
             self.totals[name] += entry.detail.get(name, 0)

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace, out: Out) -> Exit:
     pinned = pins.from_options(options)
     begun = time.perf_counter()
     with (
-        open_source(options.journal, options.archive) as source,
+        open_source(options.journal, options.archive, options.identity) as source,
         progress("verify", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
         found = verify(source, pinned, shows.told)

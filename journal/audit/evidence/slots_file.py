@@ -5,24 +5,30 @@ docs/journal-format.md describes it. Read in plain Python, so a copy of it tells
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from specs.request import REQUEST
+from machine.rows import Struct
+from specs import slots as layout
 
 NAME = "slots"
-PHASES = REQUEST.states
-"""By their number in a slot."""
 
-_MAGIC, _VERSION, _SLOT_BYTES = 0x3153544F4C535453, 1, 128
-_HEADER = struct.Struct("<QIIIIQ")
-_SLOT = struct.Struct("<4QIHH6QiIH")
-_HAS_WITNESS = 0x100
 _BYTES_MAX = 1 << 28
 """More than any device has: 1024 slots for each of its queues."""
 _TRIES = 3
 _U64 = (1 << 64) - 1
+_WITNESS = struct.Struct("<6Q")
+_FREE = bytes(8)
+
+
+def _compiled(spec: Struct) -> struct.Struct:
+    return struct.Struct("<" + "".join(code for _, code in spec.fields))
+
+
+_HEADER, _SLOT = _compiled(layout.HEADER), _compiled(layout.SLOT)
+_FIELDS = tuple(name for name, _ in layout.SLOT.fields)
+_FROM = {name: layout.PHASES.index(phase) for name, phase in layout.CHECKED_FROM.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,55 +76,53 @@ def read_slots(directory: Path) -> Slots | None:
 
 def parse(data: bytes) -> Slots:
     """The meaning of a file's bytes; raises ValueError when its header is none, or the file is shorter than it says."""
-    if len(data) < _SLOT_BYTES or len(data) > _BYTES_MAX:
+    if len(data) < _HEADER.size or len(data) > _BYTES_MAX:
         raise ValueError("the file has not the size of a slots file")
-    magic, version, slot_bytes, queues, per_queue, _ = _HEADER.unpack_from(data)
-    if (magic, version, slot_bytes) != (_MAGIC, _VERSION, _SLOT_BYTES):
+    magic, version, slot_bytes, queues, each, *_ = _HEADER.unpack_from(data)
+    if (magic, version, slot_bytes) != (layout.MAGIC, layout.VERSION, _SLOT.size):
         raise ValueError("the file does not begin as a slots file")
-    total = queues * per_queue
-    if not 0 < total <= len(data) // _SLOT_BYTES - 1:
-        raise ValueError("the file is shorter than its header says")
+    if not _HEADER.size < _HEADER.size + queues * each * _SLOT.size <= len(data):
+        raise ValueError("the slots file is shorter than its header says")
     requests: list[Slot] = []
     bad: list[tuple[int, int]] = []
-    for index, at in _used(data, total):
-        place = divmod(index, per_queue)
-        slot = _slot(_SLOT.unpack_from(data, at), place)
-        if slot is None:
-            bad.append(place)
-        else:
-            requests.append(slot)
+    for index in range(queues * each):
+        at = _HEADER.size + index * _SLOT.size
+        if data[at : at + 8] != _FREE:
+            place = divmod(index, each)
+            slot = _slot(dict(zip(_FIELDS, _SLOT.unpack_from(data, at), strict=True)), place)
+            if slot is None:
+                bad.append(place)
+            else:
+                requests.append(slot)
     return Slots(tuple(sorted(requests, key=lambda slot: slot.counter)), tuple(bad))
 
 
-def _used(data: bytes, total: int) -> Iterator[tuple[int, int]]:
-    """(index, offset) of slots whose state is not zero."""
-    free = bytes(8)
-    for index in range(total):
-        at = (index + 1) * _SLOT_BYTES
-        if data[at : at + 8] != free:
-            yield index, at
-
-
-def _slot(fields: tuple[int, ...], place: tuple[int, int]) -> Slot | None:
-    state, epoch, unique, counter, opcode, queue, head = fields[:7]
-    phase = state & 0xFF
-    if not 0 < phase < len(PHASES) or (queue, head) != place or state != _sealed(fields):
+def _slot(fields: dict[str, Any], place: tuple[int, int]) -> Slot | None:
+    """None for one that was never stored so."""
+    state = fields["state"]
+    phase = layout.PHASE.of(state)
+    if not 0 < phase < len(layout.PHASES) or (fields["queue"], fields["head"]) != place:
         return None
-    return Slot(queue, head, PHASES[phase], opcode, unique, epoch, counter, state >> 16 & 0xFFFF)
+    if layout.CHECK.of(state) != _check(fields):
+        return None
+    about = {name: fields[name] for name in ("queue", "head", "opcode", "unique", "epoch", "counter")}
+    return Slot(phase=layout.PHASES[phase], deaths=layout.ATTEMPTS.of(state), **about)
 
 
-def _sealed(fields: tuple[int, ...]) -> int:
-    """The state with the check that belongs to the other fields."""
-    state, epoch, unique, counter, opcode, queue, head = fields[:7]
-    low, phase = state & 0xFFFFFFFF, state & 0xFF
-    words = [epoch, unique, counter, opcode | queue << 32 | head << 48]
-    words += fields[7:13] if low & _HAS_WITNESS else ()
-    if phase >= PHASES.index("executed"):
-        words.append(fields[13] & 0xFFFFFFFF | fields[14] << 32)
-    if phase == PHASES.index("published"):
-        words.append(fields[15])
-    check = low
+def _check(fields: dict[str, Any]) -> int:
+    """The check that belongs to the fields that count."""
+    state: int = fields["state"]
+    phase = layout.PHASE.of(state)
+    words = [fields["epoch"], fields["unique"], fields["counter"]]
+    words.append(fields["opcode"] | fields["queue"] << 32 | fields["head"] << 48)
+    if layout.HAS_WITNESS.of(state):
+        words += _WITNESS.unpack(fields["witness"])
+    if phase >= _FROM["result"]:
+        words.append(fields["result"] & 0xFFFFFFFF | fields["result_bytes"] << 32)
+    if phase >= _FROM["used_at"]:
+        words.append(fields["used_at"])
+    check: int = state & 0xFFFFFFFF
     for word in words:
         check = (check ^ word) * 0x9E3779B97F4A7C15 & _U64
         check ^= check >> 29
-    return low | check & 0xFFFFFFFF00000000
+    return check >> 32

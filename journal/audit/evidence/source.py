@@ -16,12 +16,12 @@ from journal.chain import Anchor, CommitRow
 from journal.database import load, read
 from journal.database.schema import (
     DATABASE_NAME,
+    bring_up_to_date,
     checkpoint_table,
     checkpoint_tables,
-    found_column,
-    found_fields,
     has_digests,
-    migrate,
+    indexed_column,
+    indexed_fields,
 )
 from journal.encode import key_from_column
 from journal.errors import JournalDamaged, NoJournal
@@ -89,8 +89,6 @@ class Source:
         self.connection = connection
         self._earlier = earlier
         self._newest_ns = newest_ns
-        self.alone = newest_ns is not None
-        """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
         self.slots = slots
         """The file `slots`, read before the copy was taken; None without one."""
         self.live_seq = live_seq
@@ -111,8 +109,13 @@ class Source:
             newest = connection.execute("SELECT max(seq) FROM commits").fetchone()[0]
             self.last_commit = self.trimmed.commit_seq if newest is None else int(newest)
 
+    @property
+    def alone(self) -> bool:
+        """An archive without its journal: it tells neither lives nor counts, and has no checkpoint."""
+        return self._newest_ns is not None
+
     def _check_kinds(self) -> None:
-        """SQLite lets any column hold anything; raises TypeError for what nobody could make sense of."""
+        """SQLite lets any column hold anything; raises TypeError for a value of the wrong kind."""
         anchor = self.trimmed
         numbers: list[object] = [anchor.commit_seq, anchor.last, self.horizon, *self.floors.values()]
         numbers += [n for life in self.lives for n in (life.life, life.pid, life.started_ns, life.first_commit)]
@@ -155,8 +158,8 @@ class Source:
 
     def _select(self, table: str) -> str:
         digest = "digest" if has_digests(self.connection, table) else "''"
-        fields = [field for field in found_fields(self.connection, table) if field.isidentifier()]
-        found = ", ".join(f"'{field}', {found_column(field)}" for field in fields)
+        fields = [field for field in indexed_fields(self.connection, table) if field.isidentifier()]
+        found = ", ".join(f"'{field}', {indexed_column(field)}" for field in fields)
         return f"SELECT '{table}' AS t, key, seq, record, {digest}, json_array({found}) FROM \"{checkpoint_table(table)}\""
 
     def has_stored(self, table: str, column: int) -> bool:
@@ -222,32 +225,44 @@ def _text(value: bytes) -> str:
 
 
 @contextmanager
-def open_source(place: Path, archive: Path | None = None) -> Iterator[Source]:
+def open_source(place: Path, archive: Path | None = None, identity: int | None = None) -> Iterator[Source]:
     """A journal directory, live or not, or a database file of such a directory; the rows that it deleted from `archive`.
 
-    Raises NoJournal, JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it.
+    `identity` (created_ns of the table meta) chooses a journal where `place` holds the archives of several. Raises NoJournal,
+    JournalBusy, ForeignJournal, JournalDamaged; UsageError when the archive has nothing of it, or it is not the one asked for.
     """
     database = place if place.is_file() else place / DATABASE_NAME
     found = journals(place) if archive is None and place.is_dir() and not database.exists() else ()
     if found:
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-            yield _archive_alone(place, [archived.journal for archived in found], connection)
+            yield _archive_alone(place, _chosen(place, [archived.journal for archived in found], identity), connection)
         return
     live_seq = _live_seq(place)
     slots = read_slots(place) if place.is_dir() else None
     with read.copied_database(database) as connection:
         earlier = None if archive is None else _archived(connection, archive, place)
-        yield Source(place, connection, live_seq, earlier, slots=slots)
+        source = Source(place, connection, live_seq, earlier, slots=slots)
+        if identity is not None:
+            _chosen(place, [] if source.identity is None else [source.identity], identity)
+        yield source
 
 
-def _archive_alone(place: Path, found: list[int], connection: sqlite3.Connection) -> Source:
+def _chosen(place: Path, found: list[int], identity: int | None) -> int:
+    """Which of the journals that are here is meant."""
+    here = ", ".join(map(str, found))
+    if identity is None and len(found) > 1:
+        raise UsageError(f"{place}: holds the archives of {len(found)} journals: name one of {here} with --identity")
+    if identity is not None and identity not in found:
+        raise UsageError(f"--identity {identity}: {place} holds {here}")
+    return found[0] if identity is None else identity
+
+
+def _archive_alone(place: Path, journal: int, connection: sqlite3.Connection) -> Source:
     """As a journal that has deleted all its rows."""
-    if len(found) > 1:
-        raise UsageError(f"{place}: holds the archives of {len(found)} journals; copy the files of one to a place of their own")
-    rows = ArchivedRows(place, found[0], None)
+    rows = ArchivedRows(place, journal, None)
     (end, newest_ns), specs = rows.newest(), rows.specs
-    migrate(connection, ())
-    connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(found[0]),))
+    bring_up_to_date(connection, (), {})
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'created_ns'", (str(journal),))
     connection.execute("UPDATE horizon SET checkpoint_seq = ?, commit_seq = ?, last = ?, digest = ?", (end.last, *_parts(end)))
     connection.execute("INSERT INTO specs (digest, json) VALUES (?, ?)", (bytes.fromhex(digest(specs)), specs))
     return Source(place, connection, None, rows, newest_ns)

@@ -1,17 +1,17 @@
 """A journal told as what happened: operations of the guest, messages of the front-end, lives of the device; with paths.
 
-Reads forward once, and keeps no more than the state at the point where it is.
+Reads forward once, and keeps no more than the state at the place where it is.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from journal.audit.evidence.proven import Known
+from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Rules, SpecsUnreadable, read_rules
 from journal.audit.evidence.source import Life, Source
-from journal.audit.history.beginning import load_base
+from journal.audit.history.initial_state import load_initial_state
 from journal.audit.history.names import RENAME_EXCHANGE, ROOT, Names, name_bytes
 from journal.chain import CommitRow
 from journal.errors import JournalDamaged
@@ -28,6 +28,17 @@ _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, Recur
 
 FileId = tuple[Any, Any, Any]
 """Device, inode number, file handle (None where it has none): tells a file from every other as long as it lives."""
+
+
+class Caller(NamedTuple):
+    """The process that asked, as the guest reported it; None where no process did."""
+
+    uid: int | None
+    gid: int | None
+    pid: int | None
+
+
+_NO_CALLER = Caller(None, None, None)
 
 
 @dataclass(slots=True)
@@ -47,8 +58,8 @@ class Move:
 class Entry:
     """One thing that happened. `kind`: operation (of the guest), control (the front-end, the device), life.
 
-    `path`: what it was done to; `path2`: the second name of RENAME and LINK. `nodes`, `files`: all inodes that it touched.
-    `uid`, `gid`, `pid`: as the guest reported. `detail`: fields that only some have.
+    `path`: what it was done to; `path2`: the second name of RENAME and LINK. `nodes`: all inodes that it touched; `files`:
+    which files those were, as far as the rows tell. `detail`: fields that only some have.
     """
 
     kind: str
@@ -56,9 +67,7 @@ class Entry:
     commit: int
     seq: int
     time_ns: int
-    uid: int | None = None
-    gid: int | None = None
-    pid: int | None = None
+    caller: Caller = _NO_CALLER
     unique: int | None = None
     node: int | None = None
     path: str | None = None
@@ -66,13 +75,12 @@ class Entry:
     args: dict[str, int] = field(default_factory=dict)
     detail: dict[str, Any] = field(default_factory=dict)
     nodes: set[int] = field(default_factory=set)
-    files: set[FileId] = field(default_factory=set)
-    known_nodes: set[int] = field(default_factory=set)
+    files: dict[int, FileId] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
 
 
 class History:
-    """Walks through `source`; `known`, `names`, `seq`, `commit`, `time_ns` stand at the entry that was given last.
+    """Walks through `source`; `state`, `names`, `seq`, `commit`, `time_ns` stand at the entry that was given last.
 
     Raises JournalDamaged when the journal carries no specs that can be read, or rows can't be.
     """
@@ -83,7 +91,7 @@ class History:
         except SpecsUnreadable as error:
             raise JournalDamaged(source.place, str(error)) from error
         self.source = source
-        self.known = Known(self.rules.absent, source.start.last == 0)
+        self.state = PartialState(self.rules.absent, source.start.last == 0)
         self.names = Names()
         self.seq = source.start.last
         self.commit = source.start.commit_seq
@@ -91,10 +99,10 @@ class History:
         self.contradictions = 0
         self._lives = [life for life in source.lives if life.first_commit > source.start.commit_seq]
         self._request: dict[str, Any] = {}
-        load_base(source, self.known)
+        load_initial_state(source, self.state)
 
     def entries(self, to_seq: int | None = None, to_time_ns: int | None = None) -> Iterator[Entry]:
-        """Everything in order; up to transition `to_seq`, up to a moment, both inclusive."""
+        """Everything in order; up to transition `to_seq`, up to a time, both inclusive."""
         for row in self.source.rows(self.source.start.commit_seq):
             self._expect_sound(row)
             seq, first, last, time_ns, body, _ = row
@@ -140,7 +148,7 @@ class History:
 
     def _life(self, life: Life, row: CommitRow | None) -> Entry:
         """Its worker went on with a live connection: then the one before it died; else the device was started."""
-        connection = self.known.tables.get("connection")
+        connection = self.state.tables.get("connection")
         goes_on = connection is not None and 0 in connection.records
         entry = Entry("life", "recovery" if goes_on else "start", life.first_commit, self.seq + 1, life.started_ns)
         entry.detail = {"life": life.life, "pid": life.pid}
@@ -164,7 +172,7 @@ class History:
         request = first[5] if isinstance(first[5], dict) else self._request
         self._request = request
         entry = Entry("operation", str(request.get("op", "?")), row[0], seq, row[3])
-        entry.uid, entry.gid, entry.pid = (_number(request.get(name)) for name in ("uid", "gid", "pid"))
+        entry.caller = Caller(*(_number(request.get(name)) for name in ("uid", "gid", "pid")))
         entry.unique, entry.node = _number(request.get("unique")), _number(request.get("node")) or None
         entry.args = self.rules.arguments(request)
         moves = [_move(number, item) for number, item in group]
@@ -247,7 +255,7 @@ class History:
 
     def _touch_handle(self, entry: Entry, move: Move) -> None:
         entry.detail["fh"] = move.key
-        record = self.known.tables["handle"].records.get(move.key)
+        record = self.state.tables["handle"].records.get(move.key)
         for effect in move.effects:
             if effect[0] == "put":
                 record = effect[3]
@@ -257,8 +265,8 @@ class History:
             entry.nodes.add(record["nodeid"])
 
     def _apply(self, move: Move) -> None:
-        ended = move.machine == "inode" and move.dest == self.known.tables["inode"].absent_state
-        self.known.apply(move.machine, move.key, move.source, move.dest, move.effects, self._contradiction)
+        ended = move.machine == "inode" and move.dest == self.state.tables["inode"].absent_state
+        self.state.apply(move.machine, move.key, move.source, move.dest, move.effects, self._contradiction)
         self.seq = move.seq
         if ended and move.key != ROOT:
             self.names.forget(move.key)
@@ -270,15 +278,14 @@ class History:
 
     def _note_files(self, entry: Entry) -> None:
         """Once for each inode: before it is forgotten, or after it was met."""
-        for nodeid in entry.nodes - entry.known_nodes:
+        for nodeid in entry.nodes - entry.files.keys():
             found = self.file_of(nodeid)
             if found is not None:
-                entry.known_nodes.add(nodeid)
-                entry.files.add(found)
+                entry.files[nodeid] = found
 
     def file_of(self, nodeid: int) -> FileId | None:
         """None for an inode of which the journal's present rows don't tell."""
-        record = self.known.tables["inode"].records.get(nodeid)
+        record = self.state.tables["inode"].records.get(nodeid)
         if record is None or "ino" not in record:
             return None
         return (record.get("dev"), record["ino"], record.get("handle"))

@@ -1,4 +1,4 @@
-"""Requests in flight at the point where a history stands: asked by the guest, and not yet committed."""
+"""Requests in flight where a history stands: asked by the guest, and not yet committed."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ Record = dict[str, Any]
 
 
 class InFlight:
-    """Sees every entry up to the point, then tells. At the journal's end the slots tell, within a commit its later rows."""
+    """Sees every entry up to the position, then tells. At the journal's end the slots tell, within a commit its later rows."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -60,7 +60,7 @@ class InFlight:
         }
 
     def _later_in_commit(self) -> Iterator[Record]:
-        """Executed when the point's transition was, and committed together with it."""
+        """Executed already at this position, and committed together with it."""
         history = self._history
         codes = {name: operation.code for name, operation in history.rules.operations.items()}
         row = next(iter(history.source.rows(history.commit - 1)), None)
@@ -81,7 +81,7 @@ class InFlight:
                 }
 
     def _epoch(self) -> int:
-        sessions = self._history.known.tables.get("session")
+        sessions = self._history.state.tables.get("session")
         return 0 if sessions is None else int(sessions.records.get(0, {}).get("epoch", 0))
 
 

@@ -6,7 +6,7 @@ from journal.audit.output import shown
 
 ROOT = 1
 DEPTH_MAX = 2048
-"""PATH_MAX is 4096 bytes: no path has more components. A journal that somebody wrote may hold a loop."""
+"""PATH_MAX is 4096 bytes: no path has more components. A forged journal may hold a loop."""
 
 RENAME_EXCHANGE = 2
 """renameat2(2)"""

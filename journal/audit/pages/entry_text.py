@@ -17,9 +17,7 @@ def document(entry: Entry) -> dict[str, Any]:
         "seq": entry.seq,
         "transitions": len(entry.moves),
         "time_ns": entry.time_ns,
-        "uid": entry.uid,
-        "gid": entry.gid,
-        "pid": entry.pid,
+        **entry.caller._asdict(),
         "unique": entry.unique,
         "node": entry.node,
         "path": entry.path,
@@ -56,7 +54,7 @@ def what(entry: Entry) -> str:
     parts += [f"{name.replace('_', ' ')} {entry.detail[name]}" for name in TRAFFIC if entry.detail.get(name)]
     if len(entry.moves) > _LISTED_MAX:
         parts.append(f"({len(entry.moves)} transitions)")
-    parts.append(f"by uid {entry.uid} gid {entry.gid} pid {entry.pid}")
+    parts.append(f"by uid {entry.caller.uid} gid {entry.caller.gid} pid {entry.caller.pid}")
     return " ".join(parts)
 
 

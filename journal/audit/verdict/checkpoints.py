@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from journal.audit.evidence.proven import Known, Records
+from journal.audit.evidence.partial_state import PartialState, PartialTable
 from journal.audit.evidence.source import Source, Stored
 from journal.audit.findings import Findings
 from journal.encode import key_to_column
@@ -17,20 +17,20 @@ NEVER = 1 << 64
 class Checkpoints:
     """The stored records of `source` in the order in which they come due; `due` is the next transition to call `reach` at.
 
-    `compared`: stored records that the rows prove in whole or in part. `assumed`: those which stand before the first row,
-    so that only what follows can contradict them.
+    `compared`: how many stored records the rows prove in whole or in part. `assumed`: how many stand before the first row; only
+    later rows can contradict them.
     """
 
-    def __init__(self, source: Source, known: Known, findings: Findings) -> None:
+    def __init__(self, source: Source, state: PartialState, findings: Findings) -> None:
         self.compared = 0
         self.assumed = 0
         self._source = source
-        self._known = known
+        self._state = state
         self._findings = findings
         self._first = source.start.last + 1
         self._stored: Iterator[Stored] = source.stored()
         self._next: Stored | None = None
-        self._complete = {name: max(floor, source.horizon) for name, floor in source.floors.items() if name in known.tables}
+        self._complete = {name: max(floor, source.horizon) for name, floor in source.floors.items() if name in state.tables}
         """By table: from this transition on the checkpoint names every record that there is."""
         self._check_tables()
         self._take_what_stands_before()
@@ -39,7 +39,7 @@ class Checkpoints:
 
     def _check_tables(self) -> None:
         for table in self._source.floors:
-            if table not in self._known.tables:
+            if table not in self._state.tables:
                 self._findings.add("checkpoint", "a table that the specs don't know", table=table)
         if self._source.horizon < self._source.trimmed.last:
             what = f"the horizon is at {self._source.horizon}, and rows up to {self._source.trimmed.last} were deleted"
@@ -54,7 +54,7 @@ class Checkpoints:
 
     def _advance(self) -> None:
         for stored in self._stored:
-            if stored.table in self._known.tables and self._is_sound(stored):
+            if stored.table in self._state.tables and self._is_sound(stored):
                 self._next = stored
                 return
         self._next = None
@@ -85,7 +85,7 @@ class Checkpoints:
             self._compare(self._next)
             self._advance()
         for name in [name for name, at in self._complete.items() if at <= seq]:
-            self._complete_table(self._known.tables[name], self._complete.pop(name))
+            self._complete_table(self._state.tables[name], self._complete.pop(name))
         self._set_due()
 
     def end(self, last: int, cleared: Mapping[str, int]) -> None:
@@ -102,7 +102,7 @@ class Checkpoints:
             self._findings.add("checkpoint", f"reaches transition {at}, and the last row is {last}", table=name)
 
     def _compare(self, stored: Stored) -> None:
-        table, key = self._known.tables[stored.table], stored.key
+        table, key = self._state.tables[stored.table], stored.key
         record = table.records.get(key)
         said = _record(stored)
         if record is None:
@@ -126,13 +126,13 @@ class Checkpoints:
 
     def _adopt(self, stored: Stored) -> None:
         record = _record(stored)
-        table = self._known.tables[stored.table]
+        table = self._state.tables[stored.table]
         if record is None:
             table.remove(stored.key)
         else:
             table.put(stored.key, record)
 
-    def _complete_table(self, table: Records, at: int) -> None:
+    def _complete_table(self, table: PartialTable, at: int) -> None:
         """Records that the checkpoint doesn't name by now don't exist; those whose rows stand further ahead may."""
         ahead = self._source.stored_after(table.name, at)
         for key in table.records.keys() - ahead:

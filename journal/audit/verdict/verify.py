@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from journal.archive.format import Gap
-from journal.audit.evidence.proven import Known
+from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Declared, Rules
 from journal.audit.evidence.source import Source
 from journal.audit.findings import Findings
 from journal.audit.verdict.checkpoints import Checkpoints
+from journal.audit.verdict.metadata import check_counts, check_lives, check_specs
 from journal.audit.verdict.pins import Pinned, Pins
-from journal.audit.verdict.surroundings import check_counts, check_lives, check_specs
 from journal.chain import Anchor, CommitRow, extend
 from journal.errors import JournalDamaged
 
@@ -57,9 +57,9 @@ def verify(source: Source, pins: Pins | None = None, told: Told | None = None) -
     for line in source.structure():
         findings.add("database", line)
     rules = check_specs(source, findings)
-    known = Known(rules.absent if rules else {}, source.start.last == 0)
-    checkpoints = Checkpoints(source, known, findings)
-    examiner = _Examiner(rules, known, checkpoints, findings, source.trimmed.last)
+    state = PartialState(rules.absent if rules else {}, source.start.last == 0)
+    checkpoints = Checkpoints(source, state, findings)
+    examiner = _Examiner(rules, state, checkpoints, findings, source.trimmed.last)
     end = _walk(source, examiner, findings, pins, told)
     pins.judge(source.start, end, source.identity, findings)
     for problem in source.problems():
@@ -130,11 +130,11 @@ class _Examiner:
     """What stands in a commit's body: each transition legal, its effects declared, all of them fit to what is known."""
 
     def __init__(
-        self, rules: Rules | None, known: Known, checkpoints: Checkpoints, findings: Findings, deleted_last: int
+        self, rules: Rules | None, state: PartialState, checkpoints: Checkpoints, findings: Findings, deleted_last: int
     ) -> None:
         self._deleted_last = deleted_last
         self._rules = rules
-        self._known = known
+        self._state = state
         self._checkpoints = checkpoints
         self._findings = findings
         self._commit = 0
@@ -147,7 +147,7 @@ class _Examiner:
 
     def lose_track(self) -> None:
         """Rows are missing: what is known of the records is not true any more."""
-        for table in self._known.tables.values():
+        for table in self._state.tables.values():
             table.forget()
 
     def examine(self, row: CommitRow) -> None:
@@ -183,7 +183,7 @@ class _Examiner:
         step = self._rules.steps.get((machine, source, event)) if self._rules else None
         if step is None:
             self._illegal(machine, key, event, source)
-            if machine not in self._known.tables:
+            if machine not in self._state.tables:
                 return
         else:
             if step[0] != dest:
@@ -195,7 +195,7 @@ class _Examiner:
             raise ValueError(f"request {request!r}")
         if not (reply is None or isinstance(reply, str)):
             raise ValueError(f"reply {reply!r}")
-        self._known.apply(machine, key, source, dest, effects, self._contradiction)
+        self._state.apply(machine, key, source, dest, effects, self._contradiction)
 
     def _illegal(self, machine: str, key: int, event: str, source: str) -> None:
         rules = self._rules

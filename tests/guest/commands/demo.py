@@ -4,7 +4,6 @@ then the journal tells what it did.
 
 import argparse
 import contextlib
-import importlib
 import pathlib
 import sys
 import tempfile
@@ -96,16 +95,6 @@ def write_on_two_queues(guest: Guest, share: pathlib.Path, progress: Progress) -
     return same
 
 
-def print_journal_summary(journal_dir: pathlib.Path) -> bool:
-    """What the journal tells of all this; False when its chain of digests does not hold or there is none."""
-    try:
-        summary = importlib.import_module("journal.database.summary")
-    except ImportError as error:
-        print(f"no journal summary: {error}")
-        return False
-    return bool(summary.print_summary(journal_dir))
-
-
 def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
     """The whole demonstration. True if all went as promised."""
     kind = KINDS[arguments.daemon]
@@ -136,7 +125,6 @@ def show(arguments: argparse.Namespace, directory: pathlib.Path) -> bool:
         progress.say("QEMU has ended, and so has the daemon")
     if kind is STEADFS:
         print()
-        right.append(print_journal_summary(daemon.journal))
         right.append(audit(daemon.journal, archive, cache / "demo"))
     return all(right)
 

@@ -9,7 +9,7 @@ from journal.audit.exits import Exit
 
 
 def audit(journal: pathlib.Path, archive: pathlib.Path, kept: pathlib.Path) -> bool:
-    """Keeps copies of journal and archive in `kept` (older ones go), verifies both, writes the report. True when whole."""
+    """Keeps copies of journal and archive in `kept` (older ones go), verifies, counts, writes the report. True when whole."""
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     for source in (journal, archive):
@@ -17,7 +17,7 @@ def audit(journal: pathlib.Path, archive: pathlib.Path, kept: pathlib.Path) -> b
     where = pathlib.Path(os.path.relpath(kept))
     both = [str(where / journal.name), "--archive", str(where / archive.name)]
     print()
-    whole = _told("verify", *both)
+    whole = _told("verify", *both) and _told("stats", *both)
     return _told("report", *both, "--html", str(where / "report.html")) and whole
 
 

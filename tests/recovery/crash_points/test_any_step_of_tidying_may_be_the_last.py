@@ -15,9 +15,9 @@ import pytest
 
 from journal.audit.evidence.source import open_source
 from journal.audit.verdict.verify import verify
-from journal.database.read import load_fold
 from specs.machines import JOURNALED
 from tests.device.served import Served, eventually
+from tests.models.journal_reader import load_fold
 from tests.play.guest import Guest
 from tests.play.wire import Request
 from tests.recovery.crash_points.host_tree import tree

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from journal.database.read import load_fold
 from specs.machines import JOURNALED
 from specs.vhost.messages import MESSAGES
 from tests.device.served import Served, eventually
+from tests.models.journal_reader import load_fold
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 from tests.play.wire import Request

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from journal import Journal
-from journal.database.read import load_fold
 from journal.errors import JournalFull
 from tests.models.journal_model import ABSENT, SMALL, Live
+from tests.models.journal_reader import load_fold
 from tests.models.lending import Lending
 
 TMPFS_BYTES = 2 << 20
@@ -50,7 +50,7 @@ def _inside(mount: Path, way: str) -> None:
         except JournalFull:
             continue
         raise AssertionError("there was room after all")
-    assert journal.pending == 1
+    assert len(journal.pending) == 1
     assert load_fold(place, ABSENT).records["session"][0]["operations"] == last - 1
     ballast.unlink()
     assert journal.commit() == last + 1

@@ -10,9 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn
 
-from journal.database.read import verify_chain
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import SMALL, Live, random_step
+from tests.models.journal_reader import verify_chain
 
 KILLS = 50
 U64 = struct.Struct("<Q")
@@ -92,6 +92,7 @@ class _Counting:
 
     def __init__(self) -> None:
         self.added = 0
+        self.pending = self
 
     def kind(self, *kind: str) -> int:
         return 0

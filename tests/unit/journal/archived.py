@@ -2,17 +2,19 @@
 
 import os
 import time
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from journal.archive.files import ArchiveFiles
 from journal.archive.format import Gap
-from journal.archive.read import ArchivedJournal, journals, rows
+from journal.archive.read import ArchivedJournal, journals
 from journal.archive.settings import ArchiveSettings
 from journal.chain import GENESIS, Anchor, CommitRow, link, verify
 from journal.database.read import copied
+from tests.models.journal_reader import archived_rows as rows
 
-SPECS = (b"\1" * 32, '{"specs":1}')
+SPECS = (blake2b(b'{"specs":1}', digest_size=32).digest(), '{"specs":1}')
 START = Anchor(0, 0, GENESIS)
 JOURNAL = 1_700_000_000_000_000_000
 

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
+from sqlite_utils import Database
 
-from journal.database.schema import Shape, bring_up_to_date, checkpoint_table, has_digests
+from journal.database.schema import Shape, bring_up_to_date, checkpoint_table, has_digests, migrations
 
 TABLES = ("inode", "handle")
 Found = dict[str, tuple[str, ...]]
@@ -13,14 +14,18 @@ FOUND: Found = {"inode": ("ino", "fd")}
 
 
 def traced(connection: sqlite3.Connection, tables: tuple[str, ...] = TABLES, found: Found = FOUND) -> list[str]:
-    """What SQLite was asked that looks at a table's columns or changes the schema."""
+    """What SQLite was asked that looks at a table's columns or at its migrations, or changes the schema."""
     said: list[str] = []
     connection.set_trace_callback(said.append)
     try:
         bring_up_to_date(connection, tables, found)
     finally:
         connection.set_trace_callback(None)
-    return [sql for sql in said if "pragma_table_info" in sql or sql.lstrip().startswith(("CREATE", "ALTER"))]
+    return [
+        sql
+        for sql in said
+        if "pragma_table_info" in sql or "_sqlite_migrations" in sql or sql.lstrip().startswith(("CREATE", "ALTER"))
+    ]
 
 
 def journal() -> sqlite3.Connection:
@@ -36,48 +41,47 @@ def test_a_like_journal_is_not_looked_through_again() -> None:
     first, shape = whole()
     assert traced(first) == []
     assert bring_up_to_date(first, TABLES, FOUND) is shape
-    assert shape.found == {"inode": ("ino", "fd"), "handle": ()}
+    assert shape.indexed == {"inode": ("ino", "fd"), "handle": ()}
 
 
-def drop_index(connection: sqlite3.Connection) -> None:
-    connection.execute(f"DROP INDEX {checkpoint_table('inode')}_gone")
+def steps(connection: sqlite3.Connection) -> set[str]:
+    return {step.name for step in migrations((), {}).applied(Database(connection))}
+
+
+def test_every_step_is_one_of_the_librarys_migrations() -> None:
+    tables = {"table_inode", "index_inode_ino", "index_inode_fd", "table_handle"}
+    assert steps(whole()[0]) == {"format_1", "views_for_auditors", "digests_of_records"} | tables
+
+
+def of_an_older_version(connection: sqlite3.Connection) -> None:
+    """Before there were digests, and steps for tables: they were there all the same."""
+    connection.execute("DELETE FROM _sqlite_migrations WHERE name NOT IN ('format_1', 'views_for_auditors')")
+    connection.execute(f"DROP INDEX {checkpoint_table('handle')}_gone")
+    for name in TABLES:
+        connection.execute(f"ALTER TABLE {checkpoint_table(name)} DROP COLUMN digest")
 
 
 def add_table(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TABLE extra (a)")
 
 
-def forget_floor(connection: sqlite3.Connection) -> None:
-    connection.execute("DELETE FROM checkpoint WHERE \"table\" = 'handle'")
-    connection.execute(f"DROP TABLE {checkpoint_table('handle')}")
-
-
-def lack_digests(connection: sqlite3.Connection) -> None:
-    """As a version left it that knew one migration less."""
-    forget_migration(connection)
-    for name in TABLES:
-        connection.execute(f"ALTER TABLE {checkpoint_table(name)} DROP COLUMN digest")
-
-
-def forget_migration(connection: sqlite3.Connection) -> None:
-    connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'digests_of_records'")
-
-
-@pytest.mark.parametrize("change", [drop_index, add_table, forget_floor, lack_digests])
+@pytest.mark.parametrize("change", [of_an_older_version, add_table])
 def test_one_that_differs_is_looked_through_and_mended(change: Callable[[sqlite3.Connection], None]) -> None:
     connection, shape = whole()
+    before = steps(connection)
     change(connection)
     assert traced(connection)
-    assert bring_up_to_date(connection, TABLES, FOUND).found == shape.found
+    assert bring_up_to_date(connection, TABLES, FOUND).indexed == shape.indexed
+    assert steps(connection) == before
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     assert {f"{checkpoint_table(table)}_gone" for table in TABLES} <= names
     assert all(has_digests(connection, table) for table in TABLES)
 
 
-def test_a_schema_that_is_the_same_but_for_its_migrations_is_looked_through() -> None:
+def test_a_table_that_lost_its_floor_is_no_journals() -> None:
     connection, _ = whole()
-    forget_migration(connection)
-    with pytest.raises(sqlite3.OperationalError, match="duplicate column"):
+    connection.execute("DELETE FROM checkpoint WHERE \"table\" = 'handle'")
+    with pytest.raises(ValueError, match="lacks"):
         bring_up_to_date(connection, TABLES, FOUND)
 
 

@@ -12,11 +12,13 @@ import pytest
 from journal.archive.directory import Archive
 from journal.archive.files import Damaged, OtherHistory
 from journal.archive.format import Gap, name_of
-from journal.archive.read import ArchiveDamaged, journals, rows
+from journal.archive.read import journals
 from journal.archive.settings import ArchiveSettings
 from journal.database.read import copied
 from journal.errors import ArchiveHolds, ArchiveInUse, UnusableArchive
 from tests.models.journal_model import SMALL, Live
+from tests.models.journal_reader import ArchiveDamaged
+from tests.models.journal_reader import archived_rows as rows
 from tests.unit.journal.archived import JOURNAL, SPECS, START, archive, begun, chain, end_of, joined, read
 
 
@@ -321,7 +323,7 @@ def test_an_archiver_that_is_killed_is_started_again(tmp_path: Path) -> None:
         journal.tidy()
         if number % 200 == 100:
             assert journal.archive is not None
-            os.kill(journal.archive._pid, 9)
+            os.kill(journal.archive._link._pid, 9)
             tidy_until(journal, lambda: journal.archive_counters()["archive_trouble"] != 0)
             tidy_until(journal, lambda: journal.archive_counters()["archive_trouble"] == 0)
     journal.close()

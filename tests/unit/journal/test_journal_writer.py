@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from journal import Hold, Journal, Limits, encode
-from journal.database.read import copied, load_fold
+from journal.database.read import copied
 from journal.database.schema import APPLICATION_ID
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalInUse
 from journal.writer.opening import numbered
 from machine.fold import Transition
 from tests.models.journal_model import ABSENT, SMALL, SPECS_DIGEST, SPECS_JSON, Live
+from tests.models.journal_reader import load_fold
 
 
 def opened(place: Path, **options: Any) -> tuple[Live, Journal]:
@@ -42,11 +43,11 @@ def test_added_transitions_are_one_row_and_numbered_from_one(place: Path) -> Non
     live, journal = opened(place)
     live.begin()
     live.enter(5)
-    assert (journal.last_seq, journal.pending) == (0, 2)
+    assert (journal.last_seq, len(journal.pending)) == (0, 2)
     assert journal.commit() == 2
     live.look(5)
     assert journal.commit() == journal.last_seq == 3
-    assert journal.pending == 0
+    assert len(journal.pending) == 0
     assert rows(place, "SELECT seq, first, last FROM commits") == [(1, 1, 2), (2, 3, 3)]
 
 
@@ -94,12 +95,12 @@ def test_the_specs_are_inside(place: Path) -> None:
 def test_an_unknown_machine_is_refused_and_leaves_nothing_pending(place: Path) -> None:
     _, journal = opened(place)
     with pytest.raises(KeyError):
-        journal.add("[]", "nonsense", 1)
+        journal.pending.add("[]", "nonsense", 1)
     with pytest.raises(KeyError):
-        journal.touch("nonsense", 1)
+        journal.pending.touch("nonsense", 1)
     with pytest.raises(ValueError, match="first"):
-        journal.add_clear("node")
-    assert journal.pending == 0
+        journal.pending.add_clear("node")
+    assert len(journal.pending) == 0
 
 
 def test_the_state_is_offered_once_when_opened_again(place: Path) -> None:
@@ -235,7 +236,7 @@ def test_a_full_database_keeps_the_pending_and_takes_them_once_there_is_room(pla
     with pytest.raises(JournalFull):
         operate_for_ever(live, journal)
     last = journal.last_seq
-    assert journal.pending == 1
+    assert len(journal.pending) == 1
     with pytest.raises(JournalFull):
         journal.commit()
     settle_while_pending(journal)
@@ -356,7 +357,7 @@ def test_an_empty_file_or_a_half_made_journal_is_begun_anew(place: Path) -> None
 
 def test_a_transition_that_contradicts_the_state_is_damage(place: Path) -> None:
     _, journal = opened(place)
-    journal.add(encode(Transition("node", 1, "forget", "known", "unknown", None, [], None)), "node", 1)
+    journal.pending.add(encode(Transition("node", 1, "forget", "known", "unknown", None, [], None)), "node", 1)
     journal.commit()
     journal.close()
     with pytest.raises(JournalDamaged, match="is unknown, not known"):

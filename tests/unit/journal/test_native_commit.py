@@ -13,7 +13,7 @@ from journal._native import ffi
 from journal import Journal
 from journal.chain import GENESIS, Anchor, link, verify
 from journal.writer import native_commit
-from journal.writer.native_commit import Committer, Connection, known
+from journal.writer.native_commit import Committer, Connection, with_handle
 from tests.models.journal_model import Live
 from tests.models.lending import Lending
 
@@ -24,7 +24,7 @@ START = Anchor(0, 0, GENESIS)
 
 
 def memory() -> Connection:
-    connection = known(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
+    connection = with_handle(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
     connection.execute(TABLE)
     return connection
 
@@ -128,7 +128,7 @@ def test_only_the_connection_that_is_caught_is_known() -> None:
 
 
 def test_a_connection_without_the_table_is_refused() -> None:
-    connection = known(lambda: sqlite3.connect(":memory:", factory=Connection))
+    connection = with_handle(lambda: sqlite3.connect(":memory:", factory=Connection))
     with pytest.raises(ValueError, match="no native commits"):
         Committer(connection)
     connection.close()

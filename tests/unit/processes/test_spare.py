@@ -320,7 +320,7 @@ def test_an_equipment_counts_kinds_as_the_journal_does_that_it_gets(tmp_path: Pa
     directory.mkdir()
     live = LivePage(directory)
     journal, _ = open_journal(chosen, Hold(directory, -1), None, equipment.executor.record_of, 1, live, lambda: None)
-    equipment.journal.is_here(journal)
+    equipment.journal.opened(journal)
     for row in OPCODES:
         if row.lane == "state":
             for event, number in equipment.executor.compiled(row.code).kinds.items():

@@ -4,7 +4,7 @@ import sqlite3
 
 from fuse.host.tables import InodeRecord
 from fuse.session.record import inode_record_text
-from journal.database.schema import checkpoint_table, found_column
+from journal.database.schema import checkpoint_table, indexed_column
 from journal.record_digest import record_digest
 
 FIRST, LAST = 2, 600
@@ -16,7 +16,7 @@ def inode(nodeid: int, ino: int = 0) -> InodeRecord:
 
 def table(connection: sqlite3.Connection, records: list[InodeRecord]) -> None:
     """A checkpoint of them."""
-    name, columns = checkpoint_table("inode"), (found_column("ino"), found_column("fd"))
+    name, columns = checkpoint_table("inode"), (indexed_column("ino"), indexed_column("fd"))
     told = f"key INTEGER PRIMARY KEY, seq INTEGER, digest BLOB, record TEXT, {', '.join(columns)}"
     connection.execute(f"CREATE TABLE {name} ({told})")
     for one in records:

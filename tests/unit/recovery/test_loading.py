@@ -16,7 +16,7 @@ from fuse.host.tables import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.recovery.loading import Loading
 from fuse.session.record import handle_put, inode_record_text
 from journal.database.schema import checkpoint_table
-from journal.writer.untaken import Left
+from journal.writer.unloaded import Unloaded
 from tests.device.served import eventually
 from tests.unit.host_share import MEMORY, Share, shared
 from tests.unit.recovery.checkpoints import FIRST, LAST, inode, table
@@ -25,11 +25,11 @@ U64 = (1 << 64) - 1
 
 
 @pytest.fixture
-def left() -> Iterator[Left]:
+def left() -> Iterator[Unloaded]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     table(connection, [inode(nodeid) for nodeid in range(FIRST, LAST + 1)])
     connection.execute(f"UPDATE {checkpoint_table('inode')} SET record = NULL WHERE key = 7")
-    yield Left(connection, "inode", {5, 6})
+    yield Unloaded(connection, "inode", {5, 6})
     connection.close()
 
 
@@ -45,7 +45,7 @@ def test_each_record_is_given_once_in_whatever_way_it_is_asked_for(seed: int) ->
     inos = {nodeid: random.choice([nodeid, U64 - nodeid, 77]) for nodeid in range(FIRST, LAST + 1)}
     table(connection, [inode(nodeid, ino) for nodeid, ino in inos.items()])
     touched = set(random.sample(sorted(inos), 50))
-    source = Left(connection, "inode", touched)
+    source = Unloaded(connection, "inode", touched)
     given_out: list[int] = []
     while True:
         nodeid = random.randint(0, LAST + 3)
@@ -62,7 +62,7 @@ def test_each_record_is_given_once_in_whatever_way_it_is_asked_for(seed: int) ->
     connection.close()
 
 
-def test_what_was_touched_deleted_or_came_later_is_not_left(left: Left) -> None:
+def test_what_was_touched_deleted_or_came_later_is_not_left(left: Unloaded) -> None:
     assert left.highest == LAST
     assert [left.take(key) for key in (5, 6, 7, LAST + 1, U64)] == [b""] * 5
     assert keys(left.take(8)) == [8]
@@ -128,7 +128,7 @@ def test_texts_that_we_never_write_are_refused(share: Share) -> None:
         share.host.inode_delete(5)
 
 
-def test_a_missing_inode_is_there_for_whoever_asks(share: Share, left: Left) -> None:
+def test_a_missing_inode_is_there_for_whoever_asks(share: Share, left: Unloaded) -> None:
     loading = Loading(share.host, left)
     assert share.host.inodes_count() == 1
     assert share.host.nlookup_add(9, 1) == 4
@@ -141,7 +141,7 @@ def test_a_missing_inode_is_there_for_whoever_asks(share: Share, left: Left) -> 
     assert share.host.nlookup_add(9, 0) == 4
 
 
-def test_a_deleted_inode_does_not_come_back(share: Share, left: Left) -> None:
+def test_a_deleted_inode_does_not_come_back(share: Share, left: Unloaded) -> None:
     loading = Loading(share.host, left)
     assert share.host.inode_delete(9) == 0
     loading.some(20)
@@ -159,7 +159,7 @@ def pin_elsewhere(host: Host, nodeids: list[int]) -> tuple[threading.Thread, lis
     return thread, answers
 
 
-def test_another_thread_waits_for_the_answer_and_no_longer(share: Share, left: Left) -> None:
+def test_another_thread_waits_for_the_answer_and_no_longer(share: Share, left: Unloaded) -> None:
     """9 is in the checkpoint (its handle names no file, so it is stale); 5000 is nowhere."""
     loading = Loading(share.host, left)
     thread, answers = pin_elsewhere(share.host, [9, 5000])
@@ -175,7 +175,7 @@ def test_another_thread_waits_for_the_answer_and_no_longer(share: Share, left: L
     loading.rest()
 
 
-def test_the_end_of_a_session_lets_those_go_who_wait(share: Share, left: Left) -> None:
+def test_the_end_of_a_session_lets_those_go_who_wait(share: Share, left: Unloaded) -> None:
     loading = share.host.loading = Loading(share.host, left)
     thread, answers = pin_elsewhere(share.host, [9])
     share.host.end_session()
@@ -184,7 +184,7 @@ def test_the_end_of_a_session_lets_those_go_who_wait(share: Share, left: Left) -
     assert not loading.on
 
 
-def test_a_damaged_record_is_no_answer(share: Share, left: Left) -> None:
+def test_a_damaged_record_is_no_answer(share: Share, left: Unloaded) -> None:
     left._connection.execute(f"UPDATE {checkpoint_table('inode')} SET record = 'x' WHERE key = 9")
     loading = Loading(share.host, left)
     assert share.host.nlookup_add(9, 1) == -errno.EIO

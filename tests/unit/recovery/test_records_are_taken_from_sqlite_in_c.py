@@ -11,15 +11,15 @@ from fuse.recovery.loading import Filling
 from fuse.session.record import inode_record_text
 from journal.database.schema import checkpoint_table
 from journal.record_digest import record_digest
-from journal.writer.native_commit import AVAILABLE, Connection, known
-from journal.writer.untaken import Left
+from journal.writer.native_commit import AVAILABLE, Connection, with_handle
+from journal.writer.unloaded import Unloaded
 from tests.unit.host_share import MEMORY, Share, shared
 
 NAME = checkpoint_table("inode")
 
 
 def natively() -> sqlite3.Connection:
-    return known(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
+    return with_handle(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
 
 
 def in_python() -> sqlite3.Connection:
@@ -59,7 +59,7 @@ def test_this_python_lends_its_connections() -> None:
     checkpoint(connection, [5])
     assert AVAILABLE
     with shared(MEMORY) as share:
-        assert Left(connection, "inode", ()).give_some(9, share.host.taker("inode")) is not None
+        assert Unloaded(connection, "inode", ()).give_some(9, share.host.taker("inode")) is not None
         assert loaded(share) == {5}
     connection.close()
 
@@ -68,5 +68,5 @@ def test_descriptors_that_records_name_are_told(connection: sqlite3.Connection, 
     checkpoint(connection, [4, 5, 6])
     fd = os.dup(share.host.pin_inode(1))  # the table takes it over
     put(connection, 5, inode_record_text(inode(5)._replace(fd=fd)))
-    filling = Filling(share.host, "inode", Left(connection, "inode", ()))
+    filling = Filling(share.host, "inode", Unloaded(connection, "inode", ()))
     assert filling.some(9)[1] == [fd]

@@ -1,6 +1,5 @@
 """Messages about guest memory and the in-flight region."""
 
-
 import pytest
 
 from device.vhost import actions as do

@@ -1,6 +1,5 @@
 """Messages about a vring: bounds, states, descriptors, and where it goes on after a pause."""
 
-
 import pytest
 
 from device.vhost import actions as do

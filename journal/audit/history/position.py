@@ -1,4 +1,4 @@
-"""Points in a history: a transition's number, or a moment."""
+"""Positions in a history: behind a transition, or at a time."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ _NS_AFTER = 10**15
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Position:
     """After transition `seq`, or after the last commit at or before `time_ns`; neither: the journal's end."""
 
     seq: int | None = None
     time_ns: int | None = None
 
 
-def point(text: str) -> Point:
+def parse_position(text: str) -> Position:
     """From the command line: `end`, a transition's number, nanoseconds since 1970, or a time (ISO 8601, UTC)."""
     if text == "end":
-        return Point()
+        return Position()
     if text.isascii() and text.isdigit():
         number = int(text)
-        return Point(time_ns=number) if number >= _NS_AFTER else Point(seq=number)
-    return Point(time_ns=moment(text))
+        return Position(time_ns=number) if number >= _NS_AFTER else Position(seq=number)
+    return Position(time_ns=parse_time(text))
 
 
-def moment(text: str) -> int:
+def parse_time(text: str) -> int:
     """Nanoseconds since 1970 of a time in ISO 8601; raises UsageError."""
     try:
         found = dt.datetime.fromisoformat(text)

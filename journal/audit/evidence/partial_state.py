@@ -13,7 +13,7 @@ Report = Callable[[str, int], None]
 """Told what contradicts and the record's key; the table and the transition are known to the caller."""
 
 
-class Records:
+class PartialTable:
     """The records of one table.
 
     `others_absent`: keys that are not in `records` have no record, but for those in `exceptions`, of which nothing is
@@ -70,11 +70,11 @@ class Records:
         self.others_absent = False
 
 
-class Known:
+class PartialState:
     """All tables. `apply` takes a transition's parts as the journal has them."""
 
     def __init__(self, absent: Mapping[str, str], from_the_start: bool) -> None:
-        self.tables = {name: Records(name, state, from_the_start) for name, state in absent.items()}
+        self.tables = {name: PartialTable(name, state, from_the_start) for name, state in absent.items()}
 
     def apply(self, machine: str, key: int, source: str, dest: str, effects: list[list[Any]], report: Report) -> None:
         """One transition; `report` is told of each contradiction. Raises KeyError for an unknown table and whatever a
@@ -91,7 +91,7 @@ class Known:
             self._effect(effect, report)
         self._arrive(own, key, dest, report)
 
-    def _arrive(self, own: Records, key: int, dest: str, report: Report) -> None:
+    def _arrive(self, own: PartialTable, key: int, dest: str, report: Report) -> None:
         record = own.records.get(key)
         if record is not None:
             record["state"] = dest
@@ -128,7 +128,7 @@ class Known:
             report(f"unknown verb {verb!r}", key)
 
     @staticmethod
-    def _add(table: Records, key: int, record: Record | None, amounts: dict[str, int], report: Report) -> None:
+    def _add(table: PartialTable, key: int, record: Record | None, amounts: dict[str, int], report: Report) -> None:
         if record is None:
             table.put_part(key, {})
             return

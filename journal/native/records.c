@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "journal/native/left.h"
+#include "journal/native/records.h"
 #include "journal/native/blake2b.h"
 
 #include <endian.h>
@@ -30,7 +30,7 @@ static bool is_intact(sqlite3_stmt *row, int64_t key, const char *text, size_t b
     return memcmp(expected, digest, RECORD_DIGEST_BYTES) == 0;
 }
 
-static bool give(sqlite3_stmt *row, left_take *take, void *taker, struct left_given *given)
+static bool give(sqlite3_stmt *row, records_take *take, void *taker, struct records_given *given)
 {
     const char *text = (const char *)sqlite3_column_text(row, RECORD);
     size_t bytes = (size_t)sqlite3_column_bytes(row, RECORD);
@@ -40,13 +40,13 @@ static bool give(sqlite3_stmt *row, left_take *take, void *taker, struct left_gi
     return !given->is_damaged && given->refused >= 0;
 }
 
-void left_give(struct sqlite3 *connection, const char *sql, int64_t beyond, int64_t highest, uint32_t most,
-               const int64_t *skipped, uint32_t skipped_n, left_take *take, void *taker, struct left_given *given)
+void records_give(struct sqlite3 *connection, const char *sql, int64_t beyond, int64_t highest, uint32_t most,
+               const int64_t *skipped, uint32_t skipped_n, records_take *take, void *taker, struct records_given *given)
 {
     sqlite3_stmt *row;
     uint32_t passed = 0;
     bool good = true;
-    *given = (struct left_given){.last = beyond};
+    *given = (struct records_given){.last = beyond};
     given->sqlite = sqlite3_prepare_v2(connection, sql, -1, &row, NULL);
     if (given->sqlite != SQLITE_OK)
         return;

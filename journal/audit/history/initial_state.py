@@ -4,15 +4,15 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from journal.audit.evidence.proven import Known
+from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.source import Source
 from machine.fold import Record
 
 Place = tuple[str, int]
 
 
-def load_base(source: Source, known: Known) -> None:
-    """Fills `known`. What rows set without telling the value before remains unknown; so do records that ended since.
+def load_initial_state(source: Source, state: PartialState) -> None:
+    """Fills `state`. What rows set without telling the value before remains unknown; so do records that ended since.
 
     Trusts checkpoint and rows: `verify` tells whether they deserve it.
     """
@@ -23,36 +23,36 @@ def load_base(source: Source, known: Known) -> None:
     for stored in source.stored():
         with suppress(ValueError, TypeError):
             record = None if stored.record is None else json.loads(stored.record)
-            if stored.table not in known.tables:
+            if stored.table not in state.tables:
                 continue
             if stored.seq >= first:
                 later[stored.table, stored.key] = (stored.seq, record)
             elif record is not None:
-                known.tables[stored.table].put(stored.key, record)
-    back = _Back(later, known)
+                state.tables[stored.table].put(stored.key, record)
+    undo = _Undo(later, state)
     end = max((seq for seq, _ in later.values()), default=0)
     for row in source.rows(source.start.commit_seq):
         if row[1] > end:
             break
         with suppress(ValueError, TypeError, LookupError, AttributeError):
             for seq, item in enumerate(json.loads(row[4]), row[1]):
-                back.take(seq, item)
-    for (table, key), record in back.result().items():
-        whole = back.is_whole((table, key))
-        (known.tables[table].put if whole else known.tables[table].put_part)(key, record)
+                undo.take(seq, item)
+    for (table, key), record in undo.result().items():
+        whole = undo.is_whole((table, key))
+        (state.tables[table].put if whole else state.tables[table].put_part)(key, record)
 
 
-class _Back:
+class _Undo:
     """Collects what the rows did to each stored record up to the transition that it stands at."""
 
-    def __init__(self, later: dict[Place, tuple[int, Record | None]], known: Known) -> None:
+    def __init__(self, later: dict[Place, tuple[int, Record | None]], state: PartialState) -> None:
         self._later = later
-        self._known = known
+        self._state = state
         self._source: dict[Place, str] = {}
         self._added: dict[Place, dict[str, int]] = {}
         self._set: dict[Place, set[str]] = {}
         self._made: set[Place] = set()
-        """Records that are put, or whose table is cleared, before anything else: they had no base that matters."""
+        """Records that are put, or whose table is cleared, before anything else: what they were before does not matter."""
 
     def take(self, seq: int, item: list[Any]) -> None:
         machine, key, _, source, _, _, effects, _ = item
@@ -92,14 +92,14 @@ class _Back:
                 if source is not None and self._was_there(place, source):
                     found[place] = {"state": source}
                 continue
-            base = {name: value for name, value in record.items() if name not in self._set.get(place, ())}
+            before = {name: value for name, value in record.items() if name not in self._set.get(place, ())}
             for field, amount in self._added.get(place, {}).items():
-                if field in base:
-                    base[field] -= amount
+                if field in before:
+                    before[field] -= amount
             if source is not None:
-                base["state"] = source
-            found[place] = base
+                before["state"] = source
+            found[place] = before
         return found
 
     def _was_there(self, place: Place, source: str) -> bool:
-        return source != self._known.tables[place[0]].absent_state
+        return source != self._state.tables[place[0]].absent_state

@@ -14,8 +14,8 @@ from fuse.recovery.loading import Filling
 from fuse.session.record import inode_record_text
 from journal.database.schema import checkpoint_table
 from journal.record_digest import record_digest
-from journal.writer.native_commit import Connection, known
-from journal.writer.untaken import Left
+from journal.writer.native_commit import Connection, with_handle
+from journal.writer.unloaded import Unloaded
 from tests.unit.host_share import MEMORY, shared
 from tests.unit.recovery.checkpoints import FIRST, LAST, inode, table
 
@@ -28,7 +28,7 @@ def plain() -> sqlite3.Connection:
 
 
 def native() -> sqlite3.Connection:
-    connection = known(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
+    connection = with_handle(lambda: sqlite3.connect(":memory:", isolation_level=None, factory=Connection))
     assert connection.handle is not None
     return connection
 
@@ -46,8 +46,8 @@ def loaded(host: Host) -> set[int]:
     return {record.nodeid for record in host.inode_records()} - {1}
 
 
-def fill(host: Host, left: Left, count: int) -> None:
-    filling = Filling(host, "inode", left)
+def fill(host: Host, unloaded: Unloaded, count: int) -> None:
+    filling = Filling(host, "inode", unloaded)
     while filling.some(count)[0]:
         pass
 
@@ -55,8 +55,8 @@ def fill(host: Host, left: Left, count: int) -> None:
 def test_only_a_known_connection_gives_without_the_interpreter() -> None:
     for connect, given_up in ((plain, True), (native, False)):
         with shared(MEMORY) as share:
-            left = Left(filled(connect), "inode", ())
-            assert (left.give_some(10, share.host.taker("inode")) is None) == given_up
+            unloaded = Unloaded(filled(connect), "inode", ())
+            assert (unloaded.give_some(10, share.host.taker("inode")) is None) == given_up
             assert loaded(share.host) == (set() if given_up else set(range(FIRST, FIRST + 10)))
 
 
@@ -69,12 +69,12 @@ def test_both_ways_give_each_record_once(seed: int) -> None:
     count = random.choice([1, 3, 40, 599])
     for connect in (plain, native):
         with shared(MEMORY) as share:
-            left = Left(filled(connect), "inode", touched)
+            unloaded = Unloaded(filled(connect), "inode", touched)
             for key in asked:
-                text = left.take(key)
+                text = unloaded.take(key)
                 if text:
                     share.host.load_text("inode", text)
-            fill(share.host, left, count)
+            fill(share.host, unloaded, count)
             assert len(share.host.inode_records()) == 1 + (LAST - FIRST + 1) - len(touched)
             assert loaded(share.host) == set(range(FIRST, LAST + 1)) - touched
             assert all(share.host.inode_record(key) == inode(key) for key in loaded(share.host))
@@ -90,7 +90,7 @@ def test_an_altered_row_is_found_and_not_loaded(connect: Connect, change: str) -
     connection.execute(f"UPDATE {NAME} SET {change} WHERE key = 20")
     with shared(MEMORY) as share:
         with pytest.raises(ValueError, match="record 20 is not as it was written"):
-            fill(share.host, Left(connection, "inode", ()), 6)
+            fill(share.host, Unloaded(connection, "inode", ()), 6)
         assert set(range(FIRST, 20)) - loaded(share.host) <= set(range(14, 20)), "whole pieces before it are loaded"
         assert not loaded(share.host) & set(range(20, LAST + 1))
 
@@ -101,19 +101,19 @@ def test_a_row_with_a_right_digest_that_the_table_refuses_is_named(connect: Conn
     connection.execute(f"UPDATE {NAME} SET record = '{{}}', digest = ? WHERE key = 20", (record_digest(20, 1, "{}"),))
     with shared(MEMORY) as share:
         with pytest.raises(ValueError, match=r"\b20 can't be loaded"):
-            fill(share.host, Left(connection, "inode", ()), 6)
+            fill(share.host, Unloaded(connection, "inode", ()), 6)
         assert loaded(share.host) == set(range(FIRST, 20))
 
 
 @WAYS
 def test_a_table_that_cannot_be_read_is_told_by_the_way_through_python(connect: Connect) -> None:
     connection = filled(connect)
-    left = Left(connection, "inode", ())
+    unloaded = Unloaded(connection, "inode", ())
     with shared(MEMORY) as share:
-        filling = Filling(share.host, "inode", left)
+        filling = Filling(share.host, "inode", unloaded)
         assert filling.some(10) == (True, [])
         connection.execute(f"DROP TABLE {NAME}")
-        assert left.give_some(10, share.host.taker("inode")) is None
+        assert unloaded.give_some(10, share.host.taker("inode")) is None
         with pytest.raises(ValueError, match="the checkpoint can't be read"):
             filling.some(10)
         assert loaded(share.host) == set(range(FIRST, FIRST + 10))
@@ -128,7 +128,7 @@ def test_keys_beyond_63_bits_are_given_as_they_are_and_skipped_as_they_are() -> 
         row = (column, 1, record_digest(column, 1, text), text)
         connection.execute(f"INSERT INTO {NAME} (key, seq, digest, record) VALUES (?, ?, ?, ?)", row)
     with shared(MEMORY) as share:
-        fill(share.host, Left(connection, "inode", {high + 1}), 10)
+        fill(share.host, Unloaded(connection, "inode", {high + 1}), 10)
         assert loaded(share.host) == {9, high}
 
 
@@ -147,10 +147,10 @@ def test_a_page_that_goes_bad_in_the_middle_is_told(connect: Connect, tmp_path: 
     def reopened() -> sqlite3.Connection:
         if connect is plain:
             return sqlite3.connect(path, isolation_level=None)
-        return known(lambda: sqlite3.connect(path, isolation_level=None, factory=Connection))
+        return with_handle(lambda: sqlite3.connect(path, isolation_level=None, factory=Connection))
 
     with shared(MEMORY) as share:
         with pytest.raises(ValueError, match="the checkpoint can't be read"):
-            fill(share.host, Left(reopened(), "inode", ()), 10)
+            fill(share.host, Unloaded(reopened(), "inode", ()), 10)
         assert loaded(share.host) == set(range(FIRST, max(loaded(share.host)) + 1))
         assert 1 < max(loaded(share.host)) < 300

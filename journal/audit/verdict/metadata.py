@@ -72,7 +72,7 @@ def check_counts(source: Source, rules: Rules | None, findings: Findings, delete
         if rules is None:
             continue
         table = rules.tables.get(machine)
-        if table is None or all(known.name != event for known in table.events):
+        if table is None or all(declared.name != event for declared in table.events):
             findings.add("counts", f"counts an event {event!r} that the specs don't know", table=machine)
         elif op and rules.operations and op not in rules.operations:
             findings.add("counts", f"counts an operation {op!r} that the specs don't know", table=machine)
