@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from specs.tables import FILE_OPENED, FILE_RELEASED, FIRST_ENTRY, HANDLE
 from tests.audit.journals import database, rechain, redigest, verdict
 
 VERIFIER = Path(__file__).with_name("independent_verifier.py")
+BEGIN, FILE, END = FILE_OPENED.event, FILE_OPENED.dest, FILE_RELEASED.event
+ENDS = f'["handle",%d,"{END}"'
+LIVE = f'{{"state":"{FIRST_ENTRY.dest}"}}'
 
 
 def judge(place: Path) -> str:
@@ -38,12 +42,12 @@ def test_both_find_a_journal_whole(either: Path) -> None:
         ("UPDATE commits SET time_ns = time_ns + 1 WHERE seq = 40", False, "commit 40"),
         ("DELETE FROM commits WHERE seq = 40", False, "commit 41"),
         ("UPDATE specs SET json = replace(json, 'ready', 'reedy')", False, "specs"),
-        ('UPDATE commits SET body = replace(body, \'"release","file"\', \'"open","file"\')', True, "legal"),
+        (f"UPDATE commits SET body = replace(body, '\"{END}\",\"{FILE}\"', '\"{BEGIN}\",\"{FILE}\"')", True, "legal"),
         ('UPDATE commits SET body = replace(body, \'"put","handle"\', \'"put","session"\')', True, "effects"),
-        ('UPDATE commits SET body = replace(body, \'["handle",1,"release"\', \'["handle",7,"release"\')', True, "is absent"),
-        ('INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, \'{"state":"live"}\')', True, "checkpoint"),
+        (f"UPDATE commits SET body = replace(body, '{ENDS % 1}', '{ENDS % 7}')", True, f"is {HANDLE.absent}"),
+        (f"INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, '{LIVE}')", True, "checkpoint"),
         ("INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1, '{}')", False, "as it was written"),
-        ("INSERT INTO counts (machine, event, op, n) VALUES ('inode', 'entry', 'LOOKUP', 3)", False, "counted"),
+        (f"INSERT INTO counts (machine, event, op, n) VALUES ('inode', '{FIRST_ENTRY.event}', 'LOOKUP', 3)", False, "counted"),
     ],
 )
 def test_both_find_the_same_wrong(real: Path, sql: str, chained: bool, says: str) -> None:

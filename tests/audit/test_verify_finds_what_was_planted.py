@@ -11,6 +11,7 @@ import pytest
 
 from journal.errors import JournalError
 from journal.live import LivePage
+from specs.tables import DIRECTORY_RELEASED, FILE_OPENED, FIRST_ENTRY, INODE
 from tests.audit.journals import database, first_finding, rechain, redigest, trimmed, verdict
 
 
@@ -97,7 +98,7 @@ def test_an_edited_row_is_found_though_the_chain_was_computed_anew(real: Path) -
     with database(real) as db:
         (seq, body) = db.execute("SELECT seq, body FROM commits WHERE body LIKE '%\"RELEASE\"%'").fetchone()
         items = json.loads(body)
-        items[0][3] = "directory"
+        items[0][3] = DIRECTORY_RELEASED.source
         db.execute("UPDATE commits SET body = ? WHERE seq = ?", (json.dumps(items), seq))
     rechain(real)
     found = first_finding(real)
@@ -108,7 +109,7 @@ def test_an_edited_row_is_found_though_the_chain_was_computed_anew(real: Path) -
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        (lambda item: item.__setitem__(4, "absent"), "transition"),
+        (lambda item: item.__setitem__(4, INODE.absent), "transition"),
         (lambda item: item.__setitem__(2, "no such event"), "transition"),
         (lambda item: item.__setitem__(0, "no such machine"), "transition"),
         (lambda item: item.__setitem__(1, -1), "transition"),
@@ -145,7 +146,7 @@ def test_a_transition_that_is_left_out_with_all_numbers_moved_up_does_not_add_up
         shift = 0
         for seq, first, last, body in found:
             items = json.loads(body)
-            kept = [item for item in items if not (item[0] == "handle" and item[2] == "open" and shift == 0)]
+            kept = [item for item in items if not (item[0] == "handle" and item[2] == FILE_OPENED.event and shift == 0)]
             numbers = (first - shift, last - shift - (len(items) - len(kept)))
             shift += len(items) - len(kept)
             db.execute("UPDATE commits SET first = ?, last = ?, body = ? WHERE seq = ?", (*numbers, json.dumps(kept), seq))
@@ -215,7 +216,7 @@ def test_a_record_that_no_row_proves_is_proved_by_its_digest(either: Path, fresh
 
 
 def test_a_column_that_repeats_something_else_than_the_record_is_named(real: Path) -> None:
-    record = json.dumps({"state": "live", "ino": 4, "fd": None})
+    record = json.dumps({"state": FIRST_ENTRY.dest, "ino": 4, "fd": None})
     for column, value in (("found_ino", 5), ("found_fd", 4)):
         beside = {"found_ino": 4, "found_fd": None, column: value}
         sql = """INSERT OR REPLACE INTO checkpoint_inode (key, seq, record, found_ino, found_fd)
@@ -226,7 +227,7 @@ def test_a_column_that_repeats_something_else_than_the_record_is_named(real: Pat
 
 
 def test_a_record_that_no_row_made_is_named(real: Path) -> None:
-    record = json.dumps({"state": "live", "nlookup": 1})
+    record = json.dumps({"state": FIRST_ENTRY.dest, "nlookup": 1})
     alter(real, "INSERT INTO checkpoint_inode (key, seq, record) VALUES (99, 70, ?)", record)
     redigest(real)
     assert (first_finding(real).check, first_finding(real).key) == ("checkpoint", 99)

@@ -14,6 +14,7 @@ from machine.check import Allowed, check
 from machine.fold import Transition
 from specs.fuse.opcodes import OPCODES
 from specs.machines import JOURNALED
+from specs.tables import ALL_FORGOTTEN, DIRECTORY_RELEASED, FILE_RELEASED, FIRST_ENTRY, MOUNT_MET, SOME_FORGOTTEN
 from tests.stateful.history import History
 
 STEPS = 2500
@@ -22,12 +23,11 @@ NEW_FIELDS = {
     effect.table: effect.fields for table in JOURNALED for row in table.rows for effect in row.effects if effect.verb == "put"
 }
 OPERATIONS = {row.name: row for row in OPCODES}
+MEETS = ("mount", MOUNT_MET.event)
 BESIDE_MOVES = {
-    ("mount", "meet"),
-    ("inode", "forget"),
-    ("inode", "forget_last"),
-    ("handle", "release"),
-    ("handle", "releasedir"),
+    MEETS,
+    *(("inode", row.event) for row in (SOME_FORGOTTEN, ALL_FORGOTTEN)),
+    *(("handle", row.event) for row in (FILE_RELEASED, DIRECTORY_RELEASED)),
 }
 """What any operation may record: a mount met on the way, and the giving back of what a failed operation had counted."""
 
@@ -106,7 +106,7 @@ def test_each_request_moved_only_what_its_opcode_declares(rows: list[Transition]
         for row in group:
             move = (row.machine, row.event)
             own_event = move == ("session", opcode.name) and (opcode.changes_host or move in opcode.moves)
-            root = opcode.name == "INIT" and move == ("inode", "entry") and row.key == 1
+            root = opcode.name == "INIT" and move == ("inode", FIRST_ENTRY.event) and row.key == 1
             assert move in opcode.moves or move in BESIDE_MOVES or own_event or root, (request, row)
     assert len(seen) > 20
 
@@ -115,7 +115,7 @@ def test_a_reply_is_kept_once_and_only_where_it_can_not_be_made_again(rows: list
     kept: Counter[str] = Counter()
     for request, group in by_request(rows):
         opcode = OPERATIONS[request["op"]]
-        given_back = any((row.machine, row.event) in BESIDE_MOVES - {("mount", "meet")} for row in group)
+        given_back = any((row.machine, row.event) in BESIDE_MOVES - {MEETS} for row in group)
         replies = [row.reply is not None for row in group]
         if opcode.keeps_reply and not given_back:
             assert replies == [True] + [False] * (len(group) - 1), (request, group)

@@ -15,7 +15,7 @@ from device.vhost.wire import Frame, encode_body
 from device.worker.main import Worker
 from device.worker.parts import prepare
 from device.worker.prepared import Equipment
-from fuse.session.record import handle_fields, inode_fields
+from fuse.session.record import handle_fields, inode_fields, mount_fields
 from journal import Hold, Limits
 from journal.database.load import load, transitions
 from journal.database.schema import DATABASE_NAME
@@ -91,7 +91,7 @@ class WorkerLife:
         records["handle"] = {r.fh: handle_fields(r) for r in worker.host.handle_records()} if ready else {}
         mounts = mounts | mount_ids() | {record["mnt"] for record in records["inode"].values()}
         fds = {mount: worker.host.mount_fd(mount) for mount in mounts if ready}
-        records["mount"] = {mount: {"fd": fd, "state": "known"} for mount, fd in fds.items() if fd >= 0}
+        records["mount"] = {mount: mount_fields(fd) for mount, fd in fds.items() if fd >= 0}
         return records
 
     def by_source(self, records: Records) -> Records:

@@ -9,6 +9,7 @@ import pytest
 from fuse.executor.reference import Executor
 from fuse.settings import Settings
 from fuse.steps import STEPS
+from specs.tables import ALL_FORGOTTEN, FILE_OPENED, FILE_RELEASED, FIRST_ENTRY
 from tests.unit.fuse.player import CREATE, IOCTL, LOOKUP, OPENDIR, UNLINK, Player
 
 
@@ -26,7 +27,7 @@ def test_an_inode_and_a_handle_of_a_failed_create_end_again(player: Player, monk
     error, message = player.ask(CREATE, 1, struct.pack("=IIII", os.O_RDWR, 0o600, 0, 0) + b"new\0")
     assert (error, struct.unpack_from("=Ii", message)) == (errno.EIO, (16, -errno.EIO))
     events = [text.split(",")[2] for text, _, _ in player.notes.rows]
-    assert events == ['"entry"', '"open"', '"forget_last"', '"release"']
+    assert events == [f'"{row.event}"' for row in (FIRST_ENTRY, FILE_OPENED, ALL_FORGOTTEN, FILE_RELEASED)]
     assert (player.host.inodes_count(), player.host.handles_count()) == (1, 0)
     player.host.settle()
     assert open_fds() == before

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from fuse.host.host import DIRECTORY, FILE
+from fuse.session.record import opened
 from tests.unit.host_share import Share
 from tests.unit.lanes.lane_guest import LaneGuest, Reply
 
@@ -17,7 +18,7 @@ def loaded(share: Share, nodeid: int, path: str, kind: int) -> int:
     """A handle as a new worker gets it from the journal: fh."""
     flags = os.O_RDWR if kind == FILE else os.O_RDONLY | os.O_DIRECTORY
     fd, fh = os.open(share.path / path, flags), share.number()
-    state = b"file" if kind == FILE else b"directory"
+    state = opened(kind).dest.encode()
     text = b'%d{"fd":%d,"flags":%d,"nodeid":%d,"state":"%s"}' % (fh, fd, flags, nodeid, state)
     assert share.host.load_text("handle", text) == (fh, [fd])
     return fh

@@ -17,6 +17,7 @@ from fuse.recovery.loading import Loading
 from fuse.session.record import handle_put, inode_record_text
 from journal.database.schema import checkpoint_table
 from journal.writer.unloaded import Unloaded
+from specs.tables import FIRST_ENTRY
 from tests.device.served import eventually
 from tests.unit.host_share import MEMORY, Share, shared
 from tests.unit.recovery.checkpoints import FIRST, LAST, inode, table
@@ -112,7 +113,7 @@ def test_texts_that_we_never_write_are_refused(share: Share) -> None:
         good[:-1],
         good + b"x",
         good + b"\n" + good,
-        good.replace(b'"live"', b'"gone"'),
+        good.replace(b'"%s"' % FIRST_ENTRY.dest.encode(), b'"gone"'),
         good.replace(b'"dev":29', b'"dev":99999999999999999999'),
         good.replace(b'"dev":29', b'"dev":029'),
         good.replace(b'"dev":29', b'"dev":-1'),

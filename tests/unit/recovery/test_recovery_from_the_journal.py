@@ -5,8 +5,12 @@ from typing import Any
 from device.recovery.decisions import Header, Left, Recorded, by_unique, decide, facts_of, recorded_of
 from device.rings.slots import Slot
 from machine.fold import Transition
+from specs.tables import FIRST_ENTRY
 
 LOOKUP, INIT, MKDIR = 1, 26, 9
+
+
+ENTRY = (FIRST_ENTRY.event, FIRST_ENTRY.source, FIRST_ENTRY.dest)
 
 
 def request(unique: int, op: str, node: int = 1) -> dict[str, Any]:
@@ -14,13 +18,13 @@ def request(unique: int, op: str, node: int = 1) -> dict[str, Any]:
 
 
 def entry(unique: int, op: str = "LOOKUP", reply: str | None = None, node: int = 1) -> Transition:
-    return Transition("inode", 5, "entry", "absent", "live", request(unique, op, node), [], reply)
+    return Transition("inode", 5, *ENTRY, request(unique, op, node), [], reply)
 
 
 def init(unique: int) -> list[Transition]:
     return [
         Transition("session", 0, "INIT", "fresh", "ready", request(unique, "INIT", 0), [], "aGVsbG8="),
-        Transition("inode", 1, "entry", "absent", "live", unique, [], None),
+        Transition("inode", 1, *ENTRY, unique, [], None),
     ]
 
 
@@ -73,6 +77,6 @@ def test_a_front_ends_messages_are_no_requests() -> None:
 
 
 def test_the_entries_of_a_listing_are_behind_their_request() -> None:
-    listed = Transition("inode", 6, "entry", "absent", "live", {"name": "b", "unique": 4}, [], None)
+    listed = Transition("inode", 6, *ENTRY, {"name": "b", "unique": 4}, [], None)
     [one] = found([*init(2), entry(4, "READDIRPLUS"), listed], 1, slot(4, 44, epoch=1))
     assert one.transitions[1] is listed
