@@ -14,6 +14,7 @@ import pytest
 
 from journal.audit.commands.cli import COMMANDS, main
 from journal.audit.exits import Exit
+from specs.tables import FILE_OPENED, FILE_RELEASED
 from tests.audit.journals import database
 from tests.device.served import serving
 
@@ -92,7 +93,7 @@ def test_steps_tell_every_change_on_the_way(real: Path, capsys: Capture) -> None
     found = told(capsys, "replay", real, "--step")
     seqs = [change["seq"] for step in found["steps"] for change in step["changes"]]
     assert seqs == list(range(1, found["seq"] + 1))
-    assert "handle 1: absent -> file" in text(capsys, "replay", real, "--step")
+    assert f"handle 1: {FILE_OPENED.source} -> {FILE_OPENED.dest}" in text(capsys, "replay", real, "--step")
 
 
 def test_a_trimmed_history_says_what_it_does_not_know(toy: Path, capsys: Capture) -> None:
@@ -228,7 +229,8 @@ def test_the_views_answer_questions_in_plain_sqlite(real: Path) -> None:
         assert db.execute("SELECT count(*) FROM operations WHERE op = 'UNLINK' AND name = 'third'").fetchone() == (1,)
         assert db.execute("SELECT sum(bytes_written) FROM traffic").fetchone() == (16,)
         assert db.execute("SELECT n FROM users WHERE uid = 1000 AND op = 'UNLINK'").fetchone() == (2,)
-        assert db.execute("SELECT n FROM events WHERE machine = 'handle' AND event = 'release'").fetchone() == (2,)
+        released = db.execute("SELECT n FROM events WHERE machine = 'handle' AND event = ?", (FILE_RELEASED.event,))
+        assert released.fetchone() == (2,)
         starts = db.execute("SELECT life, ms_after_last_commit FROM starts").fetchall()
         assert [life for life, _ in starts] == [1, 2]
         assert starts[1][1] > 0
