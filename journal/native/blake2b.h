@@ -8,7 +8,9 @@
 #include <stdint.h>
 
 #define BLAKE2B_BLOCK_BYTES 128u
+/* cdef begin */
 #define BLAKE2B_DIGEST_BYTES 32u
+/* cdef end */
 
 struct blake2b {
     uint64_t h[8];

@@ -12,6 +12,7 @@
 
 #include "journal/native/blake2b.h"
 
+/* cdef begin */
 struct sqlite3;
 
 /* Where the chain stands (journal.chain.Anchor). */
@@ -38,5 +39,6 @@ void commit_tell(struct committer *c, uint64_t *last);
 /* One row with `transitions` transitions, their JSON joined by commas; 0, and the end moves on. Else the code of SQLite, or -1
  * without memory: nothing was written then, as far as the database could be asked. `committer` is a struct committer. */
 int commit_batch(void *committer, const char *text, uint64_t bytes, uint32_t transitions);
+/* cdef end */
 
 #endif

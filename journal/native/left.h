@@ -11,6 +11,7 @@
 
 struct sqlite3;
 
+/* cdef begin */
 /* Takes one record: 0, or a negative number, which ends it. Text and length are SQLite's. */
 typedef int left_take(void *taker, uint64_t key, const char *text, size_t bytes);
 
@@ -27,5 +28,6 @@ struct left_given {
  */
 void left_give(struct sqlite3 *connection, const char *sql, int64_t beyond, int64_t highest, uint32_t most,
                const int64_t *skipped, uint32_t skipped_n, left_take *take, void *taker, struct left_given *given);
+/* cdef end */
 
 #endif

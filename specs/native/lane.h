@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+/* cdef begin */
 /* struct fuse_in_header and fuse_out_header, include/uapi/linux/fuse.h (7.45). */
 struct lane_in_header {
     uint32_t len;
@@ -31,6 +32,7 @@ struct lane_in_header {
     uint16_t total_extlen; /* in units of 8 bytes */
     uint16_t padding;
 };
+/* cdef end */
 _Static_assert(sizeof(struct lane_in_header) == 40, "fuse_in_header");
 
 struct lane_out_header {
@@ -40,6 +42,7 @@ struct lane_out_header {
 };
 _Static_assert(sizeof(struct lane_out_header) == 16, "fuse_out_header");
 
+/* cdef begin */
 /* What one request may copy into private memory: a SETXATTR value (XATTR_SIZE_MAX, 64 KiB) or a BATCH_FORGET
  * of the largest request Linux builds, plus headers and two names. More is refused with E2BIG. */
 #define LANE_IN_BYTES_MAX (128u * 1024u)
@@ -107,6 +110,7 @@ struct lane_serve {
     void *ctx;
     serve_run_fn *run;
 };
+/* cdef end */
 
 /* Copies len bytes to the reply at byte offset `at`; returns false when dst is too short (nothing is written). */
 static inline bool lane_put(const struct lane_request *r, uint64_t at, const void *from, size_t len)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -13,6 +14,7 @@ from tests.layout.sources import LAYERS, ROOT, named, parsed, relative, tracked
 
 PYTHON_FILES_MAX = 15
 C_FILES_MAX = 20
+BUILD = runpy.run_path(str(ROOT / "tools" / "native_build.py"))
 OWN = tuple(path for path in tracked() if path.relative_to(ROOT).parts[0] in LAYERS)
 ROW = re.compile(r"^\| `([\w/]+)/` \|.*\|([^|]*)\|$", re.MULTILINE)
 
@@ -28,15 +30,29 @@ def room_of(path: Path) -> str:
     return str(path.relative_to(ROOT).parent)
 
 
+@cache
+def headers(package: str) -> dict[str, str]:
+    """Header -> what it tells the interpreter, of one package's extension."""
+    paths = BUILD["in_order"](BUILD["INCLUDED"][package])
+    return {relative(path): re.sub(r"/\*.*?\*/", "", BUILD["declarations"](path), flags=re.DOTALL) for path in paths}
+
+
+def called(path: Path, package: str) -> Iterator[str]:
+    """Rooms of the headers that declare what a Python file uses of its extension: `lib.name`, `ffi.new("struct name *")`."""
+    for name in set(re.findall(r"\blib\.(\w+)|\"struct (\w+)", path.read_text())):
+        told = rf"\b{name[0]}\b" if name[0] else rf"\bstruct {name[1]} {{"
+        yield from (str(Path(header).parent) for header, text in headers(package).items() if re.search(told, text))
+
+
 def imported(path: Path) -> Iterator[str]:
-    """Rooms of the modules that a Python file imports. A package's face stands for its room; `_native` for the C behind it."""
+    """Rooms of the modules that a Python file imports. A package's face stands for its room, `_native` for C that is used."""
     for node in ast.walk(parsed(path)):
         if not isinstance(node, ast.ImportFrom) or node.module is None or node.module.split(".")[0] not in LAYERS:
             continue
         for alias in node.names:
             names = [*node.module.split("."), alias.name]
             if "_native" in names:
-                yield f"{names[0]}/native"
+                yield from called(path, names[0])
                 continue
             while not (ROOT.joinpath(*names).with_suffix(".py").is_file() or ROOT.joinpath(*names, "__init__.py").is_file()):
                 names.pop()

@@ -1,10 +1,10 @@
 """Builds `tests.play._driver` in place: `python tests/play/driver_build.py`.
 
-Executed, never imported by our code, and imports nothing of it. The declarations come from native/driver.h, between its
-two cdef lines.
+Executed, never imported by our code. The declarations come from native/driver.h, as the extensions' come from theirs
+(tools/native_build.py).
 """
 
-import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -12,29 +12,17 @@ from cffi import FFI
 
 NATIVE = Path(__file__).resolve().parent / "native"
 ROOT = NATIVE.parents[2]
-
-
-def declarations(header: str) -> str:
-    """What lies between the header's cdef lines. Raises ValueError when they are missing."""
-    found = re.search(r"/\* cdef begin \*/(.*)/\* cdef end \*/", header, re.DOTALL)
-    if found is None:
-        raise ValueError("native/driver.h lacks its cdef lines")
-    return found.group(1)
-
+OURS = runpy.run_path(str(ROOT / "tools" / "native_build.py"))
 
 ffibuilder = FFI()
-ffibuilder.cdef(declarations((NATIVE / "driver.h").read_text()))
+ffibuilder.cdef(OURS["declarations"](NATIVE / "driver.h"))
 ffibuilder.set_source(
     "tests.play._driver",
     '#include "driver.h"',
     sources=[str(NATIVE / name) for name in ("driver.c", "bench.c")],
     depends=[str(NATIVE / name) for name in ("driver.h", "ring.h")],
     include_dirs=[str(NATIVE)],
-    extra_compile_args=[
-        *("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"),
-        # for the code that cffi generates
-        *("-Wno-unused-parameter", "-Wno-missing-field-initializers"),
-    ],
+    extra_compile_args=OURS["FLAGS"],
 )
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@
 #include "device/native/engine/poller.h"
 #include "device/native/engine/pool.h"
 
+/* cdef begin */
 /* hiprio and 63 request queues: more than a guest of today makes (one per CPU), and few threads. */
 #define ENGINE_QUEUES_MAX 64u
 
@@ -25,6 +26,7 @@ struct engine_config {
     uint64_t poll_ns_max;  /* 0: no polling */
     const struct lane_ops *ops; /* outlives the engine */
 };
+/* cdef end */
 
 struct engine {
     struct engine_config config;
@@ -46,6 +48,7 @@ struct engine {
     uint32_t slots_per_queue;
 };
 
+/* cdef begin */
 int engine_new(const struct engine_config *config, struct engine **out);
 int engine_free(struct engine *e, uint64_t timeout_ns);
 /* The descriptors that it has made itself. */
@@ -114,6 +117,7 @@ int engine_vring_rebase(struct engine *e, uint32_t queue, uint16_t base);
 int engine_vring_settle(struct engine *e, uint32_t queue);
 
 int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out);
+/* cdef end */
 
 /* No queue thread, nothing in flight. */
 bool engine_quiesced(struct engine *e);

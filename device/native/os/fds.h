@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* cdef begin */
 /* Which file a descriptor leads to. */
 struct file_identity {
     uint64_t dev;
@@ -21,5 +22,6 @@ int32_t fds_open(int directory, int32_t *out, int32_t room);
 
 /* Sets hits[i] to whether fds[i] leads to one of the files; what is not open leads to none. */
 void fds_leading_to(const int32_t *fds, uint32_t count, const struct file_identity *files, uint32_t files_count, uint8_t *hits);
+/* cdef end */
 
 #endif

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* cdef begin */
 /* What QEMU's own vhost-user library takes: 512 KVM memory slots less those that never hold RAM. */
 #define MEMORY_REGIONS_MAX LIMIT_MEM_SLOTS_MAX
 
@@ -23,6 +24,7 @@ struct memory_region_spec {
     uint64_t fd_offset;
     int32_t fd;
 };
+/* cdef end */
 
 struct memory_region {
     uint64_t gpa;
@@ -54,7 +56,9 @@ uint8_t *memory_at(const struct memory *memory, uint64_t gpa, uint64_t len, uint
 /* The address of a ring part given by the VMM's address; NULL unless all of it lies in one region. */
 uint8_t *memory_at_uva(const struct memory *memory, uint64_t uva, uint64_t len);
 
+/* cdef begin */
 /* Pages of shared mappings that vanished under us (file truncated by the VMM), since the program started. */
 uint64_t memory_lost_pages(void);
+/* cdef end */
 
 #endif

@@ -15,8 +15,10 @@
 
 #include <pthread.h>
 
+/* cdef begin */
 /* The most QEMU makes (VIRTQUEUE_MAX_SIZE); it bounds the memory of a vring's requests to 1.2 MiB. */
 #define VRING_NUM_MAX LIMIT_QUEUE_SIZE_MAX_DESCRIPTORS
+/* cdef end */
 /* Finished data requests that wait for one signal; fewer when they carried much data. */
 #define VRING_BATCH 16u
 #define VRING_BATCH_BYTES (64u * 1024u)
@@ -32,6 +34,7 @@ enum vring_broken {
     VRING_BROKEN_DUPLICATE /* head is in flight already */
 };
 
+/* cdef begin */
 struct vring_spec {
     uint32_t num;
     uint16_t base; /* next avail index */
@@ -70,6 +73,7 @@ struct vring_counters {
     uint64_t signals;
     uint64_t signals_suppressed;
 };
+/* cdef end */
 
 struct vring {
     /* --- constant while it runs */

@@ -40,7 +40,9 @@ struct inflight {
     uint16_t last_batch_head; /* private copy */
 };
 
+/* cdef begin */
 uint64_t inflight_queue_bytes(uint16_t num);
+/* cdef end */
 
 /* Starts afresh: nothing in flight, used_idx as the ring has it. */
 void inflight_start(struct inflight *i, uint16_t num, uint16_t used_idx);

@@ -17,8 +17,10 @@
 
 #define SLOTS_MAGIC 0x3153544f4c535453ull /* "STSLOTS1" */
 #define SLOTS_VERSION 1u
+/* cdef begin */
 #define SLOT_BYTES 128u
 #define SLOT_WITNESS_WORDS 6
+/* cdef end */
 
 struct slots_header {
     uint64_t magic;
@@ -31,6 +33,7 @@ struct slots_header {
 };
 _Static_assert(sizeof(struct slots_header) == SLOT_BYTES, "the header fills one slot's place");
 
+/* cdef begin */
 struct slot {
     uint64_t state;   /* phase: bits 0-7, witness counts: bit 8, attempts: bits 16-31, check: bits 32-63 */
     uint64_t epoch;   /* of the session */
@@ -45,8 +48,10 @@ struct slot {
     uint16_t used_at; /* its place in the used ring, from PUBLISHED on */
     uint8_t reserved[30];
 };
+/* cdef end */
 _Static_assert(sizeof(struct slot) == SLOT_BYTES, "two cache lines");
 
+/* cdef begin */
 struct slots_report {
     uint32_t queues;
     uint32_t slots_per_queue;
@@ -71,6 +76,7 @@ int slots_validate(const void *map, size_t bytes, struct slots_report *report);
 uint32_t slots_next(const void *map, uint32_t slots, uint32_t from);
 /* Copies a slot once and checks the copy: its phase, or -EILSEQ. */
 int slots_read(const void *map, uint32_t slots_per_queue, uint16_t queue, uint16_t head, struct slot *copy);
+/* cdef end */
 
 /* Each of the following stores is an event of specs/request.py. Builds with STEADFS_CRASH_POINTS or STEADFS_SANITIZED abort where
  * the table refuses it; else it leads where it always leads (a phase that somebody wrote into the file is no reason to stop). */

@@ -44,6 +44,7 @@ enum lane_row_flag {
     ROW_NO_REPLY = 2     /* the protocol has no reply (FORGET): never refused, but silently dropped */
 };
 
+/* cdef begin */
 struct lane_row {
     uint32_t kind; /* enum lane_kind */
     uint32_t op;   /* enum lane_op, for LANE_DATA */
@@ -52,6 +53,7 @@ struct lane_row {
     uint32_t head_bytes; /* as in struct lane_verdict */
     uint32_t flags;      /* enum lane_row_flag */
 };
+/* cdef end */
 
 /* Locks for appends to all files, by nodeid. Two files that share one only wait for each other. */
 #define APPEND_LOCKS 64u
@@ -78,6 +80,7 @@ struct lane {
     struct append_locks append_locks;
 };
 
+/* cdef begin */
 struct lane *lane_new(struct host *host);
 void lane_free(struct lane *lane);
 /* enum lane_op of an executor's name in lower case, or -ENOENT. */
@@ -90,5 +93,6 @@ void lane_set_ready(struct lane *lane, int ready);
 void lane_counts(struct lane *lane, uint32_t opcode, uint64_t *done, uint64_t *errors);
 /* struct lane_ops, as a number that the composition root hands to the ring side. */
 uint64_t lane_ops_address(struct lane *lane);
+/* cdef end */
 
 #endif

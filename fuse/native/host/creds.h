@@ -21,6 +21,7 @@ enum act_keep {
 #define ACT_NO_GROUP (-1)  /* no supplementary group */
 #define ACT_SAME_UMASK (-1) /* the umask stays */
 
+/* cdef begin */
 /* The thread acts as uid, gid and one supplementary group until act_as_daemon. 0, or -EPERM and the daemon's
  * credentials again. The first call with a umask gives the thread a file-system context of its own. */
 int act_as(uint32_t uid, uint32_t gid, int64_t group, int32_t umask_bits, int keep);
@@ -35,5 +36,6 @@ void killpriv_end(void);
 
 /* A bit mask of capabilities that are effective in this thread, or 0 when the kernel doesn't tell. */
 uint64_t caps_effective(void);
+/* cdef end */
 
 #endif

@@ -12,6 +12,7 @@
 
 #define WIRE_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), #type)
 
+/* cdef begin */
 struct wire_attr {
     uint64_t ino;
     uint64_t size;
@@ -30,6 +31,7 @@ struct wire_attr {
     uint32_t blksize;
     uint32_t flags;
 };
+/* cdef end */
 WIRE_SIZE(wire_attr, 88);
 
 #define WIRE_ATTR_SUBMOUNT (1u << 0)

@@ -7,6 +7,7 @@
 
 #include "fuse/native/host/hostcalls.h"
 
+/* cdef begin */
 /* As many records as one piece of a checkpoint has at most (journal/limits.py, records_per_piece). */
 #define LOAD_FDS_MAX 8192
 
@@ -80,5 +81,6 @@ uint32_t table_handles(struct host *h);
 void table_settle(struct host *h);
 /* A session's end: no handles, no inodes but keep_nodeid, no mounts but keep_mnt_id (0: none). Settles too. */
 void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id);
+/* cdef end */
 
 #endif

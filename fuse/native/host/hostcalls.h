@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+/* cdef begin */
 enum found_flag {
     FOUND_MOUNT_ROOT = 1, /* the root of a mount (STATX_ATTR_MOUNT_ROOT) */
     FOUND_SUBMOUNT = 2    /* a directory on another mount than the parent_mnt_id that was given */
@@ -52,6 +53,7 @@ struct scan_entry {
     uint32_t dirent_bytes;
     uint8_t dirent[288]; /* struct fuse_dirent and the name, padded to 8 bytes: ready for a reply */
 };
+/* cdef end */
 
 /* An inode's record as canonical JSON: seven numbers of at most 20 digits, 256 digits of handle, the names. */
 #define INODE_TEXT_BYTES 640u
@@ -76,6 +78,7 @@ struct host {
     struct record_texts texts;
 };
 
+/* cdef begin */
 /* Takes proc_fd over. NULL and errno when out of memory. */
 struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max);
 /* Before anything is entered, loaded or recorded. */
@@ -149,6 +152,7 @@ int host_scan(struct host *h, uint64_t fh, uint64_t offset, uint32_t bytes, int 
               uint32_t max);
 
 int host_close(int fd);
+/* cdef end */
 
 /* stat -> fuse_attr; flags 0. */
 void attr_from_stat(const struct stat *st, struct wire_attr *attr);

@@ -23,6 +23,7 @@ enum record_kind {
     RECORD_KINDS
 };
 
+/* cdef begin */
 struct record_texts {
     /* Up to the comma before the reply. %k: the key; %r: the request; %n: a number; %t: a text; %e: the operation's name. */
     char transitions[RECORD_KINDS][RECORD_TEXT_BYTES];
@@ -31,5 +32,6 @@ struct record_texts {
     char file_end[STATE_END_BYTES];
     char directory_end[STATE_END_BYTES];
 };
+/* cdef end */
 
 #endif

@@ -14,6 +14,7 @@
 #include "specs/native/lane.h"
 #include "specs/native/limits.h"
 
+/* cdef begin */
 #define STATE_STEPS_MAX 16u
 #define STATE_OPCODES 64u
 /* Numbers of the longest argument struct, fuse_setattr_in. */
@@ -135,5 +136,6 @@ uint32_t state_run(struct state_lane *s, struct lane_request **requests, uint32_
 void state_set_journal(struct state_lane *s, state_commit_fn *commit, void *ctx, uint64_t *noted);
 /* `run` of struct lane_serve; `state_lane` is a struct state_lane. */
 uint32_t state_serve(void *state_lane, struct lane_request **requests, uint32_t n, bool *committed);
+/* cdef end */
 
 #endif

@@ -47,6 +47,7 @@ struct handle {
     int64_t dir_at;           /* the descriptor's position; -1: not known */
 };
 
+/* cdef begin */
 /* A record as the interpreter sees it. */
 struct handle_info {
     uint64_t fh;
@@ -60,6 +61,7 @@ struct handle_info {
     uint64_t bytes_read;
     uint64_t bytes_written;
 };
+/* cdef end */
 
 struct handle_shard {
     pthread_mutex_t lock;

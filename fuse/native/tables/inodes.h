@@ -32,6 +32,7 @@
 
 enum inode_kind { INODE_FD = 0, INODE_HANDLE = 1 };
 
+/* cdef begin */
 /* A record as the interpreter sees it: what the journal keeps, and the descriptor (-1: none open now). */
 struct inode_info {
     uint64_t nodeid;
@@ -47,6 +48,7 @@ struct inode_info {
     uint32_t pins;
     uint8_t handle[HANDLE_BYTES_MAX];
 };
+/* cdef end */
 
 /* What identifies a file on the host. Handles compare only where both have one: an fd inode's descriptor keeps
  * its inode number from being used again, a handle inode's number may have gone to another file. */

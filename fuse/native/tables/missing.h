@@ -13,11 +13,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* cdef begin */
 /* Questions that wait at a time; more threads than that wait for room. */
 #define MISSING_QUESTIONS 64u
 
 /* Loads one inode by nodeid, or (nodeid 0) all with that inode number; 0 also when there is none; negative: trouble. */
 typedef int missing_fetch(void *context, uint64_t nodeid, uint64_t ino);
+/* cdef end */
 
 struct inodes;
 

@@ -14,8 +14,10 @@
 
 /* Mounts below one share: each costs the host's administrator a mount, and look-ups here are linear. */
 #define MOUNTS_MAX 1024u
+/* cdef begin */
 /* MAX_HANDLE_SZ of fcntl.h: the kernel refuses longer handles. */
 #define HANDLE_BYTES_MAX 128u
+/* cdef end */
 
 /* How operations on a file system may stall the thread that does them. */
 enum fs_class {

@@ -22,11 +22,10 @@ DECLARED = "int crash_points_map(const char *path); void crash_points_silence(in
 def build(package: str) -> None:
     """Compiles what is out of date."""
     os.chdir(ROOT)
-    installed = runpy.run_path("tools/native_build.py")[package]
-    _, source, _, words = installed._assigned_source
-    native = ROOT / package / "native"
+    ours = runpy.run_path("tools/native_build.py")
+    _, source, _, words = ours[package]._assigned_source
     ffi = FFI()
-    ffi.cdef((native / "native.cdef.h").read_text() + DECLARED)
+    ffi.cdef(ours["declared"](package) + DECLARED)
     ffi.set_source(
         f"{package}._native",
         source + '#include "crash_points.h"\n',
