@@ -142,7 +142,8 @@ static bool spin(struct engine *e, struct held *held, uint64_t spin_ns)
     return inbox_has_some(&e->inbox);
 }
 
-void poller_woke(struct poller *p)
+/* Something was taken: ends the sleep, if there was one. */
+static void woke(struct poller *p)
 {
     if (p->asleep_since_ns == 0)
         return;
@@ -152,6 +153,14 @@ void poller_woke(struct poller *p)
         p->halvings -= p->halvings > 0;
     else
         p->halvings += p->halvings < HALVINGS_MAX;
+}
+
+uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max)
+{
+    uint32_t n = inbox_take(&e->inbox, out, max);
+    if (n > 0)
+        woke(&e->poller);
+    return n;
 }
 
 /* Spins if that has been worth it lately. False: there is nothing to take, and the doorbell will ring. */

@@ -16,7 +16,4 @@ struct poller {
     uint32_t halvings;
 };
 
-/* Something was taken: ends the sleep, if there was one. */
-void poller_woke(struct poller *p);
-
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The interpreter's side of stateful requests: take, slot steps, reply, publish.
+ * The interpreter's side of stateful requests: slot steps, reply, publish.
  */
 #include "specs/native/crash_point.h"
 #include "device/native/engine/engine.h"
@@ -14,14 +14,6 @@ static struct request *of(struct lane_request *lane)
 int engine_doorbell(struct engine *e)
 {
     return e->inbox.doorbell;
-}
-
-uint32_t engine_take(struct engine *e, struct lane_request **out, uint32_t max)
-{
-    uint32_t n = inbox_take(&e->inbox, out, max);
-    if (n > 0)
-        poller_woke(&e->poller);
-    return n;
 }
 
 static bool is_taken(struct lane_request *lane)

@@ -86,19 +86,6 @@ enum lane_result op_read(struct lane *lane, struct lane_request *r, bool may_blo
     return result;
 }
 
-/* The data of a WRITE: what lies in `in` behind the argument, then src. */
-uint32_t write_iov(const struct lane_request *r, uint64_t skip, uint64_t size, struct iovec *to, uint64_t *got)
-{
-    uint32_t head = IN_HEAD + (uint32_t)sizeof(struct wire_write_in);
-    struct iovec first = {.iov_base = (uint8_t *)(uintptr_t)r->in + head, .iov_len = r->in_len - head};
-    uint32_t n = lane_slice(&first, 1, skip, size, to, got);
-    uint64_t more = 0;
-    skip = skip > first.iov_len ? skip - first.iov_len : 0;
-    n += lane_slice(r->src, r->src_n, skip, size - *got, to + n, &more);
-    *got += more;
-    return n;
-}
-
 static enum lane_result write_done(struct lane_request *r, struct handle *h)
 {
     count_traffic(&h->writes, &h->bytes_written, r->progress);

@@ -153,24 +153,3 @@ uint64_t lane_ops_address(struct lane *lane)
 {
     return (uintptr_t)&lane->ops;
 }
-
-uint32_t lane_slice(const struct iovec *from, uint32_t from_n, uint64_t skip, uint64_t size, struct iovec *to,
-                    uint64_t *got)
-{
-    uint32_t n = 0;
-    *got = 0;
-    for (uint32_t i = 0; i < from_n && *got < size; i++) {
-        size_t have = from[i].iov_len;
-        if (skip >= have) {
-            skip -= have;
-            continue;
-        }
-        size_t len = have - skip;
-        if (len > size - *got)
-            len = (size_t)(size - *got);
-        to[n++] = (struct iovec){.iov_base = (uint8_t *)from[i].iov_base + skip, .iov_len = len};
-        *got += len;
-        skip = 0;
-    }
-    return n;
-}

@@ -47,6 +47,11 @@ int host_reopen(struct host *h, int path_fd, int flags)
     return result(openat(h->proc_fd, name.text, (flags & OPEN_FLAGS) | only_dir | O_CLOEXEC | O_NOCTTY));
 }
 
+int host_mount_fd(struct host *h, int path_fd)
+{
+    return host_reopen(h, path_fd, O_RDONLY);
+}
+
 int host_create(struct host *h, int dir_fd, const char *name, int flags, uint32_t mode)
 {
     return result(openat(dir_fd, name, (flags & OPEN_FLAGS) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,

@@ -172,11 +172,6 @@ int host_handles_work(struct host *h, const struct found *f)
     return same;
 }
 
-int host_mount_fd(struct host *h, int path_fd)
-{
-    return host_reopen(h, path_fd, O_RDONLY);
-}
-
 int host_pin(struct host *h, uint64_t nodeid)
 {
     if (h->inode_pins_n == PINS_MAX)

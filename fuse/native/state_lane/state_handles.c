@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Steps of plans, natively: open files and directories, and READDIRPLUS.
+ * Steps of plans, natively: making and opening files and directories, and READDIRPLUS.
  */
 #include "fuse/native/host/creds.h"
 #include "fuse/native/state_lane/state_op.h"
@@ -14,7 +14,7 @@
 #define PASSED_ON ((uint32_t)(O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NONBLOCK))
 
 /* A guest with a write-back cache reads pages that it writes in part: it needs to read every file that it may write. */
-int state_open_flags(const struct state_lane *s, uint32_t flags)
+static int host_flags(const struct state_lane *s, uint32_t flags)
 {
     uint32_t kept = flags & (PASSED_ON | (s->config.allow_direct_io ? (uint32_t)O_DIRECT : 0));
     if (s->config.writeback && (flags & O_ACCMODE) == O_WRONLY)
@@ -54,7 +54,7 @@ int step_open_node(struct state_lane *s, struct state_op *op)
     if (s->config.readonly && ((arg.flags & O_ACCMODE) != O_RDONLY || arg.flags & O_TRUNC))
         return EROFS;
     bool kill = arg.open_flags & WIRE_OPEN_KILL_SUIDGID && arg.flags & O_TRUNC;
-    op->file = reopen(s, op->node, state_open_flags(s, arg.flags), kill);
+    op->file = reopen(s, op->node, host_flags(s, arg.flags), kill);
     return positive(op->file);
 }
 
@@ -65,7 +65,7 @@ int step_open_existing(struct state_lane *s, struct state_op *op)
     if (op->file >= 0)
         return 0;
     bool kill = arg.open_flags & WIRE_OPEN_KILL_SUIDGID && arg.flags & O_TRUNC;
-    op->file = reopen(s, op->found.fd, state_open_flags(s, arg.flags), kill);
+    op->file = reopen(s, op->found.fd, host_flags(s, arg.flags), kill);
     if (op->file < 0)
         return -op->file;
     struct found again;
@@ -75,6 +75,24 @@ int step_open_existing(struct state_lane *s, struct state_op *op)
     if (rc == 0)
         op->found.attr = again.attr;
     return positive(rc);
+}
+
+int step_create_file(struct state_lane *s, struct state_op *op)
+{
+    struct wire_create_in arg = STATE_ARG(op, wire_create_in);
+    int fd = host_create(s->host, op->dir, op->name, host_flags(s, arg.flags), arg.mode);
+    if (fd == -EEXIST && (arg.flags & O_EXCL) == 0)
+        return 0;
+    if (fd >= 0)
+        op->file = fd;
+    return positive(fd);
+}
+
+int step_open_tmpfile(struct state_lane *s, struct state_op *op)
+{
+    struct wire_create_in arg = STATE_ARG(op, wire_create_in);
+    op->file = host_tmpfile(s->host, op->dir, host_flags(s, arg.flags), arg.mode);
+    return positive(op->file);
 }
 
 int step_open_directory(struct state_lane *s, struct state_op *op)

@@ -111,7 +111,6 @@ void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t 
 int state_intern(struct state_lane *s, struct state_op *op, struct found *f, uint64_t *nodeid);
 void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, uint64_t nlookup);
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
-int state_open_flags(const struct state_lane *s, uint32_t flags);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 
 state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,

@@ -8,7 +8,6 @@
 #include "specs/native/limits.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #define RENAME_FLAGS (1u | 2u | 4u) /* NOREPLACE, EXCHANGE, WHITEOUT: include/uapi/linux/fs.h */
@@ -229,24 +228,6 @@ int step_symlinkat(struct state_lane *s, struct state_op *op)
 int step_linkat(struct state_lane *s, struct state_op *op)
 {
     return positive(host_link(s->host, op->old, op->dir, op->name));
-}
-
-int step_create_file(struct state_lane *s, struct state_op *op)
-{
-    struct wire_create_in arg = STATE_ARG(op, wire_create_in);
-    int fd = host_create(s->host, op->dir, op->name, state_open_flags(s, arg.flags), arg.mode);
-    if (fd == -EEXIST && (arg.flags & O_EXCL) == 0)
-        return 0;
-    if (fd >= 0)
-        op->file = fd;
-    return positive(fd);
-}
-
-int step_open_tmpfile(struct state_lane *s, struct state_op *op)
-{
-    struct wire_create_in arg = STATE_ARG(op, wire_create_in);
-    op->file = host_tmpfile(s->host, op->dir, state_open_flags(s, arg.flags), arg.mode);
-    return positive(op->file);
 }
 
 /* --- removing and moving */

@@ -60,6 +60,8 @@ static inline struct inode_shard *inode_shard(struct inodes *t, uint64_t nodeid)
 
 /* The slot of nodeid, or INDEX_NONE; with the shard's lock held. */
 uint32_t inode_lookup(struct inodes *t, const struct inode_shard *shard, uint64_t nodeid);
+/* Frees a record that is in no index. */
+void inode_give_slot(struct inodes *t, uint32_t slot);
 /* Frees a dead record that no one pins; closes its descriptor. Without locks. */
 void inode_bury(struct inodes *t, uint32_t slot);
 /* Cache: puts an opened descriptor in, or takes a record out; see inode_fds.c. */

@@ -47,17 +47,6 @@ void inodes_free(struct inodes *t)
     free(t->cache);
 }
 
-uint32_t inode_lookup(struct inodes *t, const struct inode_shard *shard, uint64_t nodeid)
-{
-    uint32_t hash = index_hash(nodeid);
-    struct index_walk walk = index_start(&shard->by_node, hash);
-    uint32_t slot;
-    while ((slot = index_next(&shard->by_node, hash, &walk)) != INDEX_NONE)
-        if (inode_at(t, slot)->nodeid == nodeid)
-            return slot;
-    return INDEX_NONE;
-}
-
 static uint32_t identity_hash(uint64_t dev, uint64_t ino, uint64_t mnt_id)
 {
     return index_hash(ino ^ dev * 0x9e3779b97f4a7c15u ^ mnt_id << 40);
@@ -142,16 +131,6 @@ static bool acceptable(const struct inode_info *info)
     return info->kind == INODE_FD ? info->fd >= 0 : info->kind == INODE_HANDLE && info->handle_len != 0;
 }
 
-static void give_slot(struct inodes *t, uint32_t slot)
-{
-    struct inode *i = inode_at(t, slot);
-    if (i->handle_len > HANDLE_INLINE_BYTES)
-        free(i->handle.far);
-    pthread_mutex_lock(&t->slab_lock);
-    slab_give(&t->slab, slot);
-    pthread_mutex_unlock(&t->slab_lock);
-}
-
 static int publish(struct inodes *t, uint32_t slot)
 {
     struct inode *i = inode_at(t, slot);
@@ -184,21 +163,13 @@ int inode_add(struct inodes *t, const struct inode_info *info)
     if (rc == 0)
         rc = publish(t, slot);
     if (rc < 0) {
-        give_slot(t, slot);
+        inode_give_slot(t, slot);
         return rc;
     }
     t->n++;
     if (info->kind == INODE_HANDLE && info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
         close(info->fd);
     return 0;
-}
-
-void inode_bury(struct inodes *t, uint32_t slot)
-{
-    struct inode *i = inode_at(t, slot);
-    if (i->fd >= 0)
-        close(i->fd);
-    give_slot(t, slot);
 }
 
 int inode_delete(struct inodes *t, uint64_t nodeid)
