@@ -114,5 +114,6 @@ if __name__ == "__main__":
     words = {f"{UMBRELLA}.{package}": package for package in INCLUDED}
     modules = [f"tools/native_build.py:{package}" for package in INCLUDED]
     build = Distribution({"package_dir": words, "cffi_modules": modules})
-    build.get_option_dict("build_ext").update(inplace=("here", "1"), build_temp=("here", "build/native"))
+    options = {"inplace": "1", "build_temp": "build/native", "parallel": str(len(modules))}
+    build.get_option_dict("build_ext").update({name: ("here", value) for name, value in options.items()})
     build.run_command("build_ext")

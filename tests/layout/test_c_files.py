@@ -9,7 +9,9 @@ import pytest
 
 from tests.layout.sources import LAYERS, ROOT, named, relative
 
-HEAD = re.compile(r"^(?!typedef|struct \w+ \{)((?:static |inline |const |_Noreturn )*)\w[\w \*]*?\b(\w+)\([^;{}]*\)\n\{", re.MULTILINE)
+HEAD = re.compile(
+    r"^(?!typedef|struct \w+ \{)((?:static |inline |const |_Noreturn )*)\w[\w \*]*?\b(\w+)\([^;{}]*\)\n\{", re.MULTILINE
+)
 """The first line of a function's definition, as it is written here: at the margin, its brace on the next line."""
 SOURCES = [path for path in named(".c", ".h") if path.relative_to(ROOT).parts[0] in LAYERS]
 DECLARATION = re.compile(r"^\w[\w \*]*\([^{}]*?\);|^\w[\w \*]* [\w\s,\*]+;", re.MULTILINE)
@@ -65,8 +67,8 @@ def circles(left: dict[Unit, set[Unit]]) -> set[Unit]:
 
 
 def test_no_two_c_files_call_each_other_in_a_circle() -> None:
-    """By names: what is called through a pointer (struct lane_ops, a table of steps) counts where its name is written, and what a
-    macro calls is not seen."""
+    """By names: what is called through a pointer (struct lane_ops, a table of steps) counts where its name is written; what
+    a macro calls is not seen."""
     assert circles(arrows()) == set()
 
 
