@@ -8,7 +8,7 @@
 #include "fuse/native/host/hostcalls.h"
 
 /* cdef begin */
-/* As many records as one piece of a checkpoint has at most (journal/limits.py, records_per_piece). */
+/* More than are loaded at once (RECORDS_AT_ONCE of fuse/recovery/loading.py). */
 #define LOAD_FDS_MAX 8192
 
 enum table_load_what { LOAD_INODES = 0, LOAD_HANDLES = 1 };

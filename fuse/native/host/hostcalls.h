@@ -98,7 +98,7 @@ int host_find_file(struct host *h, int fd, struct found *f);
 /* 1 when handles of that mount can be opened by this process, else 0 (no CAP_DAC_READ_SEARCH, or the file system
  * can't); the mount must be in the table. */
 int host_handles_work(struct host *h, const struct found *f);
-/* A descriptor on the mount of a directory or regular file, for mount_add. */
+/* A descriptor on the mount of a directory or regular file, for mounts_add. */
 int host_mount_fd(struct host *h, int path_fd);
 
 /* Pins for the executor's thread, released together by host_unpin. The descriptor or -errno. */

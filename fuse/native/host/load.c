@@ -2,7 +2,7 @@
  *
  * Records of a journal's checkpoint into the live tables, without an object of the interpreter for each.
  *
- * The text is lines of a key and its record in canonical JSON (keys sorted, no spaces), as write_record in tables.c and
+ * The text is lines of a key and its record in canonical JSON (keys sorted, no spaces), as write_record in host_tables.c and
  * fuse/session/record.py make it. Nothing else is accepted: a line that differs in any byte from what we write is no record of ours.
  */
 #include "fuse/native/host/host_tables.h"

@@ -91,7 +91,7 @@ void *state_grown(void *old, size_t bytes);
 void text_put(struct text *t, const char *from, size_t bytes);
 void text_string(struct text *t, const char *string);
 void text_number(struct text *t, uint64_t number);
-/* A file name as JSON: a string where it is UTF-8, else an object with its bytes in hexadecimal (fuse.ready.name_text). */
+/* A file name as JSON: a string where it is UTF-8, else an object with its bytes in hexadecimal (fuse.executor.ready.name_text). */
 void text_name(struct text *t, const char *name, uint32_t bytes);
 void text_base64(struct text *t, const uint8_t *from, size_t bytes);
 
@@ -121,7 +121,7 @@ state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_d
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,
     step_reply_create, step_reply_direntplus, step_refuse_readonly;
 
-/* state_witness.c: words to be stored before the operation begins; returns how many. */
+/* state_replies.c: words to be stored before the operation begins; returns how many. */
 uint32_t state_witness_words(struct state_lane *s, struct state_op *op, uint64_t *words);
 
 #endif
