@@ -60,11 +60,11 @@ class TakingUp:
         used: dict[int, int] = {}
         for queue, start in starts.items():
             self._control.attach(start)
-            used[queue] = self._engine.used_idx(queue)
+            used[queue] = self._engine.recovery.used_idx(queue)
         found = list(slots.read(slots_fd))
         sound = [slot for slot in found if isinstance(slot, slots.Slot)]
         waiting = recovery.in_flight(sound, used)
-        self._engine.raise_counter(1 + max((slot.counter for slot in sound), default=0))
+        self._engine.recovery.raise_counter(1 + max((slot.counter for slot in sound), default=0))
         damaged: list[tuple[int, int]] = []
         for queue, start in starts.items():
             bad = {place[1] for place in found if isinstance(place, tuple) and place[0] == queue and place[1] < start.num}
@@ -72,9 +72,9 @@ class TakingUp:
                 bad = set(range(start.num))
             popped, base = self._base(queue, used[queue], waiting, bad)
             damaged += [(queue, head) for head in sorted(popped)]
-            self._engine.rebase(queue, base)
+            self._engine.recovery.rebase(queue, base)
             for head in bad:
-                self._engine.scrub(queue, head)
+                self._engine.recovery.scrub(queue, head)
         if waiting or damaged:
             self._journaled = journaled()
         for slot in waiting:
@@ -88,13 +88,13 @@ class TakingUp:
     def _base(self, queue: int, used_idx: int, waiting: list[slots.Slot], damaged: set[int]) -> tuple[set[int], int]:
         if not damaged:
             return set(), recovery.base_of(queue, used_idx, waiting)
-        avail_idx, avail, used = self._engine.ring(queue)
+        avail_idx, avail, used = self._engine.recovery.ring(queue)
         return popped_of_damaged(Ring(used_idx, avail_idx, avail, used), damaged, sum(slot.queue == queue for slot in waiting))
 
     def _take_up(self, queue: int, head: int, slot: slots.Slot | None) -> None:
         engine = self._engine
-        deaths = engine.died_with(queue, head, self._weight) if slot is not None and slot.phase == "executing" else 0
-        header = Header(*engine.peek(queue, head))
+        deaths = engine.recovery.died_with(queue, head, self._weight) if slot is not None and slot.phase == "executing" else 0
+        header = Header(*engine.recovery.peek(queue, head))
         journaled = self._journaled
         recorded = None if journaled is None else recovery.recorded_of(journaled, slot, header)
         left = Left(slot, header, deaths, recorded)
@@ -104,9 +104,9 @@ class TakingUp:
         if case.choice == "quarantine":
             logger.error("request %d (opcode %d) is quarantined: workers died with it", header.unique, header.opcode)
         if case.choice in ("quarantine", "refuse") and not recovery.waits_for_witness(left):
-            engine.resubmit(queue, head, errno.EIO)
+            engine.recovery.resubmit(queue, head, errno.EIO)
             return
         if case.choice != "run":
             # Its slot stays as it is until it is answered: another death must find the same.
             self._lane.left[queue, head] = partial(recovery.answer, self._files, left)
-        engine.resubmit(queue, head)
+        engine.recovery.resubmit(queue, head)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from device.rings.engine import Engine, whole
+from device.rings.requests import Requests, whole
 from specs.limits import LIMIT
 
 logger = logging.getLogger("steadfs.lane")
@@ -31,7 +31,7 @@ class Executes(Protocol):
 
 
 class ServesNatively(Protocol):
-    """Batches served without Python; see `Engine.serve` for what is returned."""
+    """Batches served without Python; see `Requests.serve` for what is returned."""
 
     def begin(self) -> bool: ...
     def serve(self, spin_ns: int, enough: int, /) -> tuple[bool, int, int, int]: ...
@@ -41,7 +41,7 @@ class StateLane:
     """`natively` serves what it can; the rest goes batch by batch: `execute` runs one request, `commit` commits what the
     executions recorded, `settle` closes what they let go of.
 
-    `run_native` executes requests of the engine's array from one index up to another, as far as it can, and returns how
+    `run_native` executes requests of the batch from one index up to another, as far as it can, and returns how
     many; `execute` is for what it stops at. `witness` is stored in a request's slot before it is executed: by it a later
     worker finds out whether it was. `unwritable` are the exceptions by which `commit` says that the journal has no room or
     can't be written: the batch is then held, unanswered, until it can; unless `give_up` says that the daemon has been told
@@ -50,7 +50,7 @@ class StateLane:
 
     def __init__(
         self,
-        engine: Engine,
+        requests: Requests,
         execute: Executes,
         commit: Callable[[], object],
         settle: Callable[[], object],
@@ -61,7 +61,7 @@ class StateLane:
         while_held: Callable[[], object],
         natively: ServesNatively | None = None,
     ) -> None:
-        self._engine = engine
+        self._requests = requests
         self._execute = execute
         self._commit = commit
         self._settle = settle
@@ -88,11 +88,11 @@ class StateLane:
             if count:
                 self._batch(count, executed)
             return more
-        count = self._engine.take()
+        count = self._requests.take()
         for _ in range(BATCHES_PER_CALL_MAX):
             if count:
                 self._execute_all(count)
-            count = self._engine.turn(count, SPIN_NS)
+            count = self._requests.turn(count, SPIN_NS)
             if not count:
                 return False
         self._batch(count)
@@ -100,13 +100,13 @@ class StateLane:
 
     def drain(self) -> None:
         """Serves all that was popped before a vring is stopped or memory changes."""
-        while (count := self._engine.take()) != 0:
+        while (count := self._requests.take()) != 0:
             self._batch(count)
 
     def _batch(self, count: int, executed: int = 0) -> None:
         self._execute_all(count, executed)
-        self._engine.committed(count)
-        self._engine.publish(count)
+        self._requests.committed(count)
+        self._requests.publish(count)
 
     def _execute_all(self, count: int, executed: int = 0) -> None:
         """Executes requests[executed:count] and commits: requests[0:count] may be published."""
@@ -115,7 +115,7 @@ class StateLane:
             if not self.left:
                 i += self._run_native(i, count)
             if i < count:
-                self._run(self._engine.requests[i])
+                self._run(self._requests.batch[i])
                 i += 1
         self.commit_or_hold(count)
         self._settle()
@@ -126,11 +126,11 @@ class StateLane:
         if self.left and (left := self.left.pop((request.queue, request.head), None)) is not None:
             # Its slot stays as it was found, until it is executed: another death must find the same.
             error, message = left(data, request.dst_len)
-            self._engine.take_up(request)
+            self._requests.take_up(request)
         else:
-            self._engine.begin(request, self._witness(data))
+            self._requests.begin(request, self._witness(data))
             error, message = self._execute(data, request.dst_len)
-        self._engine.answer(request, error, message)
+        self._requests.answer(request, error, message)
 
     def commit_or_hold(self, count: int = 0) -> None:
         """Commits; while the journal has no room, holds what waits for it and says so."""

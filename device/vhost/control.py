@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from device.errors import CallerError, PeerError
-from device.rings.engine import Region
+from device.rings.memory import Region
 from device.vhost import actions as do
 from device.vhost import serving
 from device.vhost.draft import NO_FD
@@ -24,14 +24,18 @@ from machine.fold import Records, Transition
 log = logging.getLogger("steadfs.control")
 
 
-class Engine(Protocol):
-    """What control needs of device.rings.engine.Engine; it raises PeerError, OSError, or CallerError for our own bugs."""
+class Memory(Protocol):
+    """See device.rings.memory.GuestMemory."""
 
-    def set_memory(self, regions: Sequence[Region]) -> None: ...
-    def add_region(self, region: Region) -> None: ...
-    def remove_region(self, gpa: int, uva: int, size: int) -> None: ...
-    def set_inflight(self, fd: int, size: int, offset: int, queues: int, queue_size: int) -> None: ...
-    def vring_setup(
+    def replace(self, regions: Sequence[Region]) -> None: ...
+    def add(self, region: Region) -> None: ...
+    def remove(self, gpa: int, uva: int, size: int) -> None: ...
+
+
+class Vrings(Protocol):
+    """See device.rings.vrings.Vrings."""
+
+    def setup(
         self,
         queue: int,
         *,
@@ -47,9 +51,19 @@ class Engine(Protocol):
     def set_kick(self, queue: int, fd: int | None) -> None: ...
     def set_call(self, queue: int, fd: int | None) -> None: ...
     def set_err(self, queue: int, fd: int | None) -> None: ...
-    def vring_start(self, queue: int) -> None: ...
-    def vring_pause(self, queue: int) -> None: ...
-    def vring_base(self, queue: int) -> int: ...
+    def start(self, queue: int) -> None: ...
+    def pause(self, queue: int) -> None: ...
+    def base(self, queue: int) -> int: ...
+
+
+class Engine(Protocol):
+    """What control needs of device.rings.engine.Engine; it raises PeerError, OSError, or CallerError for our own bugs."""
+
+    @property
+    def memory(self) -> Memory: ...
+    @property
+    def vrings(self) -> Vrings: ...
+    def set_inflight(self, fd: int, size: int, offset: int, queues: int, queue_size: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class Control:
         connection = ours["connection"].get(0)
         regions = ours["region"]
         if regions:
-            self._engine.set_memory([_region(region) for region in serving.regions(regions)])
+            self._engine.memory.replace([_region(region) for region in serving.regions(regions)])
         if connection is not None and connection["inflight_fd"] != NO_FD:
             self._engine.set_inflight(*(connection[field] for field in serving.INFLIGHT_FIELDS))
         nothing: Records = {**ours, "vring": {}}
@@ -144,25 +158,25 @@ class Control:
         engine = self._engine
         match action:
             case do.PauseVring(index):
-                engine.vring_pause(index)
+                engine.vrings.pause(index)
                 self._host.drain(index)
-                return engine.vring_base(index)
+                return engine.vrings.base(index)
             case do.ResumeVring(index):
                 return self._resume(index)
             case do.StartVring():
                 return self._start(action)
             case do.SetMemory(regions):
-                return engine.set_memory([_region(region) for region in regions])
+                return engine.memory.replace([_region(region) for region in regions])
             case do.AddMemory(region):
-                return engine.add_region(_region(region))
+                return engine.memory.add(_region(region))
             case do.RemoveMemory(region):
-                return engine.remove_region(region.guest_address, region.user_address, region.size)
+                return engine.memory.remove(region.guest_address, region.user_address, region.size)
             case do.SetKick(index, fd):
-                return engine.set_kick(index, _signal_fd(fd))
+                return engine.vrings.set_kick(index, _signal_fd(fd))
             case do.SetCall(index, fd):
-                return engine.set_call(index, _signal_fd(fd))
+                return engine.vrings.set_call(index, _signal_fd(fd))
             case do.SetErr(index, fd):
-                return engine.set_err(index, _signal_fd(fd))
+                return engine.vrings.set_err(index, _signal_fd(fd))
             case do.MakeInflight(size):
                 return _inflight_file(size)
             case do.SetInflight(fd, size, offset, queues, queue_size):
@@ -178,11 +192,11 @@ class Control:
 
     def _start(self, start: do.StartVring) -> None:
         self._setup(start, start.base, keep_inflight=False)
-        self._engine.vring_start(start.index)
+        self._engine.vrings.start(start.index)
         log.debug("vring %d is served: %d descriptors from %d on", start.index, start.num, start.base)
 
     def _setup(self, start: do.StartVring, base: int, *, keep_inflight: bool) -> None:
-        self._engine.vring_setup(
+        self._engine.vrings.setup(
             start.index,
             num=start.num,
             desc=start.descriptor,
@@ -197,7 +211,7 @@ class Control:
     def _resume(self, index: int) -> None:
         """A vring served a moment ago; if it can't be again, state and engine disagree, and only a new life helps."""
         try:
-            self._engine.vring_start(index)
+            self._engine.vrings.start(index)
         except (PeerError, OSError) as error:
             raise CallerError(f"vring {index} could be paused but not resumed: {error}") from error
 

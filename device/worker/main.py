@@ -83,7 +83,7 @@ class Worker:
         self.engine.set_slots(self._slots_fd)
         native = equipment.native
         self.lane = StateLane(
-            self.engine,
+            self.engine.requests,
             self.executor.run,
             self._commit_batch,
             self.host.settle,
@@ -92,7 +92,7 @@ class Worker:
             self.files.witness,
             native.run,
             self._while_held,
-            native_serving(self.engine, native, self.journal, self.live, self.files),
+            native_serving(self.engine.requests, native, self.journal, self.live, self.files),
         )
         self.control = Control(
             session,
@@ -220,11 +220,11 @@ class Worker:
 
     def _look_for_broken_vrings(self) -> None:
         for index in range(self.engine.queues):
-            why = self.engine.broken(index)
+            why = self.engine.vrings.broken(index)
             if why is None:
                 continue
             # Counted, since a vring may be mended and break again between two looks.
-            breaks = self.engine.counters(index)["broken"]
+            breaks = self.engine.vrings.counters(index)["broken"]
             if breaks != self._breaks.get(index):
                 self._breaks[index] = breaks
                 logger.error("vring %d is broken: %s", index, why)
@@ -267,7 +267,7 @@ class Worker:
 
     def _drain(self, queue: int) -> None:
         self.lane.drain()
-        if self.engine.in_flight(queue) != 0:
+        if self.engine.vrings.in_flight(queue) != 0:
             raise CallerError(f"vring {queue} has requests in flight that nobody works on")
 
     def _end_session(self, reason: str) -> None:
@@ -328,9 +328,9 @@ class Worker:
         self.lane.drain()
         self.lane.left.clear()  # data requests among them were never the state lane's
         for queue in starts:
-            self.engine.settle(queue)
-            self.engine.vring_start(queue)
-            self.engine.vring_signal(queue)
+            self.engine.recovery.settle(queue)
+            self.engine.vrings.start(queue)
+            self.engine.vrings.signal(queue)
         self.live.set(recovery_started_ns=time.monotonic_ns(), last_recovery_requests=left, **taking_up.told())
         logger.info("generation %d goes on: %d requests in flight", self._birth.generation, left)
         return taking_up.counts["quarantine"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from device.rings.engine import Engine
+from device.rings.requests import Requests
 from fuse.executor.native import NativeExecutor
 from fuse.recovery.replay import Recovery
 from journal import Journal
@@ -14,7 +14,7 @@ class NativeServing:
     """For `device.rings.state_lane`. Python keeps what is seldom: what C can't execute, what the journal refuses, tidying."""
 
     def __init__(
-        self, engine: Engine, executor: NativeExecutor, journal: Journal, committer: Committer, live: LivePage,
+        self, requests: Requests, executor: NativeExecutor, journal: Journal, committer: Committer, live: LivePage,
         loaded: Callable[[], bool],
     ) -> None:  # fmt: skip
         """`live` is told the last numbers given to inodes and handles before each commit, and where the journal ends after
@@ -22,30 +22,30 @@ class NativeServing:
         self._executor = executor
         self._journal = journal
         self._committer = committer
-        self._engine = engine
+        self._requests = requests
         self._loaded = loaded
         committer.tell(live.address("journal_seq"))
         context, function = executor.commit_with(committer.function, committer.address, live.address("last_nodeid"))
-        engine.serve_with(context, function)
+        requests.serve_with(context, function)
 
     def begin(self) -> bool:
         """Whether session and journal allow it now; if so, `serve` must follow."""
         return self._loaded() and self._executor.begin() and self._journal.lend()
 
     def serve(self, spin_ns: int, enough: int) -> tuple[bool, int, int, int]:
-        """See `Engine.serve`. What is executed and not committed is pending in the journal when it returns."""
-        served = self._engine.serve(spin_ns, enough)
+        """See `Requests.serve`. What is executed and not committed is pending in the journal when it returns."""
+        served = self._requests.serve(spin_ns, enough)
         self._executor.record()
         return served
 
 
 def native_serving(
-    engine: Engine, executor: NativeExecutor, journal: Journal, live: LivePage, files: Recovery
+    requests: Requests, executor: NativeExecutor, journal: Journal, live: LivePage, files: Recovery
 ) -> NativeServing | None:
     """None where this Python's SQLite gives nobody else its connections."""
     if journal.committer is None:
         return None
     # What could not be loaded is found out before each commit, which only Python's does.
     return NativeServing(
-        engine, executor, journal, journal.committer, live, lambda: files.loading is None or not files.loading.on
+        requests, executor, journal, journal.committer, live, lambda: files.loading is None or not files.loading.on
     )

@@ -70,7 +70,7 @@ class Equipment:
             pool_threads=options.thread_pool_size or POOL_THREADS_DEFAULT,
             poll_ns_max=options.poll_ns_max,
         )
-        self.native.requests_at(self.engine.requests_address)
+        self.native.requests_at(self.engine.requests.address)
         self.journal_fds: frozenset[int] | None = None
         """See `look_at`; None: nobody has looked."""
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from device.rings.engine import Engine, Region
+from device.rings.engine import Engine
+from device.rings.memory import Region
 from tests.native.build import echo_library
 
 GPA = 0x1_0000_0000
@@ -108,14 +109,14 @@ class Queue:
             "event_idx": False,
             "indirect": True,
         }
-        self.engine.vring_setup(self.index, **(values | options))
-        self.engine.set_kick(self.index, self.kick_fd)
-        self.engine.set_call(self.index, self.call_fd)
+        self.engine.vrings.setup(self.index, **(values | options))
+        self.engine.vrings.set_kick(self.index, self.kick_fd)
+        self.engine.vrings.set_call(self.index, self.call_fd)
         return self
 
     def start(self, **options: Any) -> Self:
         self.setup(**options)
-        self.engine.vring_start(self.index)
+        self.engine.vrings.start(self.index)
         return self
 
     # --- the driver's hands
@@ -201,7 +202,7 @@ class Rig:
         self.echo = Echo()
         self.memory = Memory()
         self.engine = Engine(queues=queues, ops=self.echo.ops, pool_threads=pool_threads, poll_ns_max=poll_ns_max)
-        self.engine.set_memory([self.memory.region()])
+        self.engine.memory.replace([self.memory.region()])
         self.queues = [Queue(self.memory, self.engine, index, num) for index in range(queues)]
         self.own_fds: list[int] = []
         """Closed at the end."""
@@ -230,12 +231,12 @@ def take(engine: Engine, count: int) -> list[int]:
     got: list[Any] = []
     while len(got) < count:
         assert time.monotonic() < deadline, f"{len(got)} of {count} stateful requests came"
-        if not engine.wait(0):
+        if not engine.requests.wait(0):
             select.select([engine.doorbell_fd], [], [], DEADLINE_S)
-        got += [engine.requests[i] for i in range(engine.take())]
+        got += [engine.requests.batch[i] for i in range(engine.requests.take())]
     assert len(got) == count
     for i, taken in enumerate(got):
-        engine.requests[i] = taken
+        engine.requests.batch[i] = taken
     return [taken.header.unique for taken in got]
 
 

@@ -26,8 +26,8 @@ def test_what_an_engine_is_given_is_not_its_own() -> None:
     engine = Engine(queues=2, ops=Echo().ops)
     own = engine.fds()
     kick, call = os.eventfd(0), os.eventfd(0)
-    engine.set_kick(1, kick)
-    engine.set_call(1, call)
+    engine.vrings.set_kick(1, kick)
+    engine.vrings.set_call(1, call)
     assert engine.fds() == own
     assert not own & {kick, call}
     engine.close()

@@ -128,8 +128,8 @@ def test_a_malformed_chain_comes_back_with_length_0_counted_and_the_ring_goes_on
         queue.send(0)
         [reply] = queue.replies(1)
         assert (reply.head, reply.length) == (0, 0)
-        assert rig.engine.counters(1)[f"malformed_{kind}"] == 1
-        assert rig.engine.counters(1)["data"] == 0
+        assert rig.engine.vrings.counters(1)[f"malformed_{kind}"] == 1
+        assert rig.engine.vrings.counters(1)["data"] == 0
         queue.send(queue.chain(2, request(DATA, 4)))
         assert queue.replies(1)[0].unique == 4
 
@@ -140,7 +140,7 @@ def test_indirect_descriptors_are_refused_when_they_were_not_negotiated() -> Non
         queue.desc(0, queue.gpa(TABLE), 16, INDIRECT)
         queue.send(0)
         assert queue.replies(1)[0].length == 0
-        assert rig.engine.counters(1)["malformed_indirect"] == 1
+        assert rig.engine.vrings.counters(1)["malformed_indirect"] == 1
 
 
 def jump(queue: Queue) -> None:
@@ -161,24 +161,24 @@ def test_a_broken_ring_stops_says_so_once_uses_no_cpu_and_is_mended_by_a_new_set
     err_fd = os.eventfd(0, os.EFD_NONBLOCK)
     with Rig() as rig:
         queue = rig.queues[1].start()
-        rig.engine.set_err(1, err_fd)
+        rig.engine.vrings.set_err(1, err_fd)
         attack(queue)
         queue.kick()
-        wait_until(lambda: rig.engine.broken(1), "broken")
+        wait_until(lambda: rig.engine.vrings.broken(1), "broken")
         assert select.select([err_fd], [], [], DEADLINE_S)[0]
         assert os.eventfd_read(err_fd) == 1
-        sleeps = rig.engine.counters(1)["sleeps"]
+        sleeps = rig.engine.vrings.counters(1)["sleeps"]
         queue.kick()
         queue.kick()
-        assert rig.engine.counters(1)["broken"] == 1
-        assert rig.engine.counters(1)["sleeps"] <= sleeps + 1
-        rig.engine.vring_pause(1)
-        rig.engine.publish(rig.engine.take())
+        assert rig.engine.vrings.counters(1)["broken"] == 1
+        assert rig.engine.vrings.counters(1)["sleeps"] <= sleeps + 1
+        rig.engine.vrings.pause(1)
+        rig.engine.requests.publish(rig.engine.requests.take())
         queue.avail_idx = 0
         queue.seen = queue.used_idx()
         queue.write(AVAIL + 2, struct.pack("<H", 0))
         queue.start()
-        assert rig.engine.broken(1) is None
+        assert rig.engine.vrings.broken(1) is None
         queue.send(queue.chain(4, request(DATA, 8)))
         assert queue.replies(1)[0].unique == 8
     os.close(err_fd)
@@ -191,7 +191,7 @@ def test_a_buffer_over_two_neighbouring_regions_is_one_request_and_over_a_gap_ma
         whole = rig.memory.region()
         first = type(whole)(whole.gpa, half, whole.uva, 0, whole.fd)
         second = type(whole)(whole.gpa + half, half, whole.uva + half, half, whole.fd)
-        rig.engine.set_memory([second, first])
+        rig.engine.memory.replace([second, first])
         queue.start()
         message = request(DATA, 5, b"over the border")
         rig.memory.view[half - 20 : half - 20 + len(message)] = message
@@ -199,12 +199,12 @@ def test_a_buffer_over_two_neighbouring_regions_is_one_request_and_over_a_gap_ma
         queue.desc(0, GPA + half - 20, len(message), NEXT, 1)
         queue.send(0)
         assert queue.replies(1)[0].body == b"over the border"
-        rig.engine.vring_pause(1)
-        rig.engine.remove_region(second.gpa, second.uva, second.size)
-        rig.engine.vring_start(1)
+        rig.engine.vrings.pause(1)
+        rig.engine.memory.remove(second.gpa, second.uva, second.size)
+        rig.engine.vrings.start(1)
         queue.send(0)
         assert queue.replies(1)[0].length == 0
-        assert rig.engine.counters(1)["malformed_range"] == 1
+        assert rig.engine.vrings.counters(1)["malformed_range"] == 1
 
 
 def test_memory_that_vanishes_under_us_kills_nobody() -> None:
@@ -214,15 +214,15 @@ def test_memory_that_vanishes_under_us_kills_nobody() -> None:
         whole = rig.memory.region()
         victim = os.memfd_create("victim")
         os.ftruncate(victim, 0x10000)
-        rig.engine.set_memory([whole, type(whole)(GPA + 0x1000_0000, 0x10000, 0x1000, 0, victim)])
+        rig.engine.memory.replace([whole, type(whole)(GPA + 0x1000_0000, 0x10000, 0x1000, 0, victim)])
         queue.start()
         os.ftruncate(victim, 0)
         queue.desc(0, GPA + 0x1000_0000, 64, NEXT, 1)
         queue.desc(1, GPA + 0x1000_1000, 64, WRITE)
         queue.send(0)
         wait_until(lambda: queue.used_idx() == 1, "a used element")
-        assert rig.engine.counters(1)["refused"] == 1
-        assert rig.engine.broken(1) is None
+        assert rig.engine.vrings.counters(1)["refused"] == 1
+        assert rig.engine.vrings.broken(1) is None
         os.close(victim)
 
 

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from device.errors import CallerError, PeerError
-from device.rings.engine import Engine, Region
+from device.rings.engine import Engine
+from device.rings.memory import Region
 from tests.native.machine import (
     AVAIL,
     BLOCK,
@@ -30,12 +31,12 @@ def test_a_paused_vring_pops_nothing_and_goes_on_where_it_was() -> None:
         queue = rig.queues[1].start()
         queue.send(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
-        rig.engine.vring_pause(1)
-        assert rig.engine.vring_base(1) == 1
+        rig.engine.vrings.pause(1)
+        assert rig.engine.vrings.base(1) == 1
         queue.send(queue.chain(2, request(DATA, 2)))
-        assert not rig.engine.running(1)
-        assert rig.engine.counters(1)["requests"] == 1
-        rig.engine.vring_start(1)
+        assert not rig.engine.vrings.running(1)
+        assert rig.engine.vrings.counters(1)["requests"] == 1
+        rig.engine.vrings.start(1)
         assert queue.replies(1)[0].unique == 2
 
 
@@ -43,7 +44,7 @@ def test_what_was_offered_before_the_start_is_served_without_a_kick() -> None:
     with Rig() as rig:
         queue = rig.queues[1].setup()
         queue.offer(queue.chain(0, request(DATA, 1)))
-        rig.engine.vring_start(1)
+        rig.engine.vrings.start(1)
         assert queue.replies(1)[0].unique == 1
 
 
@@ -54,37 +55,37 @@ def test_pause_waits_for_the_pool_within_its_deadline_and_the_base_for_what_is_i
             queue.send(queue.chain(0, request(BLOCK, 1)), queue.chain(2, request(STATE, 2)))
             take(rig.engine, 1)
             with pytest.raises(TimeoutError):
-                rig.engine.vring_pause(1, 0.05)
-        rig.engine.vring_pause(1)
+                rig.engine.vrings.pause(1, 0.05)
+        rig.engine.vrings.pause(1)
         queue.replies(1)
         with pytest.raises(CallerError):
-            rig.engine.vring_base(1)
-        assert rig.engine.in_flight(1) == 1
-        rig.engine.publish(1)
-        assert rig.engine.vring_base(1) == 2
+            rig.engine.vrings.base(1)
+        assert rig.engine.vrings.in_flight(1) == 1
+        rig.engine.requests.publish(1)
+        assert rig.engine.vrings.base(1) == 2
 
 
 def test_paused_stops_and_restarts_only_what_ran() -> None:
     with Rig() as rig:
         rig.queues[1].start()
-        with rig.engine.paused():
-            assert not rig.engine.running(1)
-        assert (rig.engine.running(0), rig.engine.running(1)) == (False, True)
+        with rig.engine.vrings.paused():
+            assert not rig.engine.vrings.running(1)
+        assert (rig.engine.vrings.running(0), rig.engine.vrings.running(1)) == (False, True)
 
 
 def test_memory_changes_only_while_nothing_runs_or_is_in_flight() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
         with pytest.raises(CallerError):
-            rig.engine.set_memory([rig.memory.region()])
+            rig.engine.memory.replace([rig.memory.region()])
         queue.send(queue.chain(0, request(STATE, 2)))
         take(rig.engine, 1)
-        rig.engine.vring_pause(1)
+        rig.engine.vrings.pause(1)
         with pytest.raises(CallerError):
-            rig.engine.set_memory([rig.memory.region()])
-        rig.engine.publish(1)
-        rig.engine.set_memory([rig.memory.region()])
-        rig.engine.vring_start(1)
+            rig.engine.memory.replace([rig.memory.region()])
+        rig.engine.requests.publish(1)
+        rig.engine.memory.replace([rig.memory.region()])
+        rig.engine.vrings.start(1)
         queue.send(queue.chain(2, request(DATA, 3)))
         assert queue.replies(2)[1].unique == 3
 
@@ -93,11 +94,11 @@ def test_a_vring_whose_memory_went_away_does_not_start_until_it_is_back() -> Non
     with Rig() as rig:
         queue = rig.queues[1].setup()
         whole = rig.memory.region()
-        rig.engine.remove_region(whole.gpa, whole.uva, whole.size)
+        rig.engine.memory.remove(whole.gpa, whole.uva, whole.size)
         with pytest.raises(PeerError):
-            rig.engine.vring_start(1)
-        rig.engine.add_region(whole)
-        rig.engine.vring_start(1)
+            rig.engine.vrings.start(1)
+        rig.engine.memory.add(whole)
+        rig.engine.vrings.start(1)
         queue.send(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
 
@@ -126,9 +127,9 @@ def test_a_region_that_overlaps_overflows_or_outruns_its_file_is_refused_and_the
 ) -> None:
     with Rig() as rig:
         with pytest.raises(PeerError):
-            rig.engine.add_region(region(rig, **changes))
+            rig.engine.memory.add(region(rig, **changes))
         with pytest.raises(PeerError):
-            rig.engine.set_memory([rig.memory.region(), region(rig, **changes)])
+            rig.engine.memory.replace([rig.memory.region(), region(rig, **changes)])
         queue = rig.queues[1].start()
         queue.send(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
@@ -138,13 +139,13 @@ def test_more_regions_than_the_limit_and_fds_that_are_no_files_are_refused() -> 
     read_end, write_end = os.pipe()
     with Rig() as rig:
         many = [region(rig, gpa=0x10000 * i, uva=0x10000 * i) for i in range(510)]
-        rig.engine.set_memory(many[:509])
+        rig.engine.memory.replace(many[:509])
         with pytest.raises(PeerError):
-            rig.engine.add_region(many[509])
+            rig.engine.memory.add(many[509])
         with pytest.raises(PeerError):
-            rig.engine.set_memory([region(rig, fd=read_end)])
+            rig.engine.memory.replace([region(rig, fd=read_end)])
         with pytest.raises(PeerError):
-            rig.engine.remove_region(1, 2, 3)
+            rig.engine.memory.remove(1, 2, 3)
     os.close(read_end)
     os.close(write_end)
 
@@ -175,18 +176,18 @@ def test_a_vring_of_wrong_size_place_or_alignment_is_the_peers_error(options: di
 def test_calls_out_of_order_are_the_callers_error() -> None:
     with Rig() as rig:
         with pytest.raises(CallerError):
-            rig.engine.vring_start(1)
+            rig.engine.vrings.start(1)
         with pytest.raises(CallerError):
-            rig.engine.vring_start(2)
+            rig.engine.vrings.start(2)
         queue = rig.queues[1].start()
         with pytest.raises(CallerError):
             queue.setup()
         with pytest.raises(CallerError):
-            rig.engine.vring_base(1)
+            rig.engine.vrings.base(1)
         with pytest.raises(CallerError):
             Engine(queues=65, ops=Echo().ops)
         with pytest.raises(OSError, match="Bad file descriptor"):
-            rig.engine.set_call(1, 1_000_000)
+            rig.engine.vrings.set_call(1, 1_000_000)
 
 
 def test_kick_and_call_fds_are_replaced_while_running_and_the_old_ones_let_go() -> None:
@@ -194,8 +195,8 @@ def test_kick_and_call_fds_are_replaced_while_running_and_the_old_ones_let_go() 
         queue = rig.queues[1].start()
         old_kick, old_call = queue.kick_fd, queue.call_fd
         queue.kick_fd, queue.call_fd = os.eventfd(0, os.EFD_NONBLOCK), os.eventfd(0, os.EFD_NONBLOCK)
-        rig.engine.set_kick(1, queue.kick_fd)
-        rig.engine.set_call(1, queue.call_fd)
+        rig.engine.vrings.set_kick(1, queue.kick_fd)
+        rig.engine.vrings.set_call(1, queue.call_fd)
         os.close(old_kick)
         os.close(old_call)
         queue.send(queue.chain(0, request(DATA, 1)))
@@ -206,8 +207,8 @@ def test_kick_and_call_fds_are_replaced_while_running_and_the_old_ones_let_go() 
 def test_a_vring_without_kick_fd_is_served_by_a_timer_and_one_without_call_fd_not_signalled() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
-        rig.engine.set_kick(1, None)
-        rig.engine.set_call(1, None)
+        rig.engine.vrings.set_kick(1, None)
+        rig.engine.vrings.set_call(1, None)
         queue.offer(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
         assert queue.signals() == 0
@@ -217,12 +218,12 @@ def test_a_kick_fd_that_hangs_up_does_not_make_the_thread_spin() -> None:
     read_end, write_end = os.pipe()
     with Rig() as rig:
         queue = rig.queues[1].start()
-        rig.engine.set_kick(1, read_end)
+        rig.engine.vrings.set_kick(1, read_end)
         os.close(write_end)
-        wait_until(lambda: rig.engine.counters(1)["kick_errors"] == 1, "the hang-up")
+        wait_until(lambda: rig.engine.vrings.counters(1)["kick_errors"] == 1, "the hang-up")
         queue.offer(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
-        assert rig.engine.counters(1)["kick_errors"] == 1
+        assert rig.engine.vrings.counters(1)["kick_errors"] == 1
     os.close(read_end)
 
 
@@ -233,9 +234,9 @@ def test_an_idle_vring_uses_no_cpu_even_when_it_polled_before() -> None:
             queue.send(queue.chain(0, request(DATA, 1)))
             queue.replies(1)
         wait_until(lambda: thread_state("vring-1") == "S", "sleep")
-        before, sleeps = time.process_time(), rig.engine.counters(1)["sleeps"]
+        before, sleeps = time.process_time(), rig.engine.vrings.counters(1)["sleeps"]
         time.sleep(0.3)
-        assert rig.engine.counters(1)["sleeps"] == sleeps
+        assert rig.engine.vrings.counters(1)["sleeps"] == sleeps
         assert time.process_time() - before < 0.1
 
 
@@ -254,7 +255,7 @@ def test_without_event_idx_the_guests_flag_suppresses_signals_and_ours_its_kicks
         queue.write(AVAIL, struct.pack("<H", 1))
         queue.send(queue.chain(0, request(DATA, 1)))
         queue.replies(1)
-        wait_until(lambda: rig.engine.counters(1)["signals_suppressed"] == 1, "the decision")
+        wait_until(lambda: rig.engine.vrings.counters(1)["signals_suppressed"] == 1, "the decision")
         assert queue.signals() == 0
         wait_until(lambda: queue.u16(USED) == 0, "a device that wants kicks")
 
@@ -270,7 +271,7 @@ def test_with_event_idx_a_signal_comes_only_when_used_event_is_passed() -> None:
         queue.write(used_event, struct.pack("<H", 2))
         queue.send(queue.chain(0, request(DATA, 2)))
         queue.replies(1)
-        wait_until(lambda: rig.engine.counters(1)["signals_suppressed"] == 1, "the decision")
+        wait_until(lambda: rig.engine.vrings.counters(1)["signals_suppressed"] == 1, "the decision")
         assert queue.signals() == 0
         queue.send(queue.chain(0, request(DATA, 3)))
         queue.replies(1)

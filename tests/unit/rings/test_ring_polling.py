@@ -25,7 +25,7 @@ def waiting(rig: Rig, queue: Queue, event_idx: bool) -> Iterator[list[bool]]:
     """A consumer that looks at the rings during the body; what its wait returned is there afterwards."""
     wait_until(lambda: asks_for_kicks(queue, event_idx), "a queue thread that is going to sleep")
     returned: list[bool] = []
-    consumer = Thread(target=lambda: returned.append(rig.engine.wait(LONG_NS)))
+    consumer = Thread(target=lambda: returned.append(rig.engine.requests.wait(LONG_NS)))
     consumer.start()
     wait_until(lambda: not asks_for_kicks(queue, event_idx), "a look at the ring")
     try:
@@ -47,10 +47,10 @@ def test_a_guest_that_answers_soon_needs_no_kick(event_idx: bool) -> None:
                 wait_until(lambda: returned, "the request, without a kick")
             assert returned == [True]
             assert take(rig.engine, 1) == [unique]
-            rig.engine.reply(0, out(unique))
-            rig.engine.publish(1)
+            rig.engine.requests.reply(0, out(unique))
+            rig.engine.requests.publish(1)
             assert queue.replies(1)[0].unique == unique
-        assert rig.engine.counters(1)["kicks"] == 0
+        assert rig.engine.vrings.counters(1)["kicks"] == 0
 
 
 @pytest.mark.parametrize("event_idx", [False, True])
@@ -60,8 +60,8 @@ def test_all_that_stands_in_the_ring_comes_as_one_batch(event_idx: bool) -> None
         with waiting(rig, queue, event_idx) as returned:
             queue.offer(*(queue.chain(head, request(STATE, head + 1)) for head in (4, 0, 2)))
             wait_until(lambda: returned, "the requests")
-        assert rig.engine.take() == 3
-        assert [rig.engine.requests[i].header.unique for i in range(3)] == [5, 1, 3]
+        assert rig.engine.requests.take() == 3
+        assert [rig.engine.requests.batch[i].header.unique for i in range(3)] == [5, 1, 3]
 
 
 @pytest.mark.parametrize("event_idx", [False, True])
@@ -70,12 +70,12 @@ def test_when_the_look_ends_the_ring_asks_for_kicks_again_and_none_is_lost(event
         queue = rig.queues[1].start(event_idx=event_idx)
         for unique in range(1, 20):
             wait_until(lambda: asks_for_kicks(queue, event_idx), "sleep")
-            assert not rig.engine.wait(1000 * unique)
+            assert not rig.engine.requests.wait(1000 * unique)
             assert asks_for_kicks(queue, event_idx)
             queue.send(queue.chain(0, request(STATE, unique)))
             assert select.select([rig.engine.doorbell_fd], [], [], DEADLINE_S)[0]
             take(rig.engine, 1)
-            rig.engine.publish(1)
+            rig.engine.requests.publish(1)
             queue.replies(1)
 
 
@@ -100,7 +100,7 @@ def test_a_data_request_found_by_the_consumer_is_answered_and_its_look_goes_on(e
             assert queue.replies(1)[0].unique == 2
             wait_until(lambda: not asks_for_kicks(queue, event_idx), "the next look")
             assert not returned
-        assert rig.engine.counters(1)["kicks"] == 0
+        assert rig.engine.vrings.counters(1)["kicks"] == 0
 
 
 def test_a_broken_ring_ends_the_look_and_is_reported() -> None:
@@ -108,23 +108,23 @@ def test_a_broken_ring_ends_the_look_and_is_reported() -> None:
         queue = rig.queues[1].start()
         wait_until(lambda: asks_for_kicks(queue, False), "sleep")
         queue.write(AVAIL + 2, b"\xff\x7f")
-        assert not rig.engine.wait(1_000_000)
-        assert rig.engine.broken(1) is not None
-        assert not rig.engine.wait(1_000_000)
+        assert not rig.engine.requests.wait(1_000_000)
+        assert rig.engine.vrings.broken(1) is not None
+        assert not rig.engine.requests.wait(1_000_000)
 
 
 def test_pauses_and_new_kick_fds_between_two_looks_leave_nothing_behind() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
         for unique in range(1, 20):
-            rig.engine.wait(2000)
-            rig.engine.vring_pause(1)
+            rig.engine.requests.wait(2000)
+            rig.engine.vrings.pause(1)
             queue.offer(queue.chain(0, request(STATE, unique)))
-            assert not rig.engine.wait(2000), "popped while paused"
-            rig.engine.set_kick(1, queue.kick_fd)
-            rig.engine.vring_start(1)
+            assert not rig.engine.requests.wait(2000), "popped while paused"
+            rig.engine.vrings.set_kick(1, queue.kick_fd)
+            rig.engine.vrings.start(1)
             assert take(rig.engine, 1) == [unique]
-            rig.engine.publish(1)
+            rig.engine.requests.publish(1)
             queue.replies(1)
 
 
@@ -133,12 +133,12 @@ def test_a_guest_that_is_slow_each_time_costs_no_spinning() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
         for unique in range(1, 6):
-            assert not rig.engine.wait(spin_ns)
+            assert not rig.engine.requests.wait(spin_ns)
             time.sleep(spin_ns * 1.5e-9)  # later than any spin would have waited for
             queue.send(queue.chain(0, request(STATE, unique)))
             take(rig.engine, 1)
-            rig.engine.publish(1)
+            rig.engine.requests.publish(1)
             queue.replies(1)
         before = time.thread_time()
-        assert not rig.engine.wait(spin_ns)
+        assert not rig.engine.requests.wait(spin_ns)
         assert time.thread_time() - before < spin_ns * 0.1e-9

@@ -31,8 +31,8 @@ def test_a_data_request_is_answered_without_the_interpreter() -> None:
         queue.send(queue.chain(0, request(DATA, 77, b"payload behind the header")))
         [reply] = queue.replies(1)
         assert (reply.head, reply.unique, reply.error, reply.body) == (0, 77, 0, b"payload behind the header")
-        assert rig.engine.take() == 0
-        assert rig.engine.counters(1)["data"] == 1
+        assert rig.engine.requests.take() == 0
+        assert rig.engine.vrings.counters(1)["data"] == 1
 
 
 @pytest.mark.parametrize("head_bytes", [0, 40, 41, 60, 500, 0xFFFF_FFFF])
@@ -52,7 +52,7 @@ def test_a_request_that_would_block_does_not_stall_the_others() -> None:
             assert queue.replies(1)[0].unique == 2
             queue.send(queue.chain(4, request(DATA, 3)))
             assert queue.replies(1)[0].unique == 3
-            assert rig.engine.in_flight(1) == 1
+            assert rig.engine.vrings.in_flight(1) == 1
         assert queue.replies(1)[0].unique == 1
 
 
@@ -92,7 +92,7 @@ def test_a_head_above_the_limit_is_refused_with_e2big() -> None:
         queue.send(0)
         [reply] = queue.replies(1)
         assert (reply.unique, reply.error) == (8, errno.E2BIG)
-        assert rig.engine.counters(1)["oversize"] == 1
+        assert rig.engine.vrings.counters(1)["oversize"] == 1
 
 
 def test_a_stateful_request_is_answered_only_when_published_and_only_once() -> None:
@@ -100,17 +100,17 @@ def test_a_stateful_request_is_answered_only_when_published_and_only_once() -> N
         queue = rig.queues[1].start()
         queue.send(queue.chain(0, request(STATE, 3, b"name\0", head_bytes=0xFFFF_FFFF)))
         assert take(rig.engine, 1) == [3]
-        assert rig.engine.message(0) == request(STATE, 3, b"name\0", head_bytes=0xFFFF_FFFF)
-        assert (rig.engine.requests[0].queue, rig.engine.requests[0].head) == (1, 0)
-        rig.engine.reply(0, out(3, b"entry"))
+        assert rig.engine.requests.message(0) == request(STATE, 3, b"name\0", head_bytes=0xFFFF_FFFF)
+        assert (rig.engine.requests.batch[0].queue, rig.engine.requests.batch[0].head) == (1, 0)
+        rig.engine.requests.reply(0, out(3, b"entry"))
         assert queue.used_idx() == 0
-        rig.engine.publish(1)
+        rig.engine.requests.publish(1)
         [reply] = queue.replies(1)
         assert (reply.unique, reply.body) == (3, b"entry")
         with pytest.raises(CallerError):
-            rig.engine.publish(1)
+            rig.engine.requests.publish(1)
         with pytest.raises(CallerError):
-            rig.engine.reply(0, out(3))
+            rig.engine.requests.reply(0, out(3))
         assert queue.used_idx() == 1
 
 
@@ -118,13 +118,13 @@ def test_stateful_requests_of_all_vrings_come_in_order_and_leave_as_one_batch_wi
     with Rig() as rig:
         first, second = (each.start() for each in rig.queues)
         first.send(first.chain(0, request(STATE, 10)))
-        rig.engine.publish(len(take(rig.engine, 1)))
+        rig.engine.requests.publish(len(take(rig.engine, 1)))
         assert first.signals() == 1
         second.send(*(second.chain(head, request(STATE, head)) for head in (2, 0, 4)))
         assert take(rig.engine, 3) == [2, 0, 4]
         for i, unique in enumerate((2, 0, 4)):
-            rig.engine.reply(i, bytearray(out(unique)))
-        rig.engine.publish(3)
+            rig.engine.requests.reply(i, bytearray(out(unique)))
+        rig.engine.requests.publish(3)
         assert [reply.unique for reply in second.replies(3)] == [2, 0, 4]
         assert (first.signals(), second.signals()) == (0, 1)
 
@@ -134,11 +134,11 @@ def test_a_batch_with_one_request_twice_publishes_none_of_it() -> None:
         queue = rig.queues[1].start()
         queue.send(queue.chain(0, request(STATE, 3)))
         take(rig.engine, 1)
-        rig.engine.requests[1] = rig.engine.requests[0]
+        rig.engine.requests.batch[1] = rig.engine.requests.batch[0]
         with pytest.raises(CallerError):
-            rig.engine.publish(2)
+            rig.engine.requests.publish(2)
         assert queue.used_idx() == 0
-        rig.engine.publish(1)
+        rig.engine.requests.publish(1)
         queue.replies(1)
 
 
@@ -149,9 +149,9 @@ def test_a_reply_that_is_not_the_requests_own_is_the_callers_error() -> None:
         take(rig.engine, 1)
         for wrong in (out(4), out(3)[:-1], out(3) + b"x", out(3, error=-1)):
             with pytest.raises(CallerError):
-                rig.engine.reply(0, wrong)
-        rig.engine.reply(0, b"")
-        rig.engine.publish(1)
+                rig.engine.requests.reply(0, wrong)
+        rig.engine.requests.reply(0, b"")
+        rig.engine.requests.publish(1)
         assert queue.replies(1)[0].length == 0
 
 
@@ -190,19 +190,19 @@ def test_replies_go_on_over_the_wrap_of_the_16_bit_indices() -> None:
             for _ in range(6):
                 queue.send(*heads)
                 assert len(queue.replies(len(heads))) == len(heads)
-        assert rig.engine.counters(1)["published"] > 0xFFFF
+        assert rig.engine.vrings.counters(1)["published"] > 0xFFFF
 
 
 def test_the_doorbell_rings_once_for_a_sleeping_consumer_and_is_silent_after_take() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
-        assert not rig.engine.wait(1000)
+        assert not rig.engine.requests.wait(1000)
         queue.send(*(queue.chain(head, request(STATE, head)) for head in (0, 2, 4)))
         assert select.select([rig.engine.doorbell_fd], [], [], DEADLINE_S)[0]
         take(rig.engine, 3)
-        wait_until(lambda: rig.engine.take() == 0 and not readable(rig.engine.doorbell_fd), "silence")
+        wait_until(lambda: rig.engine.requests.take() == 0 and not readable(rig.engine.doorbell_fd), "silence")
         queue.send(queue.chain(6, request(STATE, 6)))
-        assert rig.engine.wait(int(DEADLINE_S * 1e9))
+        assert rig.engine.requests.wait(int(DEADLINE_S * 1e9))
         assert not readable(rig.engine.doorbell_fd), "rung though the consumer never slept"
 
 

@@ -24,15 +24,15 @@ class FileSide:
         self._function = PROTOTYPE(self._run)
         address = ctypes.cast(self._function, ctypes.c_void_p).value
         assert address is not None
-        rig.engine.serve_with(0, address)
+        rig.engine.requests.serve_with(0, address)
 
     def _run(self, _context: int | None, _requests: int | None, n: int, committed: Any) -> int:
-        self.batches.append([self._engine.requests[i].header.unique for i in range(n)])
+        self.batches.append([self._engine.requests.batch[i].header.unique for i in range(n)])
         done = min(n, self.executes)
         for i in range(done):
-            self._engine.executing(i)
-            self._engine.executed(i, 0)
-            self._engine.reply(i, out(self._engine.requests[i].header.unique))
+            self._engine.requests.executing(i)
+            self._engine.requests.executed(i, 0)
+            self._engine.requests.reply(i, out(self._engine.requests.batch[i].header.unique))
         committed[0] = done == n and self.commits
         self.between()
         return done
@@ -41,7 +41,7 @@ class FileSide:
 def offered(rig: Rig, queue: Queue, *heads: int) -> None:
     """Sends, and waits until the requests are there to be taken."""
     queue.send(*(queue.chain(head, request(STATE, head + 1)) for head in heads))
-    wait_until(lambda: rig.engine.counters(queue.index)["state"] >= len(heads), "requests")
+    wait_until(lambda: rig.engine.vrings.counters(queue.index)["state"] >= len(heads), "requests")
 
 
 def test_a_batch_is_published_once_it_is_committed_and_the_next_one_rings() -> None:
@@ -49,12 +49,12 @@ def test_a_batch_is_published_once_it_is_committed_and_the_next_one_rings() -> N
         queue = rig.queues[1].start()
         side = FileSide(rig)
         offered(rig, queue, 0, 2, 4)
-        assert rig.engine.serve(0, 64) == (False, 3, 0, 0)
+        assert rig.engine.requests.serve(0, 64) == (False, 3, 0, 0)
         assert [reply.unique for reply in queue.replies(3)] == [1, 3, 5]
         assert side.batches == [[1, 3, 5]]
         queue.send(queue.chain(6, request(STATE, 7)))
         assert select.select([rig.engine.doorbell_fd], [], [], DEADLINE_S)[0]
-        assert rig.engine.serve(0, 64)[1] == 1
+        assert rig.engine.requests.serve(0, 64)[1] == 1
         assert queue.replies(1)[0].unique == 7
 
 
@@ -62,7 +62,7 @@ def test_without_requests_nothing_is_run() -> None:
     with Rig() as rig:
         rig.queues[1].start()
         side = FileSide(rig)
-        assert rig.engine.serve(1000, 64) == (False, 0, 0, 0)
+        assert rig.engine.requests.serve(1000, 64) == (False, 0, 0, 0)
         assert side.batches == []
 
 
@@ -73,13 +73,13 @@ def test_what_the_file_side_leaves_comes_back_with_the_whole_batch_unpublished(e
         side = FileSide(rig)
         side.executes = executes
         offered(rig, queue, 0, 2, 4)
-        assert rig.engine.serve(0, 64) == (True, 0, 3, executes)
+        assert rig.engine.requests.serve(0, 64) == (True, 0, 3, executes)
         assert queue.used_idx() == 0
-        assert rig.engine.in_flight(1) == 3
+        assert rig.engine.vrings.in_flight(1) == 3
         for i in range(executes, 3):
-            rig.engine.reply(i, out(rig.engine.requests[i].header.unique))
-        rig.engine.committed(3)
-        rig.engine.publish(3)
+            rig.engine.requests.reply(i, out(rig.engine.requests.batch[i].header.unique))
+        rig.engine.requests.committed(3)
+        rig.engine.requests.publish(3)
         assert [reply.unique for reply in queue.replies(3)] == [1, 3, 5]
 
 
@@ -89,10 +89,10 @@ def test_what_is_not_committed_is_not_published() -> None:
         side = FileSide(rig)
         side.commits = False
         offered(rig, queue, 0, 2)
-        assert rig.engine.serve(0, 64) == (True, 0, 2, 2)
+        assert rig.engine.requests.serve(0, 64) == (True, 0, 2, 2)
         assert queue.used_idx() == 0
-        rig.engine.committed(2)
-        rig.engine.publish(2)
+        rig.engine.requests.committed(2)
+        rig.engine.requests.publish(2)
         assert len(queue.replies(2)) == 2
 
 
@@ -107,7 +107,7 @@ def test_a_batch_that_comes_while_another_is_served_is_served_in_the_same_call()
 
         side.between = another
         offered(rig, queue, 0)
-        assert rig.engine.serve(int(DEADLINE_S * 1e9) // 100, 64) == (False, 2, 0, 0)
+        assert rig.engine.requests.serve(int(DEADLINE_S * 1e9) // 100, 64) == (False, 2, 0, 0)
         assert side.batches == [[1], [7]]
         assert [reply.unique for reply in queue.replies(2)] == [1, 7]
 
@@ -118,8 +118,8 @@ def test_a_call_ends_when_enough_is_published_and_takes_nothing_more() -> None:
         side = FileSide(rig)
         side.between = lambda: queue.send(queue.chain(6, request(STATE, 7))) if len(side.batches) == 1 else None
         offered(rig, queue, 0, 2)
-        assert rig.engine.serve(int(DEADLINE_S * 1e9), 2) == (True, 2, 0, 0)
+        assert rig.engine.requests.serve(int(DEADLINE_S * 1e9), 2) == (True, 2, 0, 0)
         assert [reply.unique for reply in queue.replies(2)] == [1, 3]
         assert take(rig.engine, 1) == [7]
-        rig.engine.publish(1)
+        rig.engine.requests.publish(1)
         queue.replies(1)

@@ -26,17 +26,17 @@ def test_a_stateful_request_leaves_its_slot_at_each_step(tmp_path: Path) -> None
         assert (slot.queue, slot.phase, slot.epoch, slot.unique) == (1, "popped", EPOCH, 0xABCD)
         assert (slot.opcode, slot.attempts) == (STATE, 0)
         assert inflight_entry(inflight_fd, 1, 4) == (1, 0, slot.counter)
-        rig.engine.executing(0, (1, 2, 2**64 - 1))
+        rig.engine.requests.executing(0, (1, 2, 2**64 - 1))
         slot = sound(slots_fd)[4]
         assert (slot.phase, slot.witness) == ("executing", (1, 2, 2**64 - 1, 0, 0, 0))
-        rig.engine.executed(0, 17, 99)
+        rig.engine.requests.executed(0, 17, 99)
         slot = sound(slots_fd)[4]
         assert (slot.phase, slot.error, slot.length) == ("executed", 17, 99)
-        rig.engine.committed(1)
+        rig.engine.requests.committed(1)
         assert sound(slots_fd)[4].phase == "committed"
-        rig.engine.reply(0, out(0xABCD))
+        rig.engine.requests.reply(0, out(0xABCD))
         assert sound(slots_fd)[4].phase == "committed"
-        rig.engine.publish(1)
+        rig.engine.requests.publish(1)
         assert 4 not in sound(slots_fd)
         assert inflight_entry(inflight_fd, 1, 4)[0] == 0
         assert inflight_header(inflight_fd, 1) == (1, queue.num, 4, 1)
@@ -49,11 +49,11 @@ def test_a_data_request_is_executing_while_it_runs_and_its_slot_is_free_after(tm
         queue = rig.queues[1].start()
         with rig.echo.gate_closed():
             queue.send(queue.chain(2, request(BLOCK, 5)))
-            wait_until(lambda: rig.engine.counters(1)["blocked"] == 1, "the pool")
+            wait_until(lambda: rig.engine.vrings.counters(1)["blocked"] == 1, "the pool")
             assert sound(slots_fd)[2].phase == "executing"
             assert inflight_entry(inflight_fd, 1, 2)[0] == 1
         queue.replies(1)
-        rig.engine.vring_pause(1)
+        rig.engine.vrings.pause(1)
         assert 2 not in sound(slots_fd)
         assert inflight_entry(inflight_fd, 1, 2)[0] == 0
 
@@ -63,12 +63,12 @@ def test_the_last_batch_is_linked_and_counters_tell_the_order_of_pop_over_all_vr
         slots_fd, inflight_fd = tracked(rig, tmp_path)
         hiprio, queue = (each.start() for each in rig.queues)
         queue.send(*(queue.chain(head, request(STATE, head)) for head in (6, 2, 4)))
-        wait_until(lambda: rig.engine.in_flight(1) == 3, "three pops")
+        wait_until(lambda: rig.engine.vrings.in_flight(1) == 3, "three pops")
         hiprio.send(hiprio.chain(0, request(STATE, 1)))
         take(rig.engine, 4)
         counters = {(slot.queue, slot.head): slot.counter for slot in slots.read(slots_fd) if isinstance(slot, slots.Slot)}
         assert sorted(counters, key=lambda key: counters[key]) == [(1, 6), (1, 2), (1, 4), (0, 0)]
-        rig.engine.publish(4)
+        rig.engine.requests.publish(4)
         assert inflight_header(inflight_fd, 1)[2:] == (4, 3)
         assert [inflight_entry(inflight_fd, 1, head)[1] for head in (4, 2)] == [2, 6]
 
@@ -80,7 +80,7 @@ def test_a_malformed_chain_is_tracked_like_any_other_but_has_no_identity(tmp_pat
         queue.desc(0, GPA, 0, WRITE)
         queue.send(0)
         queue.replies(1)
-        rig.engine.vring_pause(1)
+        rig.engine.vrings.pause(1)
         assert inflight_entry(inflight_fd, 1, 0)[0] == 0
         assert inflight_header(inflight_fd, 1)[3] == 1
         assert 0 not in sound(slots_fd)
@@ -93,10 +93,10 @@ def test_slots_survive_the_engine_and_a_setup_that_keeps_them(tmp_path: Path) ->
         queue.send(queue.chain(2, request(DATA, 1)), queue.chain(4, request(STATE, 2)))
         queue.replies(1)
         take(rig.engine, 1)
-        rig.engine.executing(0, (7,))
+        rig.engine.requests.executing(0, (7,))
         rig.engine.close()
         second = Engine(queues=2, ops=rig.echo.ops)
-        second.set_memory([rig.memory.region()])
+        second.memory.replace([rig.memory.region()])
         second.set_slots(slots_fd)
         second.set_inflight(inflight_fd, 2 * INFLIGHT_BYTES, 0, 2, QUEUE_SIZE)
         Queue(rig.memory, second, 1).setup(base=queue.avail_idx, keep_inflight=True)
@@ -114,12 +114,12 @@ def test_deaths_are_counted_without_end_and_change_nothing_else(tmp_path: Path) 
         queue = rig.queues[1].start()
         queue.send(queue.chain(2, request(STATE, 5)))
         take(rig.engine, 1)
-        rig.engine.executing(0, (1, 2, 3))
-        rig.engine.vring_pause(1)
+        rig.engine.requests.executing(0, (1, 2, 3))
+        rig.engine.vrings.pause(1)
         before = sound(slots_fd)[2]
-        assert [rig.engine.died_with(1, 2, weight) for weight in (1, 16, 1)] == [1, 17, 18]
+        assert [rig.engine.recovery.died_with(1, 2, weight) for weight in (1, 16, 1)] == [1, 17, 18]
         assert sound(slots_fd)[2] == replace(before, attempts=18)
-        assert rig.engine.died_with(1, 2, 0xFFFF) == 0xFFFF
+        assert rig.engine.recovery.died_with(1, 2, 0xFFFF) == 0xFFFF
         assert sound(slots_fd)[2] == replace(before, attempts=0xFFFF)
 
 
@@ -130,8 +130,8 @@ def test_a_flipped_bit_in_any_field_that_counts_is_found(tmp_path: Path, bit: in
         queue = rig.queues[1].start()
         queue.send(queue.chain(2, request(STATE, 5)))
         take(rig.engine, 1)
-        rig.engine.executing(0, (1, 2, 3))
-        rig.engine.executed(0, 0, 10)
+        rig.engine.requests.executing(0, (1, 2, 3))
+        rig.engine.requests.executed(0, 0, 10)
         at = SLOT + SLOT * (1024 + 2) + bit // 8
         [byte] = os.pread(slots_fd, 1, at)
         os.pwrite(slots_fd, bytes([byte ^ 1 << bit % 8]), at)
@@ -191,8 +191,8 @@ def test_an_inflight_region_with_values_out_of_range_is_the_peers_error(tmp_path
     with Rig() as rig:
         _, inflight_fd = tracked(rig, tmp_path)
         queue = rig.queues[1].setup()
-        rig.engine.vring_start(1)
-        rig.engine.vring_pause(1)
+        rig.engine.vrings.start(1)
+        rig.engine.vrings.pause(1)
         queue.setup(keep_inflight=True)
         os.pwrite(inflight_fd, data, INFLIGHT_BYTES + at)
         with pytest.raises(PeerError):
