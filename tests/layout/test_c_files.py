@@ -1,6 +1,7 @@
 """No two C files of ours need each other: whoever reads one of them need not have read all of them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_no_two_c_files_call_each_other_in_a_circle() -> None:
     """By names: what is called through a pointer (struct lane_ops, a table of steps) counts where its name is written; what
     a macro calls is not seen."""
     assert circles(arrows()) == set()
+
+
+def test_every_function_is_used() -> None:
+    """By another one in C, or by Python, tests included. `step_` is put before a step's name by a macro."""
+    told = [DECLARATION.sub("", code(path)) for path in SOURCES] + [path.read_text() for path in named(".py")]
+    used = Counter(word.removeprefix("step_") for text in told for word in re.findall(r"\w+", text))
+    names = {name for path in SOURCES for shared in (True, False) for name in defined(path, shared=shared)}
+    by_sqlite = {"sqlite3_extension_init"}
+    assert {name for name in names - by_sqlite if used[name.removeprefix("step_")] < 2} == set()
 
 
 def test_the_calls_are_found() -> None:

@@ -22,7 +22,6 @@ static uint32_t guards_used; /* entries ever used */
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 static bool installed;
-static uint64_t replaced;
 
 static bool replace_page(uintptr_t address)
 {
@@ -37,7 +36,6 @@ static bool replace_page(uintptr_t address)
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
         if (got == MAP_FAILED)
             return false;
-        __atomic_fetch_add(&replaced, 1, __ATOMIC_RELAXED);
         return true;
     }
     return false;
@@ -90,9 +88,4 @@ void sigbus_unguard(void *start)
         if (guards[i].start == (uintptr_t)start)
             __atomic_store_n(&guards[i].start, 0, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&guards_lock);
-}
-
-uint64_t sigbus_pages_replaced(void)
-{
-    return __atomic_load_n(&replaced, __ATOMIC_RELAXED);
 }

@@ -150,8 +150,3 @@ uint8_t *memory_at_uva(const struct memory *memory, uint64_t uva, uint64_t len)
     }
     return NULL;
 }
-
-uint64_t memory_lost_pages(void)
-{
-    return sigbus_pages_replaced();
-}

@@ -56,9 +56,4 @@ uint8_t *memory_at(const struct memory *memory, uint64_t gpa, uint64_t len, uint
 /* The address of a ring part given by the VMM's address; NULL unless all of it lies in one region. */
 uint8_t *memory_at_uva(const struct memory *memory, uint64_t uva, uint64_t len);
 
-/* cdef begin */
-/* Pages of shared mappings that vanished under us (file truncated by the VMM), since the program started. */
-uint64_t memory_lost_pages(void);
-/* cdef end */
-
 #endif
