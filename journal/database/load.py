@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from machine.errors import FoldError
 from machine.fold import Fold, Transition
 
 _BEYOND_ALL = 1 << 64
-Touch = Callable[[str, int, int], None]
-"""Told (table, key, number) for each record that transitions after the horizon touch, once, with the first one's number."""
+_RECORDS = 'SELECT key, seq, record, digest FROM "{}"'
+
+FirstTouches = dict[tuple[str, int], int]
+"""By (table, key) of each record that transitions after the horizon touch: the number of the first of them."""
 
 
 def checkpoint_seq(connection: sqlite3.Connection) -> int:
@@ -92,19 +94,18 @@ def load(
     connection: sqlite3.Connection,
     absent: Mapping[str, str],
     path: Path,
-    touch: Touch | None = None,
-    load_later: Collection[str] = (),
-    tail: Iterable[CommitRow] | None = None,
-) -> Fold:
-    """Folds checkpoint and journal; `absent` gives each machine table's state without a record.
+    load_later: Collection[str],
+    tail: Iterable[CommitRow],
+) -> tuple[Fold, FirstTouches]:
+    """Folds checkpoint and journal; tells which records the transitions after the horizon touch.
 
-    Of the tables in `load_later` the fold has only the records that transitions after the horizon touch, as they came to be:
-    the others are as the checkpoint has them, see `journal.writer.unloaded`. `tail`: `Present.tail`, when that is known.
-    Raises JournalDamaged when they don't fit together, and sqlite3.Error when they can't be read. Verify the chain first: this
-    doesn't.
+    `absent` gives each machine table's state without a record. `tail`: at least `Present.tail`. Of the tables in `load_later`
+    the fold has only the records that are touched, as they came to be: the others are as the checkpoint has them, see
+    `journal.writer.unloaded`. Raises JournalDamaged when checkpoint and journal don't fit together, and sqlite3.Error when they
+    can't be read. Verify the chain first: this doesn't.
     """
     try:
-        return _load(connection, absent, touch, load_later, commit_rows(connection) if tail is None else tail)
+        return _load(connection, absent, load_later, tail)
     except (FoldError, ValueError, TypeError, KeyError, LookupError, sqlite3.DatabaseError) as error:
         if is_transient(error):
             raise
@@ -112,12 +113,8 @@ def load(
 
 
 def _load(
-    connection: sqlite3.Connection,
-    absent: Mapping[str, str],
-    touch: Touch | None,
-    load_later: Collection[str],
-    rows: Iterable[CommitRow],
-) -> Fold:
+    connection: sqlite3.Connection, absent: Mapping[str, str], load_later: Collection[str], rows: Iterable[CommitRow]
+) -> tuple[Fold, FirstTouches]:
     horizon = checkpoint_seq(connection)
     fold = Fold(absent)
     for table, floor in checkpoint_tables(connection).items():
@@ -125,36 +122,28 @@ def _load(
             raise FoldError(f"a checkpoint of an unknown table {table!r}")
         fold.floors[table] = max(floor, horizon)
         if table not in load_later:
-            _take(fold, table, horizon, connection.execute(f'SELECT * FROM "{checkpoint_table(table)}"'))
+            _take(fold, table, horizon, connection.execute(_RECORDS.format(checkpoint_table(table))))
     tail = [numbered for row in rows if row[2] > horizon for numbered in transitions(row) if numbered[0] > horizon]
     firsts = _first_touches(tail, fold)
     for table in load_later:
         keys = json.dumps([key_to_column(key) for name, key in firsts if name == table])
-        sql = f'SELECT * FROM "{checkpoint_table(table)}" WHERE key IN (SELECT value FROM json_each(?))'
+        sql = _RECORDS.format(checkpoint_table(table)) + " WHERE key IN (SELECT value FROM json_each(?))"
         _take(fold, table, horizon, connection.execute(sql, (keys,)))
     for seq, transition in tail:
         fold.apply(seq, transition)
-    if touch is not None:
-        for (table, key), seq in firsts.items():
-            touch(table, key, seq)
-    return fold
+    return fold, firsts
 
 
 def _take(fold: Fold, table: str, horizon: int, rows: sqlite3.Cursor) -> None:
-    """Older journals have no digests."""
-    names = [column[0] for column in rows.description]
-    key, number, record = (names.index(name) for name in ("key", "seq", "record"))
-    digest = names.index("digest") if "digest" in names else None
-    for row in rows:
-        column, seq, text = row[key], row[number], row[record]
-        if digest is not None and not is_intact(column, seq, text, row[digest]):
-            raise ValueError(f"the checkpoint's record {key_from_column(column)} of {table} is not as it was written")
-        fold.load(table, key_from_column(column), max(seq, horizon), None if text is None else json.loads(text))
+    for column, seq, text, digest in rows:
+        key = key_from_column(column)
+        if not is_intact(column, seq, text, digest):
+            raise ValueError(f"the checkpoint's record {key} of {table} is not as it was written")
+        fold.load(table, key, max(seq, horizon), None if text is None else json.loads(text))
 
 
-def _first_touches(tail: Iterable[tuple[int, Transition]], fold: Fold) -> dict[tuple[str, int], int]:
-    """(table, key) of each record that the transitions touch, with the number of the first that does."""
-    firsts: dict[tuple[str, int], int] = {}
+def _first_touches(tail: Iterable[tuple[int, Transition]], fold: Fold) -> FirstTouches:
+    firsts: FirstTouches = {}
     for seq, (machine, key, _, _, _, _, effects, _) in tail:
         firsts.setdefault((machine, key), seq)
         for effect in effects:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from journal.chain import Anchor
 from journal.database import relative_names as relative
 from journal.database import schema
-from journal.database.load import Present, checkpoint_seq, load, look_through, verify_present
+from journal.database.load import FirstTouches, Present, checkpoint_seq, load, look_through, verify_present
 from journal.database.pragmas import prepare_writer
 from journal.database.transaction import transaction
 from journal.errors import ForeignJournal
@@ -30,10 +30,8 @@ class Opened:
 
     connection: Connection
     horizon: int
-    tables: tuple[str, ...]
     fold: Fold | None
-    touched: list[tuple[str, int, int]]
-    """(table, key, number) of all that transitions after the horizon touched, in order."""
+    touched: FirstTouches
     present: Present
     indexed: Mapping[str, tuple[str, ...]]
     """By table: the fields by which records can be found."""
@@ -67,15 +65,14 @@ def open_database(
         shape = schema.bring_up_to_date(connection, tables, load_later)
         horizon = checkpoint_seq(connection)
         present = look_through(connection, path, horizon)
-        touched: list[tuple[str, int, int]] = []
-        fold = None
+        fold: Fold | None = None
+        touched: FirstTouches = {}
         if exists:
             absent = {name: table.absent for name, table in tables.items()}
-            note = lambda table, key, number: touched.append((table, key, number))  # noqa: E731
-            fold = load(connection, absent, path, note, load_later.keys(), present.tail)
+            fold, touched = load(connection, absent, path, load_later.keys(), present.tail)
         _begin_life(connection, None if same_specs else specs_json, specs_digest, present.end, limits, pid)
         present.tail.clear()
-        return Opened(connection, horizon, tuple(tables), fold, touched, present, shape.indexed, (specs_digest, specs_json))
+        return Opened(connection, horizon, fold, touched, present, shape.indexed, (specs_digest, specs_json))
     except BaseException:
         connection.close()
         raise

@@ -52,7 +52,7 @@ class Journal:
         self._connection = opened.connection
         self._execute = opened.connection.cursor().execute
         self._checkpoint = Checkpoint(opened.connection, opened.indexed, source, opened.horizon)
-        for table, key, number in opened.touched:
+        for (table, key), number in opened.touched.items():
             self._checkpoint.touch(table, key, number)
         self._trim = Trim(opened.connection, opened.present)
         self._housekeeping = Housekeeping(opened, self._checkpoint, self._trim, limits, archive)

@@ -1,5 +1,6 @@
 """A closed or copied journal, and an archive, as plain as tests want them: the fold, the chain's verdict, verified rows."""
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,12 @@ def load_fold(directory: Path, absent: Mapping[str, str]) -> Fold:
     """The state that checkpoint and journal tell, from a copy. Raises JournalDamaged."""
     with copied(directory) as connection:
         load.verify_present(connection, directory / DATABASE_NAME)
-        return load.load(connection, absent, directory / DATABASE_NAME)
+        return folded(connection, absent)
+
+
+def folded(connection: sqlite3.Connection, absent: Mapping[str, str]) -> Fold:
+    """The same of an open database, whose chain is not verified."""
+    return load.load(connection, absent, Path(DATABASE_NAME), (), load.commit_rows(connection))[0]
 
 
 def verify_chain(directory: Path) -> Chain:

@@ -17,11 +17,11 @@ from device.worker.parts import prepare
 from device.worker.prepared import Equipment
 from fuse.session.record import handle_fields, inode_fields, mount_fields
 from journal import Hold, Limits
-from journal.database.load import load, transitions
-from journal.database.schema import DATABASE_NAME
+from journal.database.load import transitions
 from machine.fold import Records, Transition
 from specs.machines import JOURNALED
 from specs.vhost.messages import MESSAGES
+from tests.models.journal_reader import folded
 
 ABSENT = {table.name: table.absent for table in JOURNALED}
 QUEUES = 3
@@ -104,7 +104,7 @@ class WorkerLife:
 
     def fold(self) -> Records:
         """All records as checkpoint and journal tell them."""
-        return load(self._database, ABSENT, self.hold.directory / DATABASE_NAME).records
+        return folded(self._database, ABSENT).records
 
     def rows(self) -> list[Transition]:
         """All transitions that the journal still holds, oldest first."""

@@ -17,9 +17,6 @@ from journal.audit.verdict.pins import Pinned, Pins
 from journal.chain import Anchor, CommitRow, extend
 from journal.errors import JournalDamaged
 
-ITEMS = 8
-"""Machine, key, event, source, dest, request, effects, reply."""
-
 _WRONG_KIND = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 Told = Callable[[int], None]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from journal import Journal
-from journal.database.load import load
 from tests.bench.journal_bench import make_directory
 from tests.models.journal_model import ABSENT, SMALL, Live, random_step
+from tests.models.journal_reader import folded
 from tests.models.lending import Lending
 
 
@@ -73,7 +73,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_fold_is_the_committed_state(self) -> None:
-        fold = load(self.journal._connection, ABSENT, Path(self.directory.name))
+        fold = folded(self.journal._connection, ABSENT)
         assert fold.records == self.committed
 
     def teardown(self) -> None:
@@ -110,6 +110,6 @@ def test_the_fold_is_the_committed_state_throughout_a_long_history(seed: int, jo
             if random.random() < 0.7:
                 journal.tidy()
             if random.random() < 0.3:
-                assert load(journal._connection, ABSENT, Path(name)).records == committed
+                assert folded(journal._connection, ABSENT).records == committed
         assert journal.checkpoint_seq > 400
         journal.close()

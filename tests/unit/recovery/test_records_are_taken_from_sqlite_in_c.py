@@ -1,4 +1,4 @@
-"""This Python lends its connections to C, and what records name is told both ways (for the rest see test_untaken.py)."""
+"""This Python lends its connections to C, and what records name is told both ways (the rest: test_unloaded_records.py)."""
 
 import os
 import sqlite3
