@@ -1,7 +1,9 @@
-"""All machines whose records the journal keeps, in the order in which they are shown; and the request's, kept in
-slots, and the worker's, kept in the keeper's page."""
+"""All machines: those whose records the journal keeps, in the order in which they are shown; the request's, kept in slots; and
+those whose state is one word of the page that guardian, keeper and worker share."""
 
 from specs.connection import CONNECTION
+from specs.front import FRONT, INCOMING
+from specs.relay import RELAY
 from specs.request import REQUEST
 from specs.session import SESSION
 from specs.tables import HANDLE, INODE, MOUNT
@@ -9,4 +11,5 @@ from specs.vring import REGION, VRING
 from specs.worker import WORKER
 
 JOURNALED = (CONNECTION, REGION, VRING, SESSION, MOUNT, INODE, HANDLE)
-MACHINES = (*JOURNALED, REQUEST, WORKER)
+SHARED = (WORKER, FRONT, INCOMING, RELAY)
+MACHINES = (*JOURNALED, REQUEST, *SHARED)

@@ -2,6 +2,19 @@
 
 from machine.table import Event, Refusal, Row, Table
 
+# A keeper that takes over doesn't enter a state, it finds one. So what a state asks of the keeper is no action on entry but a
+# duty, looked at again and again while the state lasts (device/processes/worker_life.py), and each may be done twice.
+#
+# none, crashed  Nobody serves. Duty: decide what follows.
+# starting       `generation` is raised, and a spare is to be the worker. Until `worker_pid` is stored a new keeper promotes
+#                one; afterwards it tells it once more, for a spare takes only the word of the keeper that is in office.
+# replaying      As starting, but the worker has its word and has found an earlier one's record. Both end when the worker
+#                itself stores in the page that it is ready: news that only a keeper heard would die with it.
+# serving        Duty: a spare.
+# stalled        Duty: kill it, as often as it takes.
+# backing_off    Nobody serves until `retry_at_ms`.
+# ending         The worker was told; a new keeper tells it again. It is followed by none.
+# failed, ended  Duty: the exit code, which ends keeper and guardian.
 _YOUNG = ("starting", "replaying")
 _LIVING = (*_YOUNG, "serving")
 _DOOMED = ("stalled", "ending")

@@ -14,19 +14,19 @@ from device.commands.syslog import held_by
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
-from device.processes.guardian import Family
+from device.processes.guardian import Guardian
 from device.processes.keeper import Keeper
 from device.processes.listener import Listener, adopt, listen_at
-from device.processes.promotion import Summons
-from device.processes.shared_page import make_kept
+from device.processes.promotion import WaitingSpare
+from device.processes.shared_page import make_page
 from device.processes.worker_life import SIGNALS
 from device.sandbox.place import Sandbox, enter
 from device.sandbox.shown import shows
 from device.vhost.session import Session
 from device.worker.main import Worker
 from device.worker.parts import prepare
-from device.worker.prepared import Equipment
-from device.worker.rehearsal import Rehearsal
+from device.worker.prepared import Prepared
+from device.worker.rehearsal import rehearse
 from journal import Hold, default_directory, prepare_parent
 from journal.archive.directory import Archive
 from journal.archive.settings import ArchiveSettings
@@ -35,14 +35,6 @@ from journal.errors import JournalError
 log = logging.getLogger("steadfs")
 
 PID_NAMESPACE = "/proc/self/ns/pid"
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What every worker has from the keeper."""
-
-    session: Session
-    rehearsal: Rehearsal
 
 
 def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
@@ -58,7 +50,7 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         undo.callback(hold.release)
         made = _make(options, hold, undo)
         log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
-        code = _family(options, guarded, hold, made).run()
+        code = _guardian(options, guarded, hold, made).run()
         _clear(options, hold, made.sandbox, code)
     return code
 
@@ -69,7 +61,8 @@ class Made:
 
     archive: Archive | None
     listener: Listener
-    prepared: Prepared
+    session: Session
+    """One that nothing has happened to; each worker has a copy."""
     sandbox: Sandbox
 
 
@@ -81,7 +74,7 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
             undo.callback(archive.release)
         listener = _listen(options)
         undo.callback(listener.close)
-        prepared = Prepared(prepare(options), Rehearsal(options, hold))
+        session = prepare(options)
         outside = (*listener.outside(), *(archive.outside() if archive else ()))
         sandbox = enter(options.sandbox, options.shared_dir, hold.directory, outside)
     except BaseException:
@@ -89,7 +82,7 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
             hold.remove()
         raise
     undo.callback(sandbox.close)
-    return Made(archive, listener, prepared, sandbox)
+    return Made(archive, listener, session, sandbox)
 
 
 def _ignore_signals() -> None:
@@ -134,20 +127,20 @@ def _clear(options: Options, hold: Hold, sandbox: Sandbox, code: int) -> None:
         log.warning("%s can't be removed: %s", hold.directory, error.strerror)
 
 
-def _family(
+def _guardian(
     options: Options,
     guarded: Callable[[Callable[[], int]], int],
     hold: Hold,
     made: Made,
-) -> Family:
-    """This process becomes the guardian. Whoever follows it must be found where this one is named."""
-    archive, listener, sandbox, prepared = made.archive, made.listener, made.sandbox, made.prepared
-    kept = make_kept()
+) -> Guardian:
+    """What this process becomes. Its successor must be found where this one is named, in the files that it has signed."""
+    archive, listener, sandbox = made.archive, made.listener, made.sandbox
+    page = make_page()
     keeper = Keeper(
-        kept,
+        page,
         listener,
-        lambda summons: guarded(lambda: _work(options, hold, archive, sandbox, summons, prepared)),
-        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs")), *prepared.rehearsal.fds),
+        lambda spare: guarded(lambda: _work(options, hold, made, spare)),
+        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs"))),
         sandbox,
         keep_listening=options.keep_listening,
         watchdog_s=options.watchdog,
@@ -167,24 +160,25 @@ def _family(
             archive.release()
         hold.release()
 
-    return Family(kept, keeper.run, sign, finish)
+    return Guardian(page, keeper.run, sign, finish)
 
 
-def _work(options: Options, hold: Hold, archive: Archive | None, sandbox: Sandbox, summons: Summons, prepared: Prepared) -> int:
-    """A worker's life, in its own process. Where the journal's directory has no name, an error gets it here."""
+def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
+    """A spare, and the worker that it becomes, in its own process. Where the journal's directory has no name, an error gets it
+    here."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
-    place = sandbox.settle()
-    equipment = Equipment(options, place)  # first: who is called in the middle of the rehearsal has it
-    prepared.rehearsal.run(place, summons.called)
-    if not summons.called():
-        equipment.look_at(place.journal)
-    birth = summons.birth(equipment.fds(), equipment.proc_fd)
-    if birth is None:
-        equipment.close()
+    place = made.sandbox.settle()
+    prepared = Prepared(options, place)  # first: who is called in the middle of the rehearsal has it
+    rehearse(options, hold.fd, place, spare.called)
+    if not spare.called():
+        prepared.look_at(place.journal)
+    promotion = spare.wait(prepared.fds(), prepared.proc_fd)
+    if promotion is None:
+        prepared.close()
         return Exit.OK
     try:
         own = Hold(place.journal, hold.fd, place.pid)
-        worker = Worker(options, own, birth, equipment, prepared.session, archive)
+        worker = Worker(options, own, promotion, prepared, made.session, made.archive)
         try:
             worker.start()
             gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more

@@ -14,8 +14,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from device.processes.shared_page import FDS_RECEIVED_MAX, FRAME_BYTES_MAX, Kept, Letter
+from device.processes.shared_page import FDS_RECEIVED_MAX, FRAME_BYTES_MAX, Mmsghdr, SharedPage
 from device.vhost.wire import HEADER_BYTES, Frame, StreamError, decode_header
+from specs.front import INCOMING
 
 # A front-end sends a header and its body in one call; one that doesn't for that long has died or means harm.
 FRAME_DEADLINE_S = 5.0
@@ -38,10 +39,10 @@ class Received:
 
 
 class Channel:
-    """One accepted connection, `fd`, which stays the caller's; `kept` holds what is under way."""
+    """One accepted connection, `fd`, which stays the caller's; `page` holds what is under way."""
 
-    def __init__(self, kept: Kept, fd: int) -> None:
-        self._kept = kept
+    def __init__(self, page: SharedPage, fd: int) -> None:
+        self._page = page
         self._fd = fd
 
     def receive(self) -> Received | None:
@@ -53,7 +54,7 @@ class Channel:
         try:
             if not self._fill(HEADER_BYTES):
                 return None
-            if self._kept.head.flags & socket.MSG_CTRUNC:
+            if self._page.head.flags & socket.MSG_CTRUNC:
                 raise StreamError(f"more than {FDS_RECEIVED_MAX} descriptors with one message")
             header = decode_header(self._bytes()[:HEADER_BYTES])
             self._fill(HEADER_BYTES + header.size)
@@ -64,19 +65,20 @@ class Channel:
 
     def settle(self) -> None:
         """After a death in the middle of a read: what the kernel stored tells what it did."""
-        kept = self._kept
-        if kept.reading:
-            letter = kept.head if kept.reading == 1 else kept.rest
-            kept.have = kept.read_at + letter.msg_len
-            kept.reading = 0
+        page = self._page
+        state = page.state(INCOMING)
+        if state != "still":
+            message = page.head if state == "first" else page.rest
+            page.frame_bytes = page.read_at + message.msg_len
+            page.move(INCOMING, "settle")
 
     def fds(self) -> tuple[int, ...]:
         """The descriptors that came with what is in the page."""
-        return self._kept.head.fds() if self._kept.have else ()
+        return self._page.head.fds() if self._page.frame_bytes else ()
 
     def forget(self) -> None:
         """The message is answered, its descriptors are somebody else's."""
-        self._kept.have = 0
+        self._page.frame_bytes = 0
 
     def drop(self) -> None:
         """The message is not to be served: its descriptors are closed. No longer named first: left open by a death, they are
@@ -86,15 +88,15 @@ class Channel:
         _close_all(fds)
 
     def _bytes(self) -> bytes:
-        return bytes(self._kept.frame[: self._kept.have])
+        return bytes(self._page.frame[: self._page.frame_bytes])
 
     def _fill(self, want: int) -> bool:
         """Reads until `want` bytes of the message are there; False when its first has not come."""
         deadline = time.monotonic() + FRAME_DEADLINE_S
-        while self._kept.have < want:
+        while self._page.frame_bytes < want:
             error = self._read(want)
             if error == errno.EAGAIN:
-                if not self._kept.have:
+                if not self._page.frame_bytes:
                     return False
                 self._wait(select.POLLIN, deadline)
             elif error not in (0, errno.EINTR):
@@ -103,19 +105,20 @@ class Channel:
 
     def _read(self, want: int) -> int:
         """One system call; returns its errno. Descriptors that come with a later byte come too late: the kernel drops them."""
-        kept = self._kept
-        first = kept.have == 0
-        letter = kept.head if first else kept.rest
-        letter.address(kept.where("frame") + kept.have, want - kept.have, ctypes.sizeof(letter.controls) if first else 0)
-        letter.msg_len = 0
-        kept.read_at = kept.have
-        kept.reading = 1 if first else 2
-        done = _libc.recvmmsg(self._fd, ctypes.byref(letter), 1, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC, None)
+        page = self._page
+        first = page.frame_bytes == 0
+        message = page.head if first else page.rest
+        have = page.frame_bytes
+        message.address(page.where("frame") + have, want - have, ctypes.sizeof(message.controls) if first else 0)
+        message.msg_len = 0
+        page.read_at = page.frame_bytes
+        page.move(INCOMING, "read_first" if first else "read_rest")
+        done = _libc.recvmmsg(self._fd, ctypes.byref(message), 1, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC, None)
         error = ctypes.get_errno() if done < 0 else 0
-        came = letter.msg_len
+        came = message.msg_len
         self.settle()
         if done > 0 and came == 0:
-            inside = " in the middle of a message" if kept.have else ""
+            inside = " in the middle of a message" if page.frame_bytes else ""
             raise Disconnected(f"the front-end closed the connection{inside}")
         return error
 
@@ -125,18 +128,18 @@ class Channel:
         """Lays a whole frame down in the page, the fds to go with its first byte. Raises ValueError when it is too long."""
         if len(frame) > FRAME_BYTES_MAX:
             raise ValueError(f"an answer of {len(frame)} bytes")
-        kept = self._kept
-        ctypes.memmove(kept.where("answer_frame"), frame, len(frame))
-        kept.answer.address(kept.where("answer_frame"), len(frame), kept.answer.put_fds(fds))
-        kept.answer.msg_len = 0
+        page = self._page
+        ctypes.memmove(page.where("answer_frame"), frame, len(frame))
+        page.answer.address(page.where("answer_frame"), len(frame), page.answer.put_fds(fds))
+        page.answer.msg_len = 0
 
     def send(self) -> None:
         """Sends what was prepared unless it was sent: the kernel stores `msg_len` as it sends, all of it or nothing, since
         it is one buffer of the socket. Raises Disconnected."""
-        letter: Letter = self._kept.answer
+        message: Mmsghdr = self._page.answer
         deadline = time.monotonic() + SEND_DEADLINE_S
-        while letter.size and letter.msg_len == 0:
-            if _libc.sendmmsg(self._fd, ctypes.byref(letter), 1, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) >= 0:
+        while message.size and message.msg_len == 0:
+            if _libc.sendmmsg(self._fd, ctypes.byref(message), 1, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) >= 0:
                 continue
             error = ctypes.get_errno()
             if error == errno.EAGAIN:
@@ -146,8 +149,8 @@ class Channel:
 
     def close_sent(self) -> None:
         """Our copies of the descriptors that were sent: no longer named, then closed."""
-        fds = self._kept.answer.fds()
-        self._kept.answer.control_len = 0
+        fds = self._page.answer.fds()
+        self._page.answer.control_len = 0
         _close_all(fds)
 
     def _wait(self, event: int, deadline: float) -> None:

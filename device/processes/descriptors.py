@@ -25,7 +25,7 @@ def open_fds(proc: str) -> list[int]:
 
 
 def table_of(proc_fd: int) -> list[int]:
-    """The same for who has a descriptor of its /proc/self/fd."""
+    """The same, for a process that has a descriptor of its /proc/self/fd and no path to it."""
     return _all_but(os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc_fd))
 
 
@@ -74,8 +74,8 @@ def close_of_directory(fds: Sequence[int], directory: Path, keep: frozenset[int]
 
 
 class Sweep:
-    """Closes what nobody names: opened by an earlier worker and never committed. Nobody else closes or names these, so there is
-    time for it. `closed` counts."""
+    """Closes descriptors that no record names: an earlier worker opened them and never committed that. No other process closes
+    them or uses their numbers, so there is time for it. `closed` counts."""
 
     def __init__(self, fds: set[int], named: set[int]) -> None:
         self._left = sorted(fds - named)

@@ -5,20 +5,20 @@ import os
 import signal
 import time
 
-from device.processes.shared_page import gone
+from device.processes.shared_page import is_dead
 
 
-def kill(slot: int) -> None:
-    """SIGKILL to whoever is in a slot, if anybody."""
+def kill(pidfd: int) -> None:
+    """SIGKILL to the process that a pidfd leads to, if anybody."""
     with contextlib.suppress(OSError):
-        signal.pidfd_send_signal(slot, signal.SIGKILL)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def kill_and_wait(slot: int, seconds: float = 5.0) -> None:
+def kill_and_wait(pidfd: int, seconds: float = 5.0) -> None:
     """The same, and waits until it is gone."""
-    kill(slot)
+    kill(pidfd)
     deadline = time.monotonic() + seconds
-    while not gone(slot) and time.monotonic() < deadline:
+    while not is_dead(pidfd) and time.monotonic() < deadline:
         time.sleep(0.001)
 
 

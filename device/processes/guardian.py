@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from device.exits import Exit
 from device.processes.exit_status import how_it_ended, kill_and_wait, shell_status
-from device.processes.shared_page import Kept, gone, now_ms, put_into_slot
+from device.processes.shared_page import SharedPage, is_dead, now_ms, put_at
 from device.processes.spawn import be_subreaper, clone_sharing_files
 from device.processes.worker_life import SIGNALS
 
@@ -34,24 +34,24 @@ BACK_OFF_S = 0.01
 
 
 class Become(BaseException):
-    """In a new process: unwinds the stack of its maker, down to `Family.run`."""
+    """In a new process: unwinds the stack of its maker, down to `Guardian.run`."""
 
     def __init__(self, role: Callable[[], int]) -> None:
         super().__init__()
         self.role = role
 
 
-class Family:
+class Guardian:
     """`keeper` runs a keeper and returns the exit code; `sign` writes a new guardian's pid; `finish` is the very last act."""
 
     def __init__(
         self,
-        kept: Kept,
-        keeper: Callable[["Family"], int],
+        page: SharedPage,
+        keeper: Callable[["Guardian"], int],
         sign: Callable[[int], None],
         finish: Callable[[int], None],
     ) -> None:
-        self._kept = kept
+        self._page = page
         self._keeper = keeper
         self._sign = sign
         self._finish = finish
@@ -67,10 +67,10 @@ class Family:
         """Readable when a signal came."""
 
     def run(self) -> int:
-        """The guardian's life; returns in the process that was started only, with the exit code."""
-        kept = self._kept
-        kept.guardian_pid = self._first
-        put_into_slot(os.pidfd_open(self._first), kept.guardian_slot)
+        """Is the guardian. Returns only in the process that was started, with the exit code."""
+        page = self._page
+        page.guardian_pid = self._first
+        put_at(os.pidfd_open(self._first), page.guardian_pidfd)
         role = self._guard
         while True:
             try:
@@ -88,39 +88,39 @@ class Family:
         self._begin(0, (*SIGNALS, signal.SIGCHLD))
         self._child = self._faults = 0
         told = False
-        while not self._kept.code:
+        while not self._page.code:
             if self._keeper_is_gone():
                 self._new_keeper()
                 continue
             self._await()
-            if self._kept.end_by_ms:
+            if self._page.end_by_ms:
                 self._pass_on(told)
                 told = True
         self._see_off()
-        code = int(self._kept.code) - 1
+        code = int(self._page.code) - 1
         if os.getpid() != self._first:
             self._finish(code)
             self._leave(code)
         return code
 
     def _await(self) -> None:
-        """For a signal, a child, or the death of a keeper that isn't our child."""
+        """Waits for a signal, a child's death, or the death of a keeper that isn't our child."""
         poll = select.poll()
         poll.register(self.wake_fd, select.POLLIN)
         if not self._child:
-            poll.register(self._kept.keeper_slot, select.POLLIN)
-        ready = poll.poll(100 if self._kept.end_by_ms else None)
+            poll.register(self._page.keeper_pidfd, select.POLLIN)
+        ready = poll.poll(100 if self._page.end_by_ms else None)
         if any(fd == self.wake_fd for fd, _ in ready):
             os.read(self.wake_fd, 4096)
 
     def _keeper_is_gone(self) -> bool:
-        """Our own child by waiting for it: its slot may still lead to the one before."""
+        """Our own child by waiting for it: the pidfd may still lead to the one before."""
         mine = self._reap()
-        return mine if self._child else gone(self._kept.keeper_slot)
+        return mine if self._child else is_dead(self._page.keeper_pidfd)
 
     def _reap(self) -> bool:
         """All children that are dead, a worker of a dead keeper among them; whether the keeper was one."""
-        kept = self._kept
+        page = self._page
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -130,19 +130,19 @@ class Family:
                 return self._child < 0
             if pid == self._child:
                 self._child = -1
-                kept.last_keeper_death = shell_status(status) + 1
-                if not kept.code:
+                page.last_keeper_death = shell_status(status) + 1
+                if not page.code:
                     log.warning("keeper %d died: %s; the next one takes over", pid, how_it_ended(status))
                 self._faults = self._faults + 1 if os.WIFEXITED(status) else 0
-            elif pid != kept.spare_pid:  # a worker of a keeper that is dead; its successor may be there already
-                kept.last_worker_death = shell_status(status) + 1
+            elif pid != page.spare_pid:  # a worker of a keeper that is dead; its successor may be there already
+                page.last_worker_death = shell_status(status) + 1
 
     def _new_keeper(self) -> None:
-        if self._kept.code:
+        if self._page.code:
             return
         if self._faults >= FAULTS_MAX:
             log.error("%d keepers in a row failed: giving up", self._faults)
-            self._kept.code = Exit.INTERNAL + 1
+            self._page.code = Exit.INTERNAL + 1
             return
         if self._faults:
             time.sleep(BACK_OFF_S * self._faults)
@@ -151,30 +151,30 @@ class Family:
 
     def _pass_on(self, told: bool) -> None:
         """The page says that it is time to end; a signal wakes the keeper, who may be waiting."""
-        kept = self._kept
-        if now_ms() > kept.end_by_ms + GUARDIANS_EXTRA_MS:
+        page = self._page
+        if now_ms() > page.end_by_ms + GUARDIANS_EXTRA_MS:
             log.error("the keeper did not end and is killed")
-            kept.code = Exit.INTERNAL + 1
+            page.code = Exit.INTERNAL + 1
         elif not told:
             try:
                 if self._child > 0:
                     os.kill(self._child, signal.SIGTERM)
                 else:
-                    signal.pidfd_send_signal(kept.keeper_slot, signal.SIGTERM)
+                    signal.pidfd_send_signal(page.keeper_pidfd, signal.SIGTERM)
             except OSError:
                 """It is dead or not entered yet: the next one looks at the page when it comes."""
 
     def _see_off(self) -> None:
-        """The keeper ends by itself once there is a code; whoever is left is killed."""
-        kept = self._kept
+        """The keeper ends by itself once there is a code. Processes that are left then are killed."""
+        page = self._page
         deadline = now_ms() + GUARDIANS_EXTRA_MS
         while not self._keeper_is_gone() and now_ms() < deadline:
             time.sleep(0.001)
         if self._child > 0:
             os.kill(self._child, signal.SIGKILL)
-        kill_and_wait(kept.keeper_slot)
-        kill_and_wait(kept.worker_slot)
-        kill_and_wait(kept.spare_slot)
+        kill_and_wait(page.keeper_pidfd)
+        kill_and_wait(page.worker_pidfd)
+        kill_and_wait(page.spare_pidfd)
 
     # --- the keeper
 
@@ -182,7 +182,7 @@ class Family:
         code = int(Exit.INTERNAL)
         try:
             self._begin(1, SIGNALS)
-            self._take_office()
+            self._take_over()
             code = self._keeper(self)
         except Become:
             raise
@@ -190,33 +190,33 @@ class Family:
             log.error("the keeper failed: %s: %s", type(error).__name__, error, exc_info=True)
         self._leave(code)
 
-    def _take_office(self) -> None:
+    def _take_over(self) -> None:
         """Enters itself, and the guardian that made it if the keeper before died over that."""
-        kept = self._kept
-        kept.keeper_generation += 1  # before a descriptor is opened: see Waiting.birth
-        put_into_slot(os.pidfd_open(os.getpid()), kept.keeper_slot)
-        kept.keeper_pid = os.getpid()
-        if self._maker != kept.guardian_pid:
+        page = self._page
+        page.keeper_generation += 1  # before a descriptor is opened: see WaitingSpare.wait
+        put_at(os.pidfd_open(os.getpid()), page.keeper_pidfd)
+        page.keeper_pid = os.getpid()
+        if self._maker != page.guardian_pid:
             self._enter_guardian(self._maker)
 
-    def mend(self) -> None:
+    def replace_guardian(self) -> None:
         """The keeper: makes a new guardian when there is none. In the child it doesn't return."""
-        kept = self._kept
-        if kept.end_by_ms or not gone(kept.guardian_slot):
+        page = self._page
+        if page.end_by_ms or not is_dead(page.guardian_pidfd):
             return
-        log.warning("guardian %d is gone; the keeper makes a new one", kept.guardian_pid)
+        log.warning("guardian %d is gone; the keeper makes a new one", page.guardian_pid)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(kept.guardian_pid, os.WNOHANG)
+            os.waitpid(page.guardian_pid, os.WNOHANG)
         self._enter_guardian(self._clone(self._guard))
 
     def _enter_guardian(self, pid: int) -> None:
-        kept = self._kept
+        page = self._page
         try:
-            put_into_slot(os.pidfd_open(pid), kept.guardian_slot)
+            put_at(os.pidfd_open(pid), page.guardian_pidfd)
         except ProcessLookupError:
-            return  # dead again: its slot still says so
-        kept.guardian_pid = pid
-        kept.guardian_generation += 1
+            return  # dead again: the pidfd still says so
+        page.guardian_pid = pid
+        page.guardian_generation += 1
         self._sign(pid)
 
     # --- both
@@ -242,9 +242,9 @@ class Family:
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         """A child's death only wakes us up."""
-        if number in SIGNALS and not self._kept.end_by_ms:
+        if number in SIGNALS and not self._page.end_by_ms:
             log.info("ending on %s", signal.Signals(number).name)
-            self._kept.end_by_ms = now_ms() + END_DEADLINE_MS
+            self._page.end_by_ms = now_ms() + END_DEADLINE_MS
 
     def _leave(self, code: int) -> NoReturn:
         logging.shutdown()

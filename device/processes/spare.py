@@ -1,7 +1,8 @@
 """The keeper's side of the spare: the next worker, cloned while the present one serves, so that a guest doesn't wait for that.
 
-It has rehearsed a worker's beginning (device/worker/rehearsal.py) and waits for word (`promotion`). Losing it loses nothing:
-without one the keeper clones when a worker has died. Its descriptors are nobody's then, and the next worker closes them.
+There is no other way to become a worker. Where there is no spare when one is needed, one is cloned then and promoted at once.
+A spare has rehearsed a worker's beginning (device/worker/rehearsal.py) and waits for word (`promotion`). Losing it loses
+nothing: the next worker closes the descriptors that it had opened.
 """
 
 import contextlib
@@ -11,9 +12,9 @@ import socket
 from collections.abc import Callable
 
 from device.processes.exit_status import kill, kill_and_wait
-from device.processes.promotion import Birth, Waiting, word
+from device.processes.promotion import Promotion, WaitingSpare, encode
 from device.processes.relay import DATAGRAM_BYTES_MAX, make_pair
-from device.processes.shared_page import Kept, copy_slot, gone, now_ms, put_into_slot
+from device.processes.shared_page import SharedPage, copy_to, is_dead, now_ms, put_at
 from specs.limits import LIMIT
 
 log = logging.getLogger("steadfs.keeper")
@@ -26,8 +27,8 @@ class Spare:
     """Made once, before there is a second process. `clone` gets the address where the kernel shall store the child's pid, and
     returns 0 in the child."""
 
-    def __init__(self, kept: Kept, relay: socket.socket, clone: Callable[[int], int]) -> None:
-        self._kept = kept
+    def __init__(self, page: SharedPage, relay: socket.socket, clone: Callable[[int], int]) -> None:
+        self._page = page
         self._relay = relay
         self._clone = clone
         self._ours, self._its = make_pair()
@@ -37,96 +38,95 @@ class Spare:
         """Descriptors that no worker may close."""
         return frozenset((self._ours.fileno(), self._its.fileno()))
 
+    def alive(self) -> bool:
+        """Whether there is one that could be promoted."""
+        return self.there and not is_dead(self._page.spare_pidfd)
+
     @property
     def there(self) -> bool:
         """Whether there is one that isn't known to be dead."""
-        return bool(self._kept.spare_pid)
+        return bool(self._page.spare_pid)
 
     def due_in_ms(self) -> int | None:
         """After how long another is to be made; None: not now."""
-        kept = self._kept
-        if self.there or kept.spare_deaths >= DEATHS_MAX:
+        page = self._page
+        if self.there or page.spare_deaths >= DEATHS_MAX:
             return None
-        return max(0, int(kept.spare_retry_at_ms) - now_ms())
+        return max(0, int(page.spare_retry_at_ms) - now_ms())
 
-    def make(self) -> Waiting | None:
+    def make(self) -> WaitingSpare | None:
         """A new one; in the child, what it waits for."""
-        kept = self._kept
+        page = self._page
         self._drain()
-        kept.spare_waits = 0
-        kept.spare_slot_pid = 0
-        if self._clone(kept.where("spare_pid")) == 0:
-            return Waiting(kept, self._relay, self._its)
-        self._enter()
+        page.spare_waits = 0
+        page.spare_pidfd_pid = 0
+        if self._clone(page.where("spare_pid")) == 0:
+            return WaitingSpare(page, self._relay, self._its)
+        self._open_pidfd()
         return None
 
-    def adopt(self) -> None:
+    def take_over(self) -> None:
         """A new keeper's: the dead one may have been at anything."""
-        kept = self._kept
-        if kept.spare_pid and kept.spare_pid == kept.worker_pid:
-            self._let_go()
-        elif kept.spare_pid and kept.spare_slot_pid != kept.spare_pid:
-            self._enter()
+        page = self._page
+        if page.spare_pid and page.spare_pid == page.worker_pid:
+            self._forget()
+        elif page.spare_pid and page.spare_pidfd_pid != page.spare_pid:
+            self._open_pidfd()
 
-    def call(self, make_birth: Callable[[], Birth]) -> bool:
-        """Has it be the worker, unless there is none that can. What a dying keeper has begun the next one completes."""
-        kept = self._kept
-        if not self.there or gone(kept.spare_slot):
-            return False
-        birth = make_birth()
-        kept.called = birth.generation
-        copy_slot(kept.spare_slot, kept.worker_slot)
-        kept.worker_pid = kept.spare_pid
-        kept.slot_generation = birth.generation
-        self._let_go()
-        self.say(birth)
-        return True
+    def promote(self, promotion: Promotion) -> None:
+        """It is the worker: `worker_pidfd` leads to it before `worker_pid` says that there is one. What a dying keeper has
+        begun the next one does once more."""
+        page = self._page
+        copy_to(page.spare_pidfd, page.worker_pidfd)
+        page.worker_pid = page.spare_pid
+        self._forget()
+        self.tell(promotion)
 
-    def say(self, birth: Birth) -> None:
-        """The word, to the process in the worker's slot. If it can't be told, the next one is cloned."""
+    def tell(self, promotion: Promotion) -> None:
+        """The word, to the process that is the worker. If it can't be told, another follows it."""
         try:
-            self._ours.send(word(birth, self._kept.keeper_generation))
+            self._ours.send(encode(promotion, self._page.keeper_generation))
         except OSError as error:
             log.error("the spare can't be told: %s", error)
-            kill(self._kept.worker_slot)
+            kill(self._page.worker_pidfd)
 
     def died(self) -> bool:
         """Whether there should be one and it has gone."""
-        return self.there and gone(self._kept.spare_slot)
+        return self.there and is_dead(self._page.spare_pidfd)
 
-    def bury(self) -> None:
+    def note_death(self) -> None:
         """Another comes, a little later each time; after many deaths in a row, none until there is another worker."""
-        kept = self._kept
-        log.warning("the spare worker %d died", kept.spare_pid)
+        page = self._page
+        log.warning("the spare worker %d died", page.spare_pid)
         self._reap()
-        kept.spare_retry_at_ms = now_ms() + (BACK_OFF_FIRST_MS << min(int(kept.spare_deaths), DEATHS_MAX))
-        kept.spare_deaths += 1
-        self._let_go()
+        page.spare_retry_at_ms = now_ms() + (BACK_OFF_FIRST_MS << min(int(page.spare_deaths), DEATHS_MAX))
+        page.spare_deaths += 1
+        self._forget()
 
-    def dismiss(self) -> None:
-        """Ends it, if there is one."""
+    def end(self) -> None:
+        """Kills it, if there is one."""
         if self.there:
-            kill_and_wait(self._kept.spare_slot)
+            kill_and_wait(self._page.spare_pidfd)
             self._reap()
-            self._let_go()
+            self._forget()
 
-    def _enter(self) -> None:
-        kept = self._kept
+    def _open_pidfd(self) -> None:
+        page = self._page
         try:
-            fd = os.pidfd_open(kept.spare_pid)
+            fd = os.pidfd_open(page.spare_pid)
         except ProcessLookupError:
-            fd = os.dup(kept.empty_fd)
-        put_into_slot(fd, kept.spare_slot)
-        kept.spare_slot_pid = kept.spare_pid
+            fd = os.dup(page.empty_fd)
+        put_at(fd, page.spare_pidfd)
+        page.spare_pidfd_pid = page.spare_pid
 
-    def _let_go(self) -> None:
-        self._kept.spare_waits = 0
-        self._kept.spare_pid = 0
-        copy_slot(self._kept.empty_fd, self._kept.spare_slot)
+    def _forget(self) -> None:
+        self._page.spare_waits = 0
+        self._page.spare_pid = 0
+        copy_to(self._page.empty_fd, self._page.spare_pidfd)
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
-            os.waitpid(self._kept.spare_pid, os.WNOHANG)
+            os.waitpid(self._page.spare_pid, os.WNOHANG)
 
     def _drain(self) -> None:
         """What a dead one has not read."""

@@ -55,5 +55,5 @@ def _clone(namespaces: int, pid_at: int) -> int:
 
 
 def be_subreaper() -> None:
-    """Orphans among our descendants become our children, and stay in our family: prctl(2), PR_SET_CHILD_SUBREAPER."""
+    """Orphans among our descendants become our children, so that we can wait for them: prctl(2), PR_SET_CHILD_SUBREAPER."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)

@@ -25,7 +25,7 @@ Journaled = Callable[[], Mapping[int, Sequence[Recorded]] | None]
 """What requests left in the journal, by number; None when it is lost."""
 
 
-class TakingUp:
+class Resubmission:
     """`counts` tells afterwards how many requests were in each choice, and `damaged`. `killed`: the worker before was killed by
     SIGKILL from outside, which no request of the guest's did."""
 

@@ -16,7 +16,7 @@ from device.rings.memory import Region
 from device.vhost import actions as do
 from device.vhost import serving
 from device.vhost.draft import NO_FD
-from device.vhost.session import Reply, Session, Steps
+from device.vhost.session import Actions, Reply, Session
 from device.vhost.wire import Frame
 from machine.crash_points import crash_step
 from machine.fold import Records, Transition
@@ -56,7 +56,7 @@ class Vrings(Protocol):
     def base(self, queue: int) -> int: ...
 
 
-class Engine(Protocol):
+class Rings(Protocol):
     """What control needs of device.rings.engine.Engine; it raises PeerError, OSError, or CallerError for our own bugs."""
 
     @property
@@ -67,7 +67,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class Callbacks:
     """What control needs of the worker.
 
     `record` commits transitions to the journal before it returns. `drain` takes and publishes the stateful requests of
@@ -83,10 +83,10 @@ class Host:
 class Control:
     """Messages in, replies out; everything between is done when a method returns."""
 
-    def __init__(self, session: Session, engine: Engine, host: Host) -> None:
+    def __init__(self, session: Session, engine: Rings, callbacks: Callbacks) -> None:
         self.session = session
         self._engine = engine
-        self._host = host
+        self._callbacks = callbacks
 
     def connect(self) -> Reply:
         """A front-end was accepted; `close` in the reply when there is one already."""
@@ -137,13 +137,13 @@ class Control:
         total = self.session.refusals.total()
         return total & (total - 1) == 0
 
-    def _run(self, steps: Steps) -> Reply:
+    def _run(self, actions: Actions) -> Reply:
         """Performs one action after another; what an action can't do the session decides on."""
         answer: Any = None
         failure: Exception | None = None
         while True:
             try:
-                action = steps.send(answer) if failure is None else steps.throw(failure)
+                action = actions.send(answer) if failure is None else actions.throw(failure)
             except StopIteration as end:
                 reply: Reply = end.value
                 return reply
@@ -159,7 +159,7 @@ class Control:
         match action:
             case do.PauseVring(index):
                 engine.vrings.pause(index)
-                self._host.drain(index)
+                self._callbacks.drain(index)
                 return engine.vrings.base(index)
             case do.ResumeVring(index):
                 return self._resume(index)
@@ -182,7 +182,7 @@ class Control:
             case do.SetInflight(fd, size, offset, queues, queue_size):
                 return engine.set_inflight(fd, size, offset, queues, queue_size)
             case do.EndSession(reason):
-                return self._host.end_session(reason)
+                return self._callbacks.end_session(reason)
             case do.Record(transitions):
                 return self._record(transitions)
             case do.CloseFds(fds):
@@ -218,7 +218,7 @@ class Control:
     def _record(self, transitions: Sequence[Transition]) -> None:
         """A journal that can't be written ends the worker: the session must not take it for the peer's fault."""
         try:
-            self._host.record(transitions)
+            self._callbacks.record(transitions)
         except (PeerError, OSError) as error:
             raise CallerError(f"the journal could not be written: {error}") from error
 

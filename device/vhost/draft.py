@@ -1,15 +1,20 @@
 """The transitions that one message would cause, tried out on a copy: nothing is real until the session commits it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from device.errors import PeerError
 from machine.errors import SpecError
 from machine.fold import EffectItem, Fold, Record, Records, Transition
-from machine.runtime import Runtime
+from machine.step import compile_step
 from machine.table import Cause, Effect, When
+from specs.connection import CONNECTION
+from specs.vring import REGION, VRING
 
 NO_FD = -1
+MACHINES = {table.name: table for table in (CONNECTION, REGION, VRING)}
+"""The session's."""
+_STEPS = {name: compile_step(table) for name, table in MACHINES.items()}
 FD_FIELDS = {
     "connection": ("backend_fd", "inflight_fd"),
     "region": ("fd",),
@@ -33,9 +38,8 @@ def reject(name: str, why: str) -> NoReturn:
 class Draft:
     """Working copies of the session's records; `move` asks the machine, checks the effects, and folds them in."""
 
-    def __init__(self, runtimes: Mapping[str, Runtime], records: Records) -> None:
-        self._runtimes = runtimes
-        self._fold = folded(runtimes, records, ())
+    def __init__(self, records: Records) -> None:
+        self._fold = folded(records, ())
         self.transitions: list[Transition] = []
         self.apart: list[tuple[Cause, str]] = []
         """What else is caused, of machines whose records others keep, and why."""
@@ -48,7 +52,7 @@ class Draft:
     def state(self, machine: str, key: int) -> str:
         """The state that the record would be in."""
         record = self.records[machine].get(key)
-        return self._runtimes[machine].table.absent if record is None else str(record["state"])
+        return MACHINES[machine].absent if record is None else str(record["state"])
 
     def move(
         self,
@@ -61,7 +65,7 @@ class Draft:
         """Adds one transition, and those that its row causes; raises Refused, or SpecError for an effect that the row doesn't
         declare."""
         source = self.state(machine, key)
-        allowed = self._runtimes[machine].ask_from(source, event)
+        allowed = _STEPS[machine](source, event)
         for effect in effects:
             if not any(_declares(declared, effect) for declared in allowed.effects):
                 raise SpecError(f"{machine}: {event} in {source} doesn't declare the effect {effect[:3]}")
@@ -77,7 +81,7 @@ class Draft:
             self.apart.append((cause, why))
             return
         for key in sorted(self.records[cause.machine]):
-            allowed = self._runtimes[cause.machine].ask_from(self.state(cause.machine, key), cause.event)
+            allowed = _STEPS[cause.machine](self.state(cause.machine, key), cause.event)
             # Such an event has no effect that needs a value: `machine.check` sees to it.
             effects: list[EffectItem] = [[effect.verb, effect.table, key] for effect in allowed.effects]
             self.move(cause.machine, key, cause.event, *effects)
@@ -92,10 +96,10 @@ def _declares(declared: Effect, effect: EffectItem) -> bool:
     return declared.verb == effect[0] and declared.table == effect[1] and fields <= set(declared.fields)
 
 
-def folded(runtimes: Mapping[str, Runtime], records: Records, transitions: Iterable[Transition]) -> Fold:
+def folded(records: Records, transitions: Iterable[Transition]) -> Fold:
     """The fold of transitions over a copy of the records."""
-    fold = Fold({name: runtime.table.absent for name, runtime in runtimes.items()})
-    fold.records = {name: {key: dict(record) for key, record in records[name].items()} for name in runtimes}
+    fold = Fold({name: table.absent for name, table in MACHINES.items()})
+    fold.records = {name: {key: dict(record) for key, record in records[name].items()} for name in MACHINES}
     for seq, transition in enumerate(transitions, 1):
         fold.apply(seq, transition)
     return fold

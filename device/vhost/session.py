@@ -17,14 +17,11 @@ from device.errors import PeerError
 from device.vhost import on_connection, on_memory, on_vring, serving, wire
 from device.vhost.actions import Action, CloseFds, EndSession, PauseVring, Record, ResumeVring
 from device.vhost.answer import Answer, Handler
-from device.vhost.draft import Draft, Reject, fds_of, folded, reject
+from device.vhost.draft import MACHINES, Draft, Reject, fds_of, folded, reject
 from device.vhost.messages import BY_CODE, REPLY_ACK, Offer, gate_is_open
-from machine.errors import Refused
+from machine.errors import Refused, SpecError
 from machine.fold import Records, Transition
 from machine.rows import Message
-from machine.runtime import Runtime
-from specs.connection import CONNECTION
-from specs.vring import REGION, VRING
 
 HANDLERS: dict[str, Handler] = {**on_connection.HANDLERS, **on_memory.HANDLERS, **on_vring.HANDLERS}
 
@@ -57,7 +54,7 @@ class _Prepared:
     results: list[Any]
 
 
-Steps = Generator[Action, Any, Reply]
+Actions = Generator[Action, Any, Reply]
 
 
 class Session:
@@ -66,30 +63,30 @@ class Session:
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
         self.refusals: Counter[str] = Counter()
-        self._runtimes = {table.name: Runtime(table) for table in (CONNECTION, REGION, VRING)}
-        self.records: Records = {name: {} for name in self._runtimes}
+        self.records: Records = {name: {} for name in MACHINES}
 
     def restore(self, records: Records) -> None:
         """Takes over the records of an earlier life. Raises SpecError for a state that its table doesn't know."""
-        for name, runtime in self._runtimes.items():
+        for name, table in MACHINES.items():
             for key, record in records[name].items():
-                runtime.restore(key, record["state"])
-        self.records = folded(self._runtimes, records, ()).records
+                if record["state"] not in table.states:
+                    raise SpecError(f"{name} {key}: there is no state {record['state']!r}")
+        self.records = folded(records, ()).records
 
     def records_after(self, transitions: Sequence[Transition]) -> Records:
         """The records as these transitions leave them; they must be of this session's machines, and come next."""
-        mine = [transition for transition in transitions if transition.machine in self._runtimes]
-        return folded(self._runtimes, self.records, mine).records
+        mine = [transition for transition in transitions if transition.machine in MACHINES]
+        return folded(self.records, mine).records
 
-    def connect(self) -> Steps:
+    def connect(self) -> Actions:
         """A front-end has come; refused while there is one."""
         return self._internal(on_connection.connected)
 
-    def disconnect(self, reason: str) -> Steps:
+    def disconnect(self, reason: str) -> Actions:
         """The front-end has gone: its vrings, memory and descriptors go, the FUSE session ends."""
         return self._internal(lambda draft: on_connection.disconnected(draft, reason))
 
-    def broken(self, index: int) -> Steps:
+    def broken(self, index: int) -> Actions:
         """The engine found the vring malformed. Refused when it isn't started."""
 
         def move(draft: Draft) -> Answer:
@@ -98,7 +95,7 @@ class Session:
 
         return self._internal(move)
 
-    def handle(self, frame: wire.Frame, fds: Sequence[int], number: int = 0) -> Steps:
+    def handle(self, frame: wire.Frame, fds: Sequence[int], number: int = 0) -> Actions:
         """Serves one message; the generator owns `fds` from its first step on.
 
         `number` is the keeper's (0: none). What the commit of an earlier worker has applied already is only acknowledged.
@@ -109,7 +106,7 @@ class Session:
             if unused:
                 yield CloseFds(tuple(sorted(unused)))
             return Reply(self._acknowledgement(frame, True))
-        draft = Draft(self._runtimes, self.records)
+        draft = Draft(self.records)
         try:
             answer = self._plan(row, frame, fds, draft)
             if number and any(transition.effects for transition in draft.transitions):
@@ -129,9 +126,9 @@ class Session:
         connection = self.records["connection"].get(0)
         return bool(number) and connection is not None and connection["relayed"] == number
 
-    def _internal(self, plan: Callable[[Draft], Answer]) -> Steps:
+    def _internal(self, plan: Callable[[Draft], Answer]) -> Actions:
         """An event that is no message. An action that fails then is not the peer's business: it goes to the caller."""
-        draft = Draft(self._runtimes, self.records)
+        draft = Draft(self.records)
         try:
             answer = plan(draft)
         except Refused as error:
@@ -185,7 +182,7 @@ class Session:
     def _complete(self, draft: Draft, bases: dict[int, int], fds: Sequence[int]) -> Generator[Action, Any, str | None]:
         """Records, starts, closes. Returns what is wrong with a vring that could not be started, if any."""
         served_before, fds_before = serving.served(self.records), fds_of(self.records)
-        paused = Draft(self._runtimes, self.records)
+        paused = Draft(self.records)
         for index, base in bases.items():
             paused.move("vring", index, "pause", ["set", "vring", index, {"base": base}])
         yield from self._commit([*paused.transitions, *draft.transitions])
@@ -205,7 +202,7 @@ class Session:
 
     def _mark_broken(self, index: int) -> Generator[Action, Any, None]:
         self.refusals["vring_not_startable"] += 1
-        draft = Draft(self._runtimes, self.records)
+        draft = Draft(self.records)
         draft.move("vring", index, "malformed")
         yield from self._commit(draft.transitions)
 
@@ -214,12 +211,7 @@ class Session:
         if not any(t.effects or t.source != t.dest for t in transitions):
             return
         yield Record(tuple(transitions))
-        self.records = folded(self._runtimes, self.records, transitions).records
-        for transition in transitions:
-            self._runtimes[transition.machine].move(transition.key, transition.event)
-        for name, runtime in self._runtimes.items():
-            for key in runtime.keys() - self.records[name].keys():
-                runtime.forget(key)
+        self.records = folded(self.records, transitions).records
 
     # --- answers
 

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
-from device.errors import OperatorError
+from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
 from device.rings import slots
@@ -125,6 +126,13 @@ def needing_reset(records: Records) -> Records:
         connection = {**connection, "status": connection["status"] | DEVICE_NEEDS_RESET}
         return {**records, "connection": {0: connection}}
     return records
+
+
+def disbelieve(journal: Journal, why: str) -> NoReturn:
+    """Too late to go on without it, for tables and engine have taken things over: the next worker will."""
+    journal.close(finish=False)
+    name = set_aside_damaged(journal.directory)
+    raise CallerError(f"the journal contradicts itself ({why}); it is kept as {name}")
 
 
 def all_open(fds: set[int]) -> bool:

@@ -36,7 +36,7 @@ def prepare(options: Options) -> Session:
     """
     prepare_specs()
     compile_step(SESSION)
-    with suppress(OSError):  # said by whoever needs it
+    with suppress(OSError):  # the worker says so when it needs them
         prepare_names()
     return new_session(options)
 
@@ -54,7 +54,7 @@ def only_asks(note: Note) -> bool:
     return row is not None and row.name.startswith("GET_") and row.reply in ("u64", "config")
 
 
-def tell_birth(page: LivePage, generation: int, pid: int) -> None:
+def tell_who_serves(page: LivePage, generation: int, pid: int) -> None:
     """On the status page: who serves from now on; the first worker of a daemon begins all counts anew."""
     page.set(
         worker_pid=pid,

@@ -41,7 +41,7 @@ class DeferredJournal:
         return self._kinds.setdefault((machine, event, op), 1 + len(self._kinds))
 
     def opened(self, journal: Journal) -> None:
-        """From now on it is this one, which nobody has asked for a kind yet."""
+        """From now on it is this one. It must not have been asked for a kind yet."""
         journal.number_kinds(self._kinds)
         pending = journal.pending
         self.add, self.add_batch, self.add_clear = pending.add, pending.add_batch, pending.add_clear
@@ -52,7 +52,7 @@ def _too_early(*_arguments: Any, **_named: Any) -> NoReturn:
     raise RuntimeError("there is no journal yet")
 
 
-class Equipment:
+class Prepared:
     """Takes `place.proc_fd` over. Raises OperatorError, OSError, ValueError."""
 
     def __init__(self, options: Options, place: Place) -> None:
@@ -73,7 +73,7 @@ class Equipment:
         )
         self.native.requests_at(self.engine.requests.address)
         self.journal_fds: frozenset[int] | None = None
-        """See `look_at`; None: nobody has looked."""
+        """See `look_at`; None: that was left out."""
 
     def _commit(self) -> None:
         self.commit()
@@ -102,7 +102,7 @@ class Equipment:
         os.close(self._proc_fd)
 
     def close(self) -> None:
-        """When nobody uses it any more."""
+        """When the worker is stopped."""
         self.engine.close()
         self.host.close()
         os.close(self.share_fd)

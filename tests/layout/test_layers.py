@@ -19,11 +19,12 @@ MAY_IMPORT = {
 }
 COMPOSITION = {
     *("device/worker/main.py", "device/worker/journal.py", "device/worker/parts.py", "device/worker/native_serving.py"),
-    *("device/worker/rehearsal.py", "device/worker/rehearsal_device.py", "device/worker/prepared.py"),
+    *("device/worker/rehearsal.py", "device/worker/prepared.py"),
+    *("device/worker/answering.py", "device/worker/beginning.py", "device/worker/recording.py"),
     *("device/commands/daemon.py", "device/commands/cli.py", "device/commands/ctl.py"),
 }
 OUTSIDE = {
-    "machine": {"transitions"},
+    "machine": set(),
     "journal": {"sqlite_utils", "cryptography"},
     "fuse": set(),
     "device": set(),

@@ -24,7 +24,7 @@ class History:
     def begin(self) -> None:
         """A new life: the device is offered, a front-end comes, the guest mounts."""
         self.life = WorkerLife(self.base, self.share, **self.options)
-        self.guest = RandomGuest(DirectGuest(self.life.worker.executor.run), self.random)
+        self.guest = RandomGuest(DirectGuest(self.life.worker.prepared.executor.run), self.random)
         self.front = RandomFrontEnd(self.life, self.random)
         self.compare()
         self.front.connect()

@@ -38,9 +38,9 @@ class RandomFrontEnd:
 
     def step(self) -> bool:
         """One message or a few that belong together."""
-        epoch = self.life.worker.executor.state.session
+        epoch = self.life.worker.prepared.executor.state.session
         getattr(self, self.random.choice(ACTIONS))()
-        return epoch == "ready" and self.life.worker.executor.state.session != "ready"
+        return epoch == "ready" and self.life.worker.prepared.executor.state.session != "ready"
 
     def send(self, message: str, fds: tuple[int, ...] = (), **fields: Any) -> Reply:
         reply = self.life.send(message, fds, **fields)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from device.options.parsing import Options
-from device.processes.promotion import Birth
+from device.processes.promotion import Promotion
 from device.processes.relay import make_pair
-from device.processes.shared_page import make_kept
+from device.processes.shared_page import make_page
 from device.sandbox.place import Place
 from device.vhost.session import Reply
 from device.vhost.wire import Frame, encode_body
 from device.worker.main import Worker
 from device.worker.parts import prepare
-from device.worker.prepared import Equipment
+from device.worker.prepared import Prepared
 from fuse.session.record import handle_fields, inode_fields, mount_fields
 from journal import Hold, Limits
 from journal.database.load import transitions
@@ -52,16 +52,16 @@ class WorkerLife:
             poll_ns_max=0,
             **options,
         )
-        self.kept = make_kept()
-        birth = Birth(self.kept, 1, self.relay[1], frozenset(), ())
+        self.page = make_page()
+        promotion = Promotion(self.page, 1, self.relay[1], frozenset(), ())
         place = Place(share, directory, -1, os.getpid())
-        self.worker = Worker(chosen, self.hold, birth, Equipment(chosen, place), prepare(chosen), None)
+        self.worker = Worker(chosen, self.hold, promotion, Prepared(chosen, place), prepare(chosen), None)
         self.worker.start()
 
     def end(self) -> None:
         """Lets go of everything; what was not committed is lost."""
         self.worker.close()
-        for fd in self.kept.slots():
+        for fd in self.page.fixed_fds():
             os.close(fd)
         for end in self.relay:
             end.close()
@@ -70,7 +70,7 @@ class WorkerLife:
     def commit(self) -> None:
         """The end of a batch, as the state lane has it."""
         self.worker.lane.commit_or_hold()
-        self.worker.host.settle()
+        self.worker.prepared.host.settle()
 
     def send(self, name: str, fds: tuple[int, ...] = (), **fields: Any) -> Reply:
         """One message of the front-end; the reply's descriptors are closed."""
@@ -83,22 +83,22 @@ class WorkerLife:
     def live(self, mounts: set[int]) -> Records:
         """All records as the tables have them now, not as anything written says; `mounts`: where else to look for some."""
         worker = self.worker
-        records: Records = {name: dict(kept) for name, kept in worker.control.session.records.items()}
-        session = worker.executor.record_of("session", 0)
+        records: Records = {name: dict(rows) for name, rows in worker.control.session.records.items()}
+        session = worker.prepared.executor.record_of("session", 0)
         records["session"] = {} if session is None else {0: session}
-        ready = worker.executor.state.session == "ready"
-        records["inode"] = {r.nodeid: inode_fields(r) for r in worker.host.inode_records()} if ready else {}
-        records["handle"] = {r.fh: handle_fields(r) for r in worker.host.handle_records()} if ready else {}
+        ready = worker.prepared.executor.state.session == "ready"
+        records["inode"] = {r.nodeid: inode_fields(r) for r in worker.prepared.host.inode_records()} if ready else {}
+        records["handle"] = {r.fh: handle_fields(r) for r in worker.prepared.host.handle_records()} if ready else {}
         mounts = mounts | mount_ids() | {record["mnt"] for record in records["inode"].values()}
-        fds = {mount: worker.host.mount_fd(mount) for mount in mounts if ready}
+        fds = {mount: worker.prepared.host.mount_fd(mount) for mount in mounts if ready}
         records["mount"] = {mount: mount_fields(fd) for mount, fd in fds.items() if fd >= 0}
         return records
 
     def by_source(self, records: Records) -> Records:
         """The same records, each asked for one by one, as the checkpoint does."""
         found: Records = {}
-        for table, kept in records.items():
-            asked = {key: self.worker.record_of(table, key) for key in kept}
+        for table, rows in records.items():
+            asked = {key: self.worker.recorder.record_of(table, key) for key in rows}
             found[table] = {key: record for key, record in asked.items() if record is not None}
         return found
 

@@ -20,15 +20,18 @@ Point = Callable[[bytes], None]
 
 EVERYWHERE, ARCHIVE = "", "journal.archive."
 """Of whose steps are points made."""
-_AROUND = {
-    "device.worker.main.Worker": ("_answer", "_go_on", "_end_session"),
+_AROUND: dict[str, tuple[str, ...]] = {
+    "device.worker.main.Worker": ("_end_session",),
+    "device.worker.answering.Answering": ("_answer",),
+    "device.worker.beginning.Beginning": ("_go_on",),
     "device.processes.descriptors.Sweep": ("_close_some",),
 }
 _AROUND_KEEPER = {
     "device.processes.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
-    "device.processes.keeper.Keeper": ("_accept", "_welcome", "_ask", "_say", "_deliver", "_part", "_hang_up"),
-    "device.processes.worker_life.Life": ("spawn", "_clone", "_enter", "bury"),
-    "device.processes.spare.Spare": ("make", "call", "say", "_enter", "_let_go", "bury"),
+    "device.processes.front_end.FrontEnd": ("_accept", "_connect", "deliver", "_leave", "_hang_up"),
+    "device.processes.relayed.Relayed": ("ask", "send", "delivered"),
+    "device.processes.worker_life.WorkerLife": ("spawn", "_promote", "note_death"),
+    "device.processes.spare.Spare": ("make", "promote", "tell", "_open_pidfd", "_forget", "note_death"),
 }
 _NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation", "spare_waits"}
 """Stores of worker and spare, not of the keeper."""
@@ -77,20 +80,20 @@ def _load(page: str, package: str, extensions: Path) -> Point:
 
 def _silence_rehearsals() -> None:
     """A spare passes the same code on a journal that is thrown away, at no moment in particular: its points aren't counted."""
-    rehearsal: Any = importlib.import_module("device.worker.rehearsal")
-    run = rehearsal.Rehearsal.run
+    daemon: Any = importlib.import_module("device.commands.daemon")
+    rehearse = daemon.rehearse
     libs = [sys.modules[f"{package}._native"].lib for package in ("fuse", "device")]
 
-    def call(self: Any, *args: Any) -> None:
+    def call(*args: Any) -> None:
         for lib in libs:
             lib.crash_points_silence(1)
         try:
-            run(self, *args)
+            rehearse(*args)
         finally:
             for lib in libs:
                 lib.crash_points_silence(0)
 
-    rehearsal.Rehearsal.run = call
+    daemon.rehearse = call
 
 
 def _watch_steps(point: Point, where: str) -> None:
@@ -113,8 +116,7 @@ def _install(point: Point) -> None:
 
 def _install_keeper(point: Point) -> None:
     """Round the keeper's steps, its two system calls, each store into its page, and where a note was taken from the relay."""
-    from device.processes import keeper  # noqa: PLC0415
-    from device.processes import shared_page as kept  # noqa: PLC0415
+    from device.processes import front_end, relayed, shared_page  # noqa: PLC0415
 
     _around_methods(point, _AROUND_KEEPER)
     channel: Any = importlib.import_module("device.processes.channel")
@@ -124,18 +126,24 @@ def _install_keeper(point: Point) -> None:
         sendmmsg = staticmethod(_around(point, channel._libc.sendmmsg, "sendmmsg"))
 
     channel._libc = Calls
-    keeper.decode = _around(point, keeper.decode, "decode")  # type: ignore[attr-defined]
-    keeper.put_into_slot = _around(point, keeper.put_into_slot, "put_into_slot")  # type: ignore[attr-defined]
-    for kind in (kept.Kept, kept.Letter):
+    relayed.decode = _around(point, relayed.decode, "decode")  # type: ignore[attr-defined]
+    front_end.put_at = _around(point, front_end.put_at, "put_at")  # type: ignore[attr-defined]
+    for kind in (shared_page.SharedPage, shared_page.Mmsghdr):
         _after_each_store(point, kind)
 
 
 def _after_each_store(point: Point, kind: Any) -> None:
+    """A state's point is named after the state."""
+    from specs.machines import SHARED  # noqa: PLC0415
+
     store = kind.__setattr__
+    states = {f"{table.name}_state": table for table in SHARED}
 
     def call(self: Any, name: str, value: Any) -> None:
         store(self, name, value)
-        if name not in _NO_STEP:
+        if name in states:
+            point(f"stored {states[name].name} {states[name].states[value]}".encode())
+        elif name not in _NO_STEP:
             point(f"stored {name}".encode())
 
     kind.__setattr__ = call

@@ -1,6 +1,7 @@
 """The word to a spare, and what the keeper does about spares, without a daemon."""
 
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -16,21 +17,22 @@ import pytest
 from device.errors import OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
-from device.processes import promotion as summons
+from device.processes import promotion as promotion_module
 from device.processes.descriptors import CLOSED_PER_STEP, Sweep, close_of_directory, leading_into, open_fds, table_of
-from device.processes.promotion import Birth, Waiting, word
+from device.processes.promotion import Promotion, WaitingSpare, encode
 from device.processes.relay import make_pair
-from device.processes.shared_page import Kept, make_kept, put_into_slot
+from device.processes.shared_page import SharedPage, is_dead, make_page, put_at
 from device.processes.spare import DEATHS_MAX, Spare
 from device.sandbox.place import Place
 from device.worker.journal import open_journal
-from device.worker.lifeline import Kin
+from device.worker.lifeline import Lifeline
 from device.worker.parts import prepare
-from device.worker.prepared import Equipment
-from device.worker.rehearsal import DIRECTORY, Rehearsal
+from device.worker.prepared import Prepared
+from device.worker.rehearsal import DIRECTORY, rehearse
 from journal import Hold
 from journal.live import LivePage
 from specs.fuse.opcodes import OPCODES
+from specs.worker import WORKER
 from tests.device.served import eventually
 
 MANY = 20_000
@@ -39,13 +41,13 @@ Ends = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture
-def kept() -> Iterator[Kept]:
-    page = make_kept()
-    for slot in (page.guardian_slot, page.keeper_slot):
-        put_into_slot(os.pidfd_open(os.getpid()), slot)
+def page() -> Iterator[SharedPage]:
+    page = make_page()
+    for pidfd in (page.guardian_pidfd, page.keeper_pidfd):
+        put_at(os.pidfd_open(os.getpid()), pidfd)
     page.keeper_generation = 3
     yield page
-    for fd in page.slots():
+    for fd in page.fixed_fds():
         os.close(fd)
 
 
@@ -64,80 +66,80 @@ def proc_fd() -> Iterator[int]:
     os.close(fd)
 
 
-def birth_of(kept: Kept, relay: socket.socket) -> Birth:
-    return Birth(kept, 7, relay, frozenset((0, 1, 2)), (), 99)
+def promotion_of(page: SharedPage, relay: socket.socket) -> Promotion:
+    return Promotion(page, 7, relay, frozenset((0, 1, 2)), noticed_ns=99)
 
 
-def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(kept: Kept, ends: Ends, proc_fd: int) -> None:
-    waiting = Waiting(kept, ends[1], ends[1])
-    born: list[Birth | None] = []
-    thread = threading.Thread(target=lambda: born.append(waiting.birth((), proc_fd)))
+def test_a_spare_is_nobody_until_it_is_told_and_then_what_it_was_told(page: SharedPage, ends: Ends, proc_fd: int) -> None:
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    promoted: list[Promotion | None] = []
+    thread = threading.Thread(target=lambda: promoted.append(waiting.wait((), proc_fd)))
     thread.start()
-    eventually(lambda: kept.spare_waits)
-    assert not waiting.born
-    assert not born
-    told = birth_of(kept, ends[1])
+    eventually(lambda: page.spare_waits)
+    assert not waiting.promoted
+    assert not promoted
+    told = promotion_of(page, ends[1])
     table = tuple(open_fds("/proc"))
-    ends[0].send(word(told, 3))
+    ends[0].send(encode(told, 3))
     thread.join(5)
-    assert born == [replace(told, found=table)]
-    assert waiting.born
+    assert promoted == [replace(told, found=table)]
+    assert waiting.promoted
 
 
-def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(kept: Kept, ends: Ends, proc_fd: int) -> None:
-    waiting = Waiting(kept, ends[1], ends[1])
-    told = birth_of(kept, ends[1])
-    ends[0].send(word(replace(told, generation=6), 2))
-    ends[0].send(word(told, 3))
-    born = waiting.birth((), proc_fd)
-    assert born is not None
-    assert born.generation == told.generation
+def test_the_word_of_a_keeper_that_is_dead_is_not_taken_but_its_successors(page: SharedPage, ends: Ends, proc_fd: int) -> None:
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    told = promotion_of(page, ends[1])
+    ends[0].send(encode(replace(told, generation=6), 2))
+    ends[0].send(encode(told, 3))
+    promoted = waiting.wait((), proc_fd)
+    assert promoted is not None
+    assert promoted.generation == told.generation
 
 
-def test_what_the_spare_holds_itself_is_no_predecessors(kept: Kept, ends: Ends, proc_fd: int) -> None:
+def test_what_the_spare_holds_itself_is_no_predecessors(page: SharedPage, ends: Ends, proc_fd: int) -> None:
     own, other = os.dup(0), os.dup(0)
-    waiting = Waiting(kept, ends[1], ends[1])
-    ends[0].send(word(birth_of(kept, ends[1]), 3))
-    born = waiting.birth({own}, proc_fd)
-    assert born is not None
-    assert other in born.found
-    assert own not in born.found
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    ends[0].send(encode(promotion_of(page, ends[1]), 3))
+    promoted = waiting.wait({own}, proc_fd)
+    assert promoted is not None
+    assert other in promoted.found
+    assert own not in promoted.found
     for fd in (own, other):
         os.close(fd)
 
 
 @pytest.mark.parametrize("how", ["noticed and died", "said the word and died"])
 def test_what_was_seen_under_a_keeper_that_has_died_does_not_count(
-    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, how: str
+    page: SharedPage, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """What its successor opens and closes in passing may have been seen: that number is free for the worker then."""
     passing = os.dup(0)
     looks: list[list[int]] = []
-    kept.noticed_by = kept.keeper_generation
+    page.death_noticed_by = page.keeper_generation
 
     def look(fd: int) -> list[int]:
         looks.append(table_of(fd))
         if len(looks) == 1:  # the next keeper is in office by now, and comes to its word
             os.close(passing)
-            ends[0].send(word(birth_of(kept, ends[1]), 4))
+            ends[0].send(encode(promotion_of(page, ends[1]), 4))
         return looks[-1]
 
-    monkeypatch.setattr(summons, "table_of", look)
-    waiting = Waiting(kept, ends[1], ends[1])
-    kept.keeper_generation = 4
+    monkeypatch.setattr(promotion_module, "table_of", look)
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    page.keeper_generation = 4
     if how == "noticed and died":
-        kept.noticed += 1
+        page.death_noticed += 1
     else:
-        ends[0].send(word(birth_of(kept, ends[1]), 3))
-    born = waiting.birth((), proc_fd)
+        ends[0].send(encode(promotion_of(page, ends[1]), 3))
+    promoted = waiting.wait((), proc_fd)
     assert passing in looks[0]
-    assert born is not None
-    assert passing not in born.found
+    assert promoted is not None
+    assert passing not in promoted.found
 
 
 @pytest.mark.parametrize("has_noticed", [True, False])
 def test_a_spare_looks_before_the_word_but_not_before_the_keeper_has_noticed(
-    kept: Kept, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, has_noticed: bool
+    page: SharedPage, ends: Ends, proc_fd: int, monkeypatch: pytest.MonkeyPatch, has_noticed: bool
 ) -> None:
     """Until then the keeper may be about to close something."""
     looked = threading.Event()
@@ -147,77 +149,115 @@ def test_a_spare_looks_before_the_word_but_not_before_the_keeper_has_noticed(
         looked.set()
         return [9]
 
-    monkeypatch.setattr(summons, "table_of", look)
-    waiting = Waiting(kept, ends[1], ends[1])
-    kept.noticed += has_noticed  # and its worker's slot says that it is dead
+    monkeypatch.setattr(promotion_module, "table_of", look)
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    page.death_noticed += has_noticed  # and its worker's pidfd says that it is dead
 
     def say_late() -> None:
         waits.append(looked.wait(5 if has_noticed else 0.05))
-        ends[0].send(word(birth_of(kept, ends[1]), 3))
+        ends[0].send(encode(promotion_of(page, ends[1]), 3))
 
     thread = threading.Thread(target=say_late)
     thread.start()
-    born = waiting.birth((), proc_fd)
+    promoted = waiting.wait((), proc_fd)
     thread.join()
     assert waits == [has_noticed]
-    assert born is not None
-    assert born.found == (9,)
+    assert promoted is not None
+    assert promoted.found == (9,)
 
 
-def test_a_worker_that_waits_for_its_journal_ends_when_it_is_told_to(kept: Kept, ends: Ends) -> None:
-    kin = Kin(birth_of(kept, ends[1]))
-    kin.wait()
-    assert kept.progress == 1
-    kept.end_by_ms = 1
+def test_a_worker_that_waits_for_its_journal_ends_when_it_is_told_to(page: SharedPage, ends: Ends) -> None:
+    lifeline = Lifeline(promotion_of(page, ends[1]))
+    lifeline.wait()
+    assert page.progress == 1
+    page.end_by_ms = 1
     with pytest.raises(OperatorError) as raised:
-        kin.wait()
+        lifeline.wait()
     assert raised.value.exit_code == Exit.JOURNAL_DIR
     del raised  # it has this frame, which has it: the page's descriptor would stay until the collector comes
 
 
-def test_a_spare_alone_ends(kept: Kept, ends: Ends, proc_fd: int) -> None:
-    for slot in (kept.guardian_slot, kept.keeper_slot):
-        put_into_slot(os.dup(kept.empty_fd), slot)
-    assert Waiting(kept, ends[1], ends[1]).birth((), proc_fd) is None
+def test_a_spare_alone_ends(page: SharedPage, ends: Ends, proc_fd: int) -> None:
+    for pidfd in (page.guardian_pidfd, page.keeper_pidfd):
+        put_at(os.dup(page.empty_fd), pidfd)
+    assert WaitingSpare(page, ends[1], ends[1]).wait((), proc_fd) is None
 
 
-def a_spare(kept: Kept, relay: socket.socket) -> Spare:
+def a_spare(page: SharedPage, relay: socket.socket) -> Spare:
     """Each of its processes is dead at once."""
 
     def clone(pid_at: int) -> int:
         pid = os.fork()
         if pid == 0:
             os._exit(0)
-        assert pid_at == kept.where("spare_pid")
-        kept.spare_pid = pid
+        assert pid_at == page.where("spare_pid")
+        page.spare_pid = pid
         return pid
 
-    return Spare(kept, relay, clone)
+    return Spare(page, relay, clone)
 
 
-def test_spares_that_die_come_later_each_time_and_then_not_at_all(kept: Kept, ends: Ends) -> None:
-    spare = a_spare(kept, ends[1])
+def test_spares_that_die_come_later_each_time_and_then_not_at_all(page: SharedPage, ends: Ends) -> None:
+    spare = a_spare(page, ends[1])
     waits: list[int] = []
     for _ in range(DEATHS_MAX):
-        kept.spare_retry_at_ms = 0
+        page.spare_retry_at_ms = 0
         assert spare.due_in_ms() == 0
         assert spare.make() is None
         assert spare.due_in_ms() is None
         eventually(spare.died)
-        spare.bury()
+        spare.note_death()
         waits.append(spare.due_in_ms() or 0)
     assert all(later > earlier for earlier, later in pairwise(waits[:-1]))
     assert spare.due_in_ms() is None
-    kept.spare_deaths = 0  # as at the birth of a worker
+    page.spare_deaths = 0  # as for each new worker
     assert spare.due_in_ms() is not None
 
 
-def test_a_dead_spare_is_not_called(kept: Kept, ends: Ends) -> None:
-    spare = a_spare(kept, ends[1])
+def test_a_dead_spare_is_none_that_could_be_promoted(page: SharedPage, ends: Ends) -> None:
+    spare = a_spare(page, ends[1])
+    assert not spare.alive()
     spare.make()
     eventually(spare.died)
-    assert not spare.call(lambda: birth_of(kept, ends[1]))
-    assert kept.worker_pid == 0
+    assert not spare.alive()
+
+
+def test_a_promoted_spare_is_the_worker_and_no_spare_any_more(page: SharedPage, ends: Ends) -> None:
+    """Its pidfd is in its place before its pid says that there is a worker."""
+    spare = a_spare(page, ends[1])
+    spare.make()
+    pid = page.spare_pid
+    spare.promote(promotion_of(page, ends[1]))
+    assert (page.worker_pid, page.spare_pid, spare.there) == (pid, 0, False)
+    eventually(lambda: is_dead(page.worker_pidfd))
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+
+def test_a_spare_made_when_a_worker_is_needed_rehearses_nothing_and_waits_for_its_word(
+    page: SharedPage, ends: Ends, proc_fd: int
+) -> None:
+    assert not WaitingSpare(page, ends[1], ends[1]).called()
+    page.move(WORKER, "spawn")
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    assert waiting.called()
+    assert waiting.promoted
+    told = promotion_of(page, ends[1])
+    thread = threading.Timer(0.02, lambda: ends[0].send(encode(told, 3)))  # after it has looked for it in vain
+    thread.start()
+    stray = os.dup(0)
+    found = waiting.wait((), proc_fd)
+    thread.join()
+    assert found is not None
+    assert stray in found.found
+    os.close(stray)
+
+
+def test_a_first_worker_finds_no_predecessors_descriptors(page: SharedPage, ends: Ends, proc_fd: int) -> None:
+    waiting = WaitingSpare(page, ends[1], ends[1])
+    ends[0].send(encode(replace(promotion_of(page, ends[1]), generation=1), 3))
+    found = waiting.wait((), proc_fd)
+    assert found is not None
+    assert found.found == ()
 
 
 def test_the_whole_table_is_found_and_swept_but_for_what_is_named(tmp_path: Path) -> None:
@@ -299,38 +339,39 @@ def _is_open(fd: int) -> bool:
 
 
 @pytest.mark.parametrize("handles", ["never", "prefer"])
-def test_a_spares_equipment_knows_all_descriptors_that_it_has_opened(tmp_path: Path, handles: str) -> None:
+def test_a_spare_knows_all_descriptors_that_it_has_opened_before_it_is_told(tmp_path: Path, handles: str) -> None:
     """One that it didn't know it would close as a dead worker's."""
+    gc.collect()  # earlier tests' sockets, which would be closed meanwhile
     options = Options(shared_dir=tmp_path, fd=0, inode_file_handles=handles)  # type: ignore[arg-type]
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
     before = set(open_fds("/proc")) - {proc_fd}
-    equipment = Equipment(options, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
-    assert set(open_fds("/proc")) - before == equipment.fds()
-    equipment.close()
+    prepared = Prepared(options, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
+    assert set(open_fds("/proc")) - before == prepared.fds()
+    prepared.close()
     assert set(open_fds("/proc")) == before
 
 
-def test_an_equipment_counts_kinds_as_the_journal_does_that_it_gets(tmp_path: Path) -> None:
+def test_kinds_are_counted_before_there_is_a_journal_as_it_will_count_them(tmp_path: Path) -> None:
     chosen = Options(shared_dir=tmp_path, journal_dir=tmp_path / "journal", fd=0)
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
-    equipment = Equipment(chosen, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
+    prepared = Prepared(chosen, Place(tmp_path, tmp_path, proc_fd, os.getpid()))
     with pytest.raises(RuntimeError):
-        equipment.executor.lifecycle.start()
+        prepared.executor.lifecycle.start()
     directory = tmp_path / "journal"
     directory.mkdir()
     live = LivePage(directory)
-    journal, _ = open_journal(chosen, Hold(directory, -1), None, equipment.executor.record_of, 1, live, lambda: None)
-    equipment.journal.opened(journal)
+    journal, _ = open_journal(chosen, Hold(directory, -1), None, prepared.executor.record_of, 1, live, lambda: None)
+    prepared.journal.opened(journal)
     for row in OPCODES:
         if row.lane == "state":
-            for event, number in equipment.executor.compiled(row.code).kinds.items():
+            for event, number in prepared.executor.compiled(row.code).kinds.items():
                 assert number in {journal.kind(machine, event, row.name) for machine in MACHINES}
     journal.close()
     live.close()
-    equipment.close()
+    prepared.close()
 
 
-@pytest.mark.parametrize("patience", [*range(12), MANY])
+@pytest.mark.parametrize("patience", [*range(6), MANY])
 def test_a_rehearsal_leaves_nothing_behind_wherever_it_is_called_away(
     tmp_path: Path, patience: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -341,8 +382,6 @@ def test_a_rehearsal_leaves_nothing_behind_wherever_it_is_called_away(
     options = Options(shared_dir=share, journal_dir=directory, fd=0)
     prepare(options)
     proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
-    rehearsal = Rehearsal(options, Hold(directory, -1))
-    assert rehearsal.fds <= set(open_fds("/proc"))
     before = open_fds("/proc")
     asked: list[None] = []
 
@@ -351,11 +390,9 @@ def test_a_rehearsal_leaves_nothing_behind_wherever_it_is_called_away(
         assert (directory / DIRECTORY).exists() or len(asked) == 1
         return len(asked) > patience
 
-    rehearsal.run(Place(share, directory, proc_fd, os.getpid()), called)
+    rehearse(options, -1, Place(share, directory, proc_fd, os.getpid()), called)
     assert "failed" not in caplog.text
     assert len(asked) <= patience + 1
     assert open_fds("/proc") == before
     assert os.listdir(directory) == os.listdir(share) == []
     os.close(proc_fd)
-    for fd in rehearsal.fds:
-        os.close(fd)

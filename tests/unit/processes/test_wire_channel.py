@@ -10,7 +10,7 @@ import pytest
 
 from device.processes import channel as channel_module
 from device.processes.channel import Channel, Disconnected
-from device.processes.shared_page import FDS_RECEIVED_MAX, make_kept
+from device.processes.shared_page import FDS_RECEIVED_MAX, make_page
 from device.vhost.wire import StreamError, encode_request
 from tests.unit.vhost.session_play import new_fd, open_fds
 
@@ -20,10 +20,10 @@ Pair = tuple[Channel, socket.socket]
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
-    kept = make_kept()
+    page = make_page()
     with ours, theirs:
-        yield Channel(kept, ours.fileno()), theirs
-    for fd in kept.slots():
+        yield Channel(page, ours.fileno()), theirs
+    for fd in page.fixed_fds():
         os.close(fd)
 
 

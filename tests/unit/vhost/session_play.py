@@ -9,7 +9,7 @@ from typing import Any
 
 from device.vhost import actions as do
 from device.vhost.messages import BY_NAME, Offer
-from device.vhost.session import Reply, Session, Steps
+from device.vhost.session import Actions, Reply, Session
 from device.vhost.wire import Frame, decode_body, encode_body
 from machine.fold import Fold, Transition
 from specs.connection import CONNECTION
@@ -36,7 +36,7 @@ class Player:
         self.session = Session(self.offer)
         self.memory: dict[int, do.MemoryRegion] = {}
 
-    def run(self, steps: Steps) -> Reply:
+    def run(self, steps: Actions) -> Reply:
         answer: Any = None
         failure: Exception | None = None
         while True:

@@ -14,8 +14,8 @@ import pytest
 
 from device.errors import CallerError, PeerError
 from device.processes.channel import Channel
-from device.processes.shared_page import make_kept
-from device.vhost.control import Control, Host
+from device.processes.shared_page import make_page
+from device.vhost.control import Callbacks, Control
 from device.vhost.messages import BY_NAME, Offer
 from device.vhost.session import Reply, Session
 from device.vhost.wire import Frame, decode_body, encode_body, encode_request
@@ -54,7 +54,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.engine = FakeEngine()
-        host = Host(record=self.record, drain=self.drain, end_session=self.end_session)
+        host = Callbacks(record=self.record, drain=self.drain, end_session=self.end_session)
         self.control = Control(Session(Offer(request_queues=1)), self.engine, host)
         self.control.connect()
         self.engine.take()
@@ -164,10 +164,10 @@ def test_a_file_is_no_eventfd(tmp_path: Path) -> None:
 def test_a_journal_that_can_not_be_written_is_not_taken_for_the_peers_fault() -> None:
     bench = Bench()
     bench.boot()
-    bench.control._host = Host(record=failing_record, drain=bench.drain, end_session=bench.end_session)
+    bench.control._callbacks = Callbacks(record=failing_record, drain=bench.drain, end_session=bench.end_session)
     with pytest.raises(CallerError, match="the journal could not be written"):
         bench.send("SET_VRING_ENABLE", index=1, num=0)
-    bench.control._host = Host(record=bench.record, drain=bench.drain, end_session=bench.end_session)
+    bench.control._callbacks = Callbacks(record=bench.record, drain=bench.drain, end_session=bench.end_session)
     bench.control.disconnect("")
 
 
@@ -229,9 +229,9 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
 
     replies: list[bytes] = []
     thread = threading.Thread(target=front_end, args=(replies,))
-    kept = make_kept()
+    page = make_page()
     with ours:
-        channel = Channel(kept, ours.fileno())
+        channel = Channel(page, ours.fileno())
         thread.start()
         served = 0
         while served < 4:
@@ -244,7 +244,7 @@ def test_messages_travel_over_a_real_socket_both_ways() -> None:
                 channel.send()
                 channel.close_sent()
         thread.join()
-    for fd in kept.slots():
+    for fd in page.fixed_fds():
         os.close(fd)
     assert [len(reply) for reply in replies] == [20, 32]
     assert not bench.control.session.refusals
