@@ -93,7 +93,7 @@ class Prepared:
         nothing.file = -1
         root_fd = self.host.pin_inode(ROOT_NODEID)  # the record's, or the one in the cache of those that handles opened
         self.host.let_go(nothing)
-        found = (self._proc_fd, self.share_fd, root_fd, self.host.mount_fd(self.host.root.mnt_id))
+        found = (self._proc_fd, self.share_fd, root_fd, self.host.mounts.fd(self.host.root.mnt_id))
         return frozenset(fd for fd in found if fd >= 0) | self.engine.fds()
 
     def leave(self) -> None:

@@ -137,10 +137,10 @@ class Executor:
         `listed`: its name, where the request doesn't tell it.
         """
         state = self.state
-        nodeid = self.host.inode_enter(state.last_nodeid + 1, found)
+        nodeid = self.host.inodes.enter(state.last_nodeid + 1, found)
         if nodeid == -errno.EAGAIN:
             self._meet_mount(op, found)
-            nodeid = self.host.inode_enter(state.last_nodeid + 1, found, mount_met=True)
+            nodeid = self.host.inodes.enter(state.last_nodeid + 1, found, mount_met=True)
         if nodeid > 0:
             asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
             op.records.append((inode_add(nodeid, asked), INODE.name, nodeid, _ENTRY))
@@ -149,12 +149,12 @@ class Executor:
             return -nodeid, 0
         nodeid = state.last_nodeid = state.last_nodeid + 1
         asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
-        op.records.append((inode_put(nodeid, asked, self.host.entered), INODE.name, nodeid, _ENTRY))
+        op.records.append((inode_put(nodeid, asked, self.host.inodes.entered), INODE.name, nodeid, _ENTRY))
         return 0, nodeid
 
     def _meet_mount(self, op: Operation, found: Found) -> None:
         """The first inode on a mount; if its files can't be held by handles, that is remembered instead."""
-        fd = self.host.mount_meet(found)
+        fd = self.host.mounts.meet(found)
         if fd >= 0:
             op.records.append((mount_put(found.mnt_id, fd, self.request_of(op)), MOUNT.name, found.mnt_id, _MEET))
 
@@ -176,12 +176,12 @@ class Executor:
         if self.state.session != "ready":
             return None
         if table == INODE.name:
-            inode = self.host.inode_record(key)
+            inode = self.host.inodes.record(key)
             return None if inode is None else inode_fields(inode)
         if table == HANDLE.name:
-            handle = self.host.handle_record(key)
+            handle = self.host.handles.record(key)
             return None if handle is None else handle_fields(handle)
-        fd = self.host.mount_fd(key)
+        fd = self.host.mounts.fd(key)
         return None if fd < 0 else mount_fields(fd)
 
     def entry_out(self, nodeid: int, found: Found) -> bytes:
@@ -232,7 +232,7 @@ class Executor:
         for _, machine, key, _ in tuple(op.records):
             if machine == INODE.name:
                 forget(self, op, key, 1)
-            elif machine == HANDLE.name and (handle := self.host.handle_record(key)) is not None:
+            elif machine == HANDLE.name and (handle := self.host.handles.record(key)) is not None:
                 drop(self, op, key, handle.kind)
         self._hand_over(op, b"")
 

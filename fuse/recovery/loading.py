@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fuse._native import ffi, lib
 from fuse.host.host import Host
-from fuse.host.tables import Taker
+from fuse.host.loader import Taker
 from fuse.wire import FUSE_ROOT_ID
 
 logger = logging.getLogger("steadfs.fuse")
@@ -37,7 +37,7 @@ class Filling:
         self._host = host
         self._table = table
         self._unloaded = unloaded
-        self._taker = host.taker(table)
+        self._taker = host.loader.taker(table)
 
     def some(self, count: int) -> tuple[bool, list[int]]:
         """Up to `count` records (at most RECORDS_AT_ONCE): whether there may be more, and the descriptors that they name.
@@ -48,7 +48,7 @@ class Filling:
             return more, fds
         text = self._unloaded.take_some(count)
         if text:
-            fds += self._host.load_text(self._table, text)[1]
+            fds += self._host.loader.load_text(self._table, text)[1]
         return bool(text), fds
 
 
@@ -76,7 +76,7 @@ class Loading:
         self._context = ffi.new_handle(self)
         self._load(unloaded.take(FUSE_ROOT_ID))
         self._load(unloaded.take_where("fd"))
-        host.missing_begin(lib.fetch_missing, self._context)
+        host.loader.missing_begin(lib.fetch_missing, self._context)
 
     def fetch(self, nodeid: int, ino: int) -> int:
         """One inode by nodeid, or (nodeid 0) all with that inode number. 0; -1: see `check`."""
@@ -94,12 +94,12 @@ class Loading:
 
     def some(self, count: int = RECORDS_PER_STEP) -> None:
         """Answers those who wait, then loads up to `count`. Raises ValueError for a damaged journal."""
-        asked = self._host.missing_questions(self._questions)
+        asked = self._host.loader.missing_questions(self._questions)
         for nodeid in self._questions[0:asked]:
             self.fetch(nodeid, 0)
         self.check()
         if asked:
-            self._host.missing_answered(asked)
+            self._host.loader.missing_answered(asked)
         more, fds = self._filling.some(count)
         self.fds.update(fds)
         if not more:
@@ -113,8 +113,8 @@ class Loading:
     def end(self) -> None:
         """Nothing more is loaded: all is, or what is left is of a session that has ended."""
         self.on = False
-        self._host.missing_end()
+        self._host.loader.missing_end()
 
     def _load(self, text: bytes) -> None:
         if text:
-            self.fds.update(self._host.load_text("inode", text)[1])
+            self.fds.update(self._host.loader.load_text("inode", text)[1])

@@ -158,11 +158,11 @@ class Recovery:
             return named
         x.host.root_gives_way()
         for mnt_id, record in records["mount"].items():
-            _loaded(x.host.mount_load(mnt_id, record["fd"]), "mount", mnt_id)
+            _loaded(x.host.mounts.load(mnt_id, record["fd"]), "mount", mnt_id)
         for nodeid, record in records["inode"].items():
-            _loaded(x.host.inode_load(_inode(nodeid, record)), "inode", nodeid)
+            _loaded(x.host.inodes.load(_inode(nodeid, record)), "inode", nodeid)
         for fh, record in records["handle"].items():
-            _loaded(x.host.handle_load(_handle(fh, record)), "handle", fh)
+            _loaded(x.host.handles.load(_handle(fh, record)), "handle", fh)
         filling, more = Filling(x.host, "handle", handles), True
         while more:
             more, fds = filling.some(RECORDS_AT_ONCE)

@@ -193,7 +193,7 @@ def _size_and_ctime(fd: int) -> Words:
 
 
 def _xattr(fd: int, name: bytes, x: Services) -> Words:
-    error, value = x.host.getxattr(fd, name)
+    error, value = x.host.looks.getxattr(fd, name)
     return (0, 0) if error < 0 else (1, _digest(value))
 
 

@@ -112,7 +112,7 @@ class Lifecycle:
     def _root(self, request: str) -> None:
         """The root is live from the start of a session; no FORGET removes it."""
         root = self._host.root
-        mount_fd = self._host.mount_fd(root.mnt_id)
+        mount_fd = self._host.mounts.fd(root.mnt_id)
         if mount_fd >= 0:
             self._journal.add(finished(mount_put(root.mnt_id, mount_fd, request), b""), MOUNT.name, root.mnt_id)
         text = inode_put(FUSE_ROOT_ID, request, inode_record_text(root))

@@ -29,7 +29,7 @@ _UNCHANGED = 0xFFFF_FFFF
 def set_mode(x: Services, op: Operation) -> int:
     if not op.args[0] & FATTR_MODE:
         return 0
-    return -int(x.host.chmod(op.node, op.args[11] & _PERMISSION_BITS))
+    return -int(x.host.changes.chmod(op.node, op.args[11] & _PERMISSION_BITS))
 
 
 @primitive
@@ -39,7 +39,7 @@ def set_owner(x: Services, op: Operation) -> int:
         return 0
     uid = op.args[13] if valid & FATTR_UID else _UNCHANGED
     gid = op.args[14] if valid & FATTR_GID else _UNCHANGED
-    return -int(x.host.chown(op.node, uid, gid))
+    return -int(x.host.changes.chown(op.node, uid, gid))
 
 
 @primitive
@@ -47,7 +47,7 @@ def set_size(x: Services, op: Operation) -> int:
     if not op.args[0] & FATTR_SIZE:
         return 0
     kill = bool(op.args[0] & FATTR_KILL_SUIDGID)
-    return -int(x.host.truncate(op.node, op.handle, op.args[3], kill))
+    return -int(x.host.changes.truncate(op.node, op.handle, op.args[3], kill))
 
 
 @primitive
@@ -62,7 +62,7 @@ def set_times(x: Services, op: Operation) -> int:
         atime = now if valid & FATTR_ATIME_NOW else (_signed(op.args[5]), op.args[8])
     if valid & FATTR_MTIME:
         mtime = now if valid & FATTR_MTIME_NOW else (_signed(op.args[6]), op.args[9])
-    return -int(x.host.utimens(op.node, *atime, *mtime))
+    return -int(x.host.changes.utimens(op.node, *atime, *mtime))
 
 
 def _signed(seconds: int) -> int:
@@ -72,5 +72,5 @@ def _signed(seconds: int) -> int:
 
 @primitive
 def stat_node(x: Services, op: Operation) -> int:
-    error, op.attr = x.host.attributes(op.node)
+    error, op.attr = x.host.looks.attributes(op.node)
     return -int(error)

@@ -52,30 +52,30 @@ def act_as_daemon(x: Services, op: Operation) -> int:
 @primitive
 def mkdirat(x: Services, op: Operation) -> int:
     """args = mode, umask."""
-    return -int(x.host.mkdir(op.dir, op.name, op.args[0]))
+    return -int(x.host.changes.mkdir(op.dir, op.name, op.args[0]))
 
 
 @primitive
 def mknodat(x: Services, op: Operation) -> int:
     """args = mode, rdev, umask, padding."""
-    return -int(x.host.mknod(op.dir, op.name, op.args[0], op.args[1]))
+    return -int(x.host.changes.mknod(op.dir, op.name, op.args[0], op.args[1]))
 
 
 @primitive
 def symlinkat(x: Services, op: Operation) -> int:
-    return -int(x.host.symlink(op.name2, op.dir, op.name))
+    return -int(x.host.changes.symlink(op.name2, op.dir, op.name))
 
 
 @primitive
 def linkat(x: Services, op: Operation) -> int:
-    return -int(x.host.link(op.old, op.dir, op.name))
+    return -int(x.host.changes.link(op.old, op.dir, op.name))
 
 
 @primitive
 def create_file(x: Services, op: Operation) -> int:
     """args = flags, mode, umask, open_flags. A name that exists is opened later unless the guest insists (O_EXCL)."""
     flags = x.open_flags(op.args[0])
-    fd = x.host.create(op.dir, op.name, flags, op.args[1])
+    fd = x.host.changes.create(op.dir, op.name, flags, op.args[1])
     if fd == -errno.EEXIST and not op.args[0] & os.O_EXCL:
         return 0
     if fd < 0:
@@ -87,7 +87,7 @@ def create_file(x: Services, op: Operation) -> int:
 @primitive
 def open_tmpfile(x: Services, op: Operation) -> int:
     """args = flags, mode, umask, open_flags."""
-    op.file = x.host.tmpfile(op.dir, x.open_flags(op.args[0]), op.args[1])
+    op.file = x.host.changes.tmpfile(op.dir, x.open_flags(op.args[0]), op.args[1])
     if op.file < 0:
         return -op.file
     return 0

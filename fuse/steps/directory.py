@@ -20,7 +20,7 @@ def read_found(x: Services, op: Operation) -> int:
     size = min(op.args[2], _REPLY_MAX, op.reply_max - OUT_HEADER.size)
     if size <= 0:
         return errno.EINVAL
-    count = x.host.scan(op.args[0], op.args[1], size)
+    count = x.host.looks.scan(op.args[0], op.args[1], size)
     op.entries = max(count, 0)
     return -int(count) if count < 0 else 0
 
@@ -30,7 +30,7 @@ def intern_all(x: Services, op: Operation) -> int:
     """An entry that vanished or can't be opened is given as a plain name: no lookup count, nodeid 0."""
     parts: list[bytes] = []
     valid, nsec = x.timeout
-    for entry in x.host.entries(op.entries):
+    for entry in x.host.looks.entries(op.entries):
         out = _NO_ENTRY
         found = entry.found
         if found.error == 0:

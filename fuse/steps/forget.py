@@ -18,7 +18,7 @@ def forget(x: Services, op: Operation, nodeid: int, nlookup: int) -> None:
     """A guest that gives back more than it got loses the inode and nothing else."""
     if nlookup == 0 or nodeid == FUSE_ROOT_ID:
         return
-    left = x.host.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
+    left = x.host.inodes.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
     if left > 0:
         op.records.append((inode_forget(nodeid, x.request_of(op), nlookup), INODE.name, nodeid, SOME_FORGOTTEN.event))
         return
@@ -27,7 +27,7 @@ def forget(x: Services, op: Operation, nodeid: int, nlookup: int) -> None:
         return
     if left < 0:
         x.counts["forget of more lookups than were given"] += 1
-    if x.host.inode_delete(nodeid) == 0:
+    if x.host.inodes.delete(nodeid) == 0:
         op.records.append((inode_forget_last(nodeid, x.request_of(op)), INODE.name, nodeid, ALL_FORGOTTEN.event))
 
 

@@ -23,14 +23,14 @@ def open_node(x: Services, op: Operation) -> int:
     if x.settings.readonly and (flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC):
         return errno.EROFS
     kill = op.args[1] & FUSE_OPEN_KILL_SUIDGID and flags & os.O_TRUNC
-    op.file = x.host.reopen(op.node, x.open_flags(flags), bool(kill))
+    op.file = x.host.changes.reopen(op.node, x.open_flags(flags), bool(kill))
     return -op.file if op.file < 0 else 0
 
 
 @primitive
 def open_node_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_node, of a file that the same request has truncated already."""
-    op.file = x.host.reopen_as_it_is(op.node, x.open_flags(op.args[0]))
+    op.file = x.host.looks.reopen_as_it_is(op.node, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
@@ -40,23 +40,23 @@ def open_existing(x: Services, op: Operation) -> int:
     if op.file >= 0:
         return 0
     kill = op.args[3] & FUSE_OPEN_KILL_SUIDGID and op.args[0] & os.O_TRUNC
-    op.file = x.host.reopen(x.host.found_fd, x.open_flags(op.args[0]), bool(kill))
+    op.file = x.host.changes.reopen(x.host.looks.found_fd, x.open_flags(op.args[0]), bool(kill))
     if op.file < 0:
         return -op.file
-    return -int(x.host.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
+    return -int(x.host.looks.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
 
 
 @primitive
 def open_existing_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_existing, of a file that the same request has made or truncated already."""
     if op.file < 0:
-        op.file = x.host.reopen_as_it_is(x.host.found_fd, x.open_flags(op.args[0]))
+        op.file = x.host.looks.reopen_as_it_is(x.host.looks.found_fd, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
 @primitive
 def open_directory(x: Services, op: Operation) -> int:
-    op.file = x.host.reopen_as_it_is(op.node, os.O_RDONLY)
+    op.file = x.host.looks.reopen_as_it_is(op.node, os.O_RDONLY)
     if op.file < 0:
         return -op.file
     return 0 if stat.S_ISDIR(os.fstat(op.file).st_mode) else errno.ENOTDIR
@@ -75,7 +75,7 @@ def add_directory(x: Services, op: Operation) -> int:
 def _add(x: Services, op: Operation, kind: int) -> int:
     """The table owns the descriptor from here on."""
     fh = x.state.new_fh()
-    error = x.host.handle_add(fh, op.nodeid, op.file, op.args[0], kind)
+    error = x.host.handles.add(fh, op.nodeid, op.file, op.args[0], kind)
     if error < 0:
         return -int(error)
     text = handle_put(fh, kind, x.request_of(op), op.nodeid, op.args[0], op.file)
@@ -98,7 +98,7 @@ def drop_directory(x: Services, op: Operation) -> int:
 
 def drop(x: Services, op: Operation, fh: int, kind: int) -> int:
     """Its traffic goes on record; its descriptor goes after the commit."""
-    traffic = x.host.handle_delete(fh, kind)
+    traffic = x.host.handles.delete(fh, kind)
     if traffic is None:
         return errno.EBADF
     op.records.append((handle_delete(fh, kind, x.request_of(op), traffic), HANDLE.name, fh, _END[kind]))

@@ -47,15 +47,15 @@ def check_ioctl(x: Services, op: Operation) -> int:
 @primitive
 def run_ioctl(x: Services, op: Operation) -> int:
     command = _COMMANDS[op.args[2]]
-    fd = x.host.reopen(op.node, os.O_RDONLY | os.O_NONBLOCK, False)
+    fd = x.host.changes.reopen(op.node, os.O_RDONLY | os.O_NONBLOCK, False)
     if fd < 0:
         return -int(fd) if fd != -errno.ENXIO else errno.ENOTTY
     try:
         if command.gives:
             op.only_looked = True
-            error, op.attr = x.host.ioctl_get(fd, command.gives)
+            error, op.attr = x.host.looks.ioctl_get(fd, command.gives)
         else:
-            error, op.attr = x.host.ioctl_set(fd, op.data[: command.takes]), b""
+            error, op.attr = x.host.changes.ioctl_set(fd, op.data[: command.takes]), b""
     finally:
         os.close(fd)
     return -int(error)

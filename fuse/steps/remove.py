@@ -11,12 +11,12 @@ _RENAME_FLAGS = 1 | 2 | 4
 
 @primitive
 def unlinkat(x: Services, op: Operation) -> int:
-    return -int(x.host.unlink(op.dir, op.name, False))
+    return -int(x.host.changes.unlink(op.dir, op.name, False))
 
 
 @primitive
 def rmdirat(x: Services, op: Operation) -> int:
-    return -int(x.host.unlink(op.dir, op.name, True))
+    return -int(x.host.changes.unlink(op.dir, op.name, True))
 
 
 @primitive
@@ -25,4 +25,4 @@ def renameat2(x: Services, op: Operation) -> int:
     flags = op.args[1] if len(op.args) > 1 else 0
     if flags & ~_RENAME_FLAGS:
         return errno.EINVAL
-    return -int(x.host.rename(op.dir, op.name, op.newdir, op.name2, flags))
+    return -int(x.host.changes.rename(op.dir, op.name, op.newdir, op.name2, flags))

@@ -36,7 +36,7 @@ def reply_empty(x: Services, op: Operation) -> int:
 def reply_entry(x: Services, op: Operation) -> int:
     valid, nsec = x.timeout
     head = _ENTRY_REPLY.pack(_ENTRY_BYTES, 0, op.unique, op.nodeid, 0, valid, valid, nsec, nsec)
-    op.reply = head + x.host.found.attr
+    op.reply = head + x.host.looks.found.attr
     return 0
 
 
@@ -68,7 +68,7 @@ def reply_open(x: Services, op: Operation) -> int:
 
 @primitive
 def reply_create(x: Services, op: Operation) -> int:
-    entry = x.entry_out(op.nodeid, x.host.found)
+    entry = x.entry_out(op.nodeid, x.host.looks.found)
     open_out = OPEN_OUT.pack(op.fh, _open_flags(x, op), 0)
     op.reply = OUT_HEADER.pack(_CREATE_BYTES, 0, op.unique) + entry + open_out
     return 0

@@ -49,4 +49,4 @@ def directory_handle(x: Services, op: Operation) -> int:
 
 @primitive
 def handle_room(x: Services, op: Operation) -> int:
-    return 0 if x.host.handles_count() < x.settings.handles_max else errno.ENFILE
+    return 0 if x.host.handles.count() < x.settings.handles_max else errno.ENFILE

@@ -26,9 +26,9 @@ def setxattr(x: Services, op: Operation) -> int:
         return errno.E2BIG
     if len(op.data) < size:
         return errno.EINVAL
-    return -int(x.host.setxattr(op.node, op.name, op.data[:size], flags))
+    return -int(x.host.changes.setxattr(op.node, op.name, op.data[:size], flags))
 
 
 @primitive
 def removexattr(x: Services, op: Operation) -> int:
-    return -int(x.host.removexattr(op.node, op.name))
+    return -int(x.host.changes.removexattr(op.node, op.name))

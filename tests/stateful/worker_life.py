@@ -87,10 +87,10 @@ class WorkerLife:
         session = worker.prepared.executor.record_of("session", 0)
         records["session"] = {} if session is None else {0: session}
         ready = worker.prepared.executor.state.session == "ready"
-        records["inode"] = {r.nodeid: inode_fields(r) for r in worker.prepared.host.inode_records()} if ready else {}
-        records["handle"] = {r.fh: handle_fields(r) for r in worker.prepared.host.handle_records()} if ready else {}
+        records["inode"] = {r.nodeid: inode_fields(r) for r in worker.prepared.host.inodes.records()} if ready else {}
+        records["handle"] = {r.fh: handle_fields(r) for r in worker.prepared.host.handles.records()} if ready else {}
         mounts = mounts | mount_ids() | {record["mnt"] for record in records["inode"].values()}
-        fds = {mount: worker.prepared.host.mount_fd(mount) for mount in mounts if ready}
+        fds = {mount: worker.prepared.host.mounts.fd(mount) for mount in mounts if ready}
         records["mount"] = {mount: mount_fields(fd) for mount, fd in fds.items() if fd >= 0}
         return records
 

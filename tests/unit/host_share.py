@@ -57,25 +57,25 @@ class Share:
         op = Op()
         fd = self.host.pin_inode(parent)
         assert fd >= 0, os.strerror(-fd)
-        error = self.host.find(fd, name)
+        error = self.host.looks.find(fd, name)
         assert error == 0, os.strerror(-error)
-        nodeid = self.host.inode_find(self.host.found)
+        nodeid = self.host.inodes.find(self.host.looks.found)
         if nodeid:
-            self.host.nlookup_add(nodeid, 1)
+            self.host.inodes.nlookup_add(nodeid, 1)
         else:
             nodeid = self.number()
-            self.host.mount_meet(self.host.found)
-            assert self.host.inode_add(nodeid, self.host.found) == 0
+            self.host.mounts.meet(self.host.looks.found)
+            assert self.host.inodes.add(nodeid, self.host.looks.found) == 0
         self.host.let_go(op)
         return nodeid
 
     def open(self, nodeid: int, flags: int = os.O_RDWR, kind: int = FILE) -> int:
         """OPEN or OPENDIR: fh."""
         op = Op()
-        fd = self.host.reopen(self.host.pin_inode(nodeid), flags)
+        fd = self.host.changes.reopen(self.host.pin_inode(nodeid), flags)
         assert fd >= 0, os.strerror(-fd)
         fh = self.number()
-        assert self.host.handle_add(fh, nodeid, fd, flags, kind) == 0
+        assert self.host.handles.add(fh, nodeid, fd, flags, kind) == 0
         self.host.let_go(op)
         return fh
 

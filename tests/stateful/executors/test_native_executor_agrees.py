@@ -64,8 +64,8 @@ def test_every_reply_transition_and_file_is_the_same(tmp_path: Path, settings: S
         assert native.native is not None
         assert native.native.natively > STEPS * 0.6
         assert Counter(native.native.native.counts) + native.executor.counts == reference.executor.counts
-        assert native.host.inodes_count() == reference.host.inodes_count()
-        assert native.host.handles_count() == reference.host.handles_count()
+        assert native.host.inodes.count() == reference.host.inodes.count()
+        assert native.host.handles.count() == reference.host.handles.count()
     finally:
         native.close()
         reference.close()

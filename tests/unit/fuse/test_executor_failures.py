@@ -28,7 +28,7 @@ def test_an_inode_and_a_handle_of_a_failed_create_end_again(player: Player, monk
     assert (error, struct.unpack_from("=Ii", message)) == (errno.EIO, (16, -errno.EIO))
     events = [text.split(",")[2] for text, _, _ in player.notes.rows]
     assert events == [f'"{row.event}"' for row in (FIRST_ENTRY, FILE_OPENED, ALL_FORGOTTEN, FILE_RELEASED)]
-    assert (player.host.inodes_count(), player.host.handles_count()) == (1, 0)
+    assert (player.host.inodes.count(), player.host.handles.count()) == (1, 0)
     player.host.settle()
     assert open_fds() == before
 
@@ -52,7 +52,7 @@ def test_a_bug_in_a_step_costs_one_request_an_eio(player: Player, monkeypatch: p
     (player.share / "file").touch()
     assert player.ask(LOOKUP, 1, b"file\0")[0] == errno.EIO
     assert failing.counts["internal errors"] == 1
-    assert player.host.inodes_count() == 1
+    assert player.host.inodes.count() == 1
 
 
 def test_only_a_change_is_recorded_of_ioctls(player: Player) -> None:

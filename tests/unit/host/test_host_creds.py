@@ -38,9 +38,9 @@ def test_new_files_belong_to_the_caller_and_then_to_the_daemon_again(share: Shar
 
     def work() -> None:
         assert share.host.act_as(USER, GROUP) == 0
-        assert share.host.mkdir(root, b"his", 0o777) == 0
+        assert share.host.changes.mkdir(root, b"his", 0o777) == 0
         share.host.act_as_daemon()
-        assert share.host.mkdir(root, b"ours", 0o777) == 0
+        assert share.host.changes.mkdir(root, b"ours", 0o777) == 0
 
     in_a_thread(work)
     his, ours = (share.path / "his").stat(), (share.path / "ours").stat()
@@ -54,9 +54,9 @@ def test_permissions_are_checked_as_the_caller(share: Share, root: int) -> None:
 
     def work() -> None:
         share.host.act_as(USER, GROUP)
-        assert share.host.mkdir(root, b"a", 0o777) == -errno.EACCES
+        assert share.host.changes.mkdir(root, b"a", 0o777) == -errno.EACCES
         share.host.act_as_daemon()
-        assert share.host.mkdir(root, b"a", 0o777) == 0
+        assert share.host.changes.mkdir(root, b"a", 0o777) == 0
 
     in_a_thread(work)
 
@@ -66,8 +66,8 @@ def test_where_the_guests_groups_are_unknown_its_own_check_stands(share: Share, 
 
     def work() -> None:
         share.host.act_as(USER, GROUP)
-        assert share.host.mkdir(root, b"a", 0o777) == 0
-        assert share.host.mknod(root, b"dev", stat.S_IFCHR, 0x103) == -errno.EPERM, "only CAP_DAC_OVERRIDE is kept"
+        assert share.host.changes.mkdir(root, b"a", 0o777) == 0
+        assert share.host.changes.mknod(root, b"dev", stat.S_IFCHR, 0x103) == -errno.EPERM, "only CAP_DAC_OVERRIDE is kept"
         share.host.act_as_daemon()
 
     in_a_thread(work)
@@ -81,9 +81,9 @@ def test_one_supplementary_group_opens_a_directory_and_keeps_setgid(share: Share
 
     def work() -> None:
         share.host.act_as(USER, GROUP)
-        assert share.host.create(root, b"a", os.O_RDWR, 0o2755) == -errno.EACCES
+        assert share.host.changes.create(root, b"a", os.O_RDWR, 0o2755) == -errno.EACCES
         share.host.act_as(USER, GROUP, OTHER_GROUP)
-        os.close(share.host.create(root, b"a", os.O_RDWR, 0o2755))
+        os.close(share.host.changes.create(root, b"a", os.O_RDWR, 0o2755))
         share.host.act_as_daemon()
 
     in_a_thread(work)
@@ -137,9 +137,9 @@ def test_the_umask_is_the_threads_own(share: Share, root: int) -> None:
 
     def work() -> None:
         share.host.act_as(0, 0, -1, 0o27)
-        assert share.host.mkdir(root, b"a", 0o777) == 0
+        assert share.host.changes.mkdir(root, b"a", 0o777) == 0
         share.host.act_as(0, 0)
-        assert share.host.mkdir(root, b"b", 0o777) == 0
+        assert share.host.changes.mkdir(root, b"b", 0o777) == 0
         share.host.act_as_daemon()
 
     in_a_thread(work)

@@ -15,11 +15,11 @@ def walk(share: Share, fh: int, size: int) -> list[tuple[bytes, int, int]]:
     """(name, error, inode number found) of every entry, read in replies of `size` bytes."""
     host, offset = share.host, 0
     entries: list[tuple[bytes, int, int]] = []
-    while count := host.scan(fh, offset, size):
+    while count := host.looks.scan(fh, offset, size):
         assert count > 0, os.strerror(-count)
         used = 0
         for i in range(count):
-            entry = host.entry(i)
+            entry = host.looks.entry(i)
             used += ENTRY_AND_DIRENT_BYTES + (len(entry.name) + 7) // 8 * 8
             entries.append((entry.name, entry.found.error, entry.found.ino if not entry.found.error else 0))
             offset = entry.off
@@ -39,7 +39,7 @@ def test_a_scan_gives_every_name_once_and_what_it_is(share: Share, size: int) ->
     found = {name: ino for name, error, ino in entries if not error}
     assert len(entries) == len(found) + 2
     assert found == {os.fsencode(e.name): e.inode() for e in os.scandir(share.path)}
-    share.host.handle_delete(fh, 1)
+    share.host.handles.delete(fh, 1)
     share.host.settle()
     assert open_fds() == before
 
@@ -49,12 +49,12 @@ def test_a_scan_goes_on_from_any_entry(share: Share) -> None:
         (share.path / f"{i}").touch()
     fh = share.opendir()
     whole = [name for name, _, _ in walk(share, fh, 1 << 20)]
-    share.host.scan(fh, 0, 1 << 20)
-    offsets = [share.host.entry(i).off for i in range(52)]
+    share.host.looks.scan(fh, 0, 1 << 20)
+    offsets = [share.host.looks.entry(i).off for i in range(52)]
     share.host.let_go(Op())
     for at in (40, 3, 51, 20):
-        count = share.host.scan(fh, offsets[at], 1 << 20)
-        assert [share.host.entry_name(i) for i in range(count)] == whole[at + 1 :]
+        count = share.host.looks.scan(fh, offsets[at], 1 << 20)
+        assert [share.host.looks.entry_name(i) for i in range(count)] == whole[at + 1 :]
         share.host.let_go(Op())
 
 
@@ -62,22 +62,22 @@ def test_scans_of_nonsense_are_refused(share: Share) -> None:
     (share.path / "file").touch()
     _, file = share.file("other")
     fh = share.opendir()
-    assert share.host.scan(file, 0, 4096) == -errno.EBADF
-    assert share.host.scan(99, 0, 4096) == -errno.EBADF
-    assert share.host.scan(fh, 0, 100) == -errno.EINVAL, "no entry fits"
-    assert share.host.scan(fh, 1 << 63, 4096) == -errno.EINVAL
-    assert share.host.scan(fh, 0, 4096) == 4
+    assert share.host.looks.scan(file, 0, 4096) == -errno.EBADF
+    assert share.host.looks.scan(99, 0, 4096) == -errno.EBADF
+    assert share.host.looks.scan(fh, 0, 100) == -errno.EINVAL, "no entry fits"
+    assert share.host.looks.scan(fh, 1 << 63, 4096) == -errno.EINVAL
+    assert share.host.looks.scan(fh, 0, 4096) == 4
     share.host.let_go(Op())
-    assert share.host.handle_delete(file, FILE) is not None
+    assert share.host.handles.delete(file, FILE) is not None
 
 
 def test_entries_that_were_scanned_can_be_taken_over(share: Share) -> None:
     (share.path / "a").write_bytes(b"content")
     fh = share.opendir()
-    count = share.host.scan(fh, 0, 4096)
-    taken = next(share.host.entry(i) for i in range(count) if share.host.entry_name(i) == b"a")
-    share.host.mount_meet(taken.found)
-    assert share.host.inode_add(2, taken.found) == 0
+    count = share.host.looks.scan(fh, 0, 4096)
+    taken = next(share.host.looks.entry(i) for i in range(count) if share.host.looks.entry_name(i) == b"a")
+    share.host.mounts.meet(taken.found)
+    assert share.host.inodes.add(2, taken.found) == 0
     share.host.let_go(Op())
     assert share.look(b"a") == 2
     op = Op()

@@ -49,17 +49,17 @@ def test_attributes_of_every_type_of_file(share: Share, way: Callable[[Callable[
         host, op = share.host, Op()
         root = host.pin_inode(1)
         for name in (b"file", b"dir", b"sym", b"fifo"):
-            assert host.find(root, name) == 0
-            fd = host.found_fd
-            assert host.getxattr(fd, NAME) == (-errno.ENODATA, b"")
-            assert host.setxattr(fd, NAME, b"v\0" + name, 0) == 0
-            assert host.setxattr(fd, NAME, b"", os.XATTR_CREATE) == -errno.EEXIST
-            assert host.setxattr(fd, OTHER, b"", os.XATTR_REPLACE) == -errno.ENODATA
-            assert host.getxattr(fd, NAME) == (0, b"v\0" + name)
-            assert NAME + b"\0" in host.listxattr(fd)[1]
+            assert host.looks.find(root, name) == 0
+            fd = host.looks.found_fd
+            assert host.looks.getxattr(fd, NAME) == (-errno.ENODATA, b"")
+            assert host.changes.setxattr(fd, NAME, b"v\0" + name, 0) == 0
+            assert host.changes.setxattr(fd, NAME, b"", os.XATTR_CREATE) == -errno.EEXIST
+            assert host.changes.setxattr(fd, OTHER, b"", os.XATTR_REPLACE) == -errno.ENODATA
+            assert host.looks.getxattr(fd, NAME) == (0, b"v\0" + name)
+            assert NAME + b"\0" in host.looks.listxattr(fd)[1]
             assert os.getxattr(share.path / name.decode(), NAME.decode(), follow_symlinks=False) == b"v\0" + name
-            assert host.removexattr(fd, NAME) == 0
-            assert host.removexattr(fd, NAME) == -errno.ENODATA
+            assert host.changes.removexattr(fd, NAME) == 0
+            assert host.changes.removexattr(fd, NAME) == -errno.ENODATA
         host.let_go(op)
 
     way(work)
@@ -75,8 +75,8 @@ def test_a_symbolic_link_does_not_lead_to_its_targets_attributes(
 
     def work() -> None:
         op = Op()
-        assert share.host.find(share.host.pin_inode(1), b"sym") == 0
-        assert share.host.getxattr(share.host.found_fd, NAME) == (-errno.ENODATA, b"")
+        assert share.host.looks.find(share.host.pin_inode(1), b"sym") == 0
+        assert share.host.looks.getxattr(share.host.looks.found_fd, NAME) == (-errno.ENODATA, b"")
         share.host.let_go(op)
 
     way(work)

@@ -30,7 +30,7 @@ def test_a_host_leaves_no_descriptor_behind() -> None:
     with shared(MEMORY) as share:
         nodeid, _ = share.file("a")
         share.look(b"a")
-        assert share.host.nlookup(nodeid) == 2
+        assert share.host.inodes.nlookup(nodeid) == 2
     assert open_fds() == before
 
 
@@ -38,21 +38,21 @@ def test_a_file_found_again_has_the_same_nodeid(share: Share) -> None:
     (share.path / "a").touch()
     os.link(share.path / "a", share.path / "b")
     assert share.look(b"a") == share.look(b"b")
-    assert share.host.inodes_count() == 2
+    assert share.host.inodes.count() == 2
 
 
 def test_a_new_file_with_a_used_inode_number_is_another_inode(share: Share) -> None:
     """A handle inode holds no descriptor, so the host may give its inode number to the next file."""
     (share.path / "a").touch()
     first = share.look(b"a")
-    seen = share.host.inode_record(first)
+    seen = share.host.inodes.record(first)
     assert seen is not None
     (share.path / "b").touch()
     op = Op()
-    assert share.host.find(share.host.pin_inode(1), b"b") == 0
-    found = share.host.found
+    assert share.host.looks.find(share.host.pin_inode(1), b"b") == 0
+    found = share.host.looks.found
     found.c.ino, found.c.dev = seen.ino, seen.dev
-    assert share.host.inode_find(found) == 0
+    assert share.host.inodes.find(found) == 0
     share.host.let_go(op)
 
 
@@ -64,30 +64,30 @@ def test_a_record_is_given_back_as_it_was_put() -> None:
             record(4, handle=b"", fd=os.open("/", os.O_PATH)),
         ]
         for one in records:
-            assert share.host.inode_load(one) == 0
-        assert [share.host.inode_record(nodeid) for nodeid in (2, 3, 4)] == records
-        assert sorted(share.host.inode_records())[1:] == records
+            assert share.host.inodes.load(one) == 0
+        assert [share.host.inodes.record(nodeid) for nodeid in (2, 3, 4)] == records
+        assert sorted(share.host.inodes.records())[1:] == records
 
 
 def test_wrong_records_are_refused() -> None:
     with shared(MEMORY) as share:
-        load = share.host.inode_load
+        load = share.host.inodes.load
         assert load(record(0)) == -errno.EINVAL
         assert load(record(2, handle=b"")) == -errno.EINVAL, "neither descriptor nor handle"
         assert load(record(2, handle=bytes(129))) == -errno.EINVAL
         assert load(record(2, mnt_id=1 << 40)) == -errno.EINVAL
         assert load(record(2)) == 0
         assert load(record(2)) == -errno.EEXIST
-        assert share.host.inodes_count() == 2
+        assert share.host.inodes.count() == 2
 
 
 def test_counts_never_pass_below_zero() -> None:
     with shared(MEMORY) as share:
-        share.host.inode_load(record(2, nlookup=3))
-        assert share.host.nlookup_add(2, -4) == -errno.ERANGE
-        assert share.host.nlookup_add(2, 5) == 8
-        assert share.host.nlookup_add(2, -8) == 0
-        assert share.host.nlookup_add(9, 1) == -errno.ENOENT
+        share.host.inodes.load(record(2, nlookup=3))
+        assert share.host.inodes.nlookup_add(2, -4) == -errno.ERANGE
+        assert share.host.inodes.nlookup_add(2, 5) == 8
+        assert share.host.inodes.nlookup_add(2, -8) == 0
+        assert share.host.inodes.nlookup_add(9, 1) == -errno.ENOENT
 
 
 @settings(max_examples=30, deadline=None)
@@ -98,21 +98,21 @@ def test_the_table_is_a_dictionary(steps: list[tuple[bool, int]]) -> None:
         for put, nodeid in steps:
             one = record(nodeid, ino=nodeid % 4)
             if put:
-                assert share.host.inode_load(one) == (-errno.EEXIST if nodeid in model else 0)
+                assert share.host.inodes.load(one) == (-errno.EEXIST if nodeid in model else 0)
                 model[nodeid] = one
             else:
-                assert share.host.inode_delete(nodeid) == (0 if model.pop(nodeid, None) else -errno.ENOENT)
-        assert sorted(share.host.inode_records())[1:] == sorted(model.values())
+                assert share.host.inodes.delete(nodeid) == (0 if model.pop(nodeid, None) else -errno.ENOENT)
+        assert sorted(share.host.inodes.records())[1:] == sorted(model.values())
 
 
 def test_a_deleted_inodes_descriptor_closes_only_when_the_deletion_is_committed(share_by_fd: Share) -> None:
     share = share_by_fd
     (share.path / "a").touch()
     nodeid = share.look(b"a")
-    inode = share.host.inode_record(nodeid)
+    inode = share.host.inodes.record(nodeid)
     assert inode is not None
     assert inode.fd >= 0
-    share.host.inode_delete(nodeid)
+    share.host.inodes.delete(nodeid)
     assert share.host.pin_inode(nodeid) == -errno.EBADF
     os.fstat(inode.fd)
     share.host.settle()
@@ -122,9 +122,9 @@ def test_a_deleted_inodes_descriptor_closes_only_when_the_deletion_is_committed(
 
 def test_a_deleted_handles_descriptor_closes_only_when_the_deletion_is_committed(share: Share) -> None:
     _, fh = share.file("a")
-    handle = share.host.handle_record(fh)
+    handle = share.host.handles.record(fh)
     assert handle is not None
-    assert share.host.handle_delete(fh, FILE) == (0, 0, 0, 0)
+    assert share.host.handles.delete(fh, FILE) == (0, 0, 0, 0)
     os.fstat(handle.fd)
     share.host.settle()
     with pytest.raises(OSError, match="Bad file"):
@@ -137,7 +137,7 @@ def test_a_pin_outlives_the_deletion_and_its_commit(share_by_fd: Share) -> None:
     nodeid = share.look(b"a")
     op = Op()
     fd = share.host.pin_inode(nodeid)
-    share.host.inode_delete(nodeid)
+    share.host.inodes.delete(nodeid)
     share.host.settle()
     assert os.fstat(fd).st_size == 1
     share.host.let_go(op)
@@ -153,8 +153,8 @@ def test_an_fh_is_only_good_for_its_own_inode_and_kind(share: Share) -> None:
     assert host.pin_file(Op(1), fh) == -errno.EBADF
     assert host.pin_directory(Op(nodeid), fh) == -errno.EBADF
     assert host.pin_directory(Op(1), directory) >= 0
-    assert host.handle_delete(directory, FILE) is None
-    assert host.handle_load(HandleRecord(fh, nodeid, os.open("/", os.O_PATH), 0, FILE, 0, 0, 0, 0)) == -errno.EEXIST
+    assert host.handles.delete(directory, FILE) is None
+    assert host.handles.load(HandleRecord(fh, nodeid, os.open("/", os.O_PATH), 0, FILE, 0, 0, 0, 0)) == -errno.EEXIST
 
 
 def test_a_new_session_knows_only_the_root() -> None:
@@ -162,9 +162,9 @@ def test_a_new_session_knows_only_the_root() -> None:
     with shared(MEMORY) as share:
         _, fh = share.file("a")
         share.host.begin_session()
-        assert share.host.inode_records() == [share.host.root]
-        assert share.host.handle_record(fh) is None
-        assert share.host.mount_fd(share.host.root.mnt_id) >= 0
+        assert share.host.inodes.records() == [share.host.root]
+        assert share.host.handles.record(fh) is None
+        assert share.host.mounts.fd(share.host.root.mnt_id) >= 0
         assert share.look(b"a") > 1
     assert open_fds() == before
 
@@ -184,8 +184,8 @@ def test_many_inodes_need_few_descriptors_and_little_memory() -> None:
             parent = share.look(b"d%d" % i)
             nodeids += [share.look(os.fsencode(name), parent) for name in os.listdir(share.path / f"d{i}")]
         per_inode = (_resident_bytes() - before) / count
-        assert share.host.inodes_count() == count + 1
-        open_now, _ = share.host.cached_fds()
+        assert share.host.inodes.count() == count + 1
+        open_now, _ = share.host.inodes.cached_fds()
         assert open_now <= limit
         assert len(os.listdir("/proc/self/fd")) <= limit + 100
         assert per_inode < 200 + 60, "60 for this test's own list of numbers"
@@ -195,7 +195,7 @@ def test_many_inodes_need_few_descriptors_and_little_memory() -> None:
             assert fd >= 0
             assert os.fstat(fd).st_size == 0
             share.host.let_go(op)
-        assert share.host.cached_fds()[0] <= limit
+        assert share.host.inodes.cached_fds()[0] <= limit
 
 
 def _resident_bytes() -> int:
@@ -205,7 +205,7 @@ def _resident_bytes() -> int:
 
 def test_files_without_handles_are_held_by_their_descriptors(share_by_fd: Share) -> None:
     (share_by_fd.path / "a").touch()
-    inode = share_by_fd.host.inode_record(share_by_fd.look(b"a"))
+    inode = share_by_fd.host.inodes.record(share_by_fd.look(b"a"))
     assert inode is not None
     assert inode.fd >= 0
     assert inode.handle == b""
@@ -213,15 +213,15 @@ def test_files_without_handles_are_held_by_their_descriptors(share_by_fd: Share)
 
 def test_a_file_without_a_name_is_held_by_its_descriptor(share: Share) -> None:
     host, op = share.host, Op()
-    op.file = host.tmpfile(host.pin_inode(1), os.O_RDWR, 0o600)
+    op.file = host.changes.tmpfile(host.pin_inode(1), os.O_RDWR, 0o600)
     assert op.file >= 0
-    assert host.find_file(op.file) == 0
-    host.mount_meet(host.found)
-    assert host.inode_add(2, host.found) == 0
+    assert host.looks.find_file(op.file) == 0
+    host.mounts.meet(host.looks.found)
+    assert host.inodes.add(2, host.looks.found) == 0
     host.let_go(op)
     fd = host.pin_inode(2)
     assert os.fstat(fd).st_nlink == 0
-    assert host.link(fd, host.pin_inode(1), b"named") == 0
+    assert host.changes.link(fd, host.pin_inode(1), b"named") == 0
     host.let_go(op)
     assert share.look(b"named") == 2
 

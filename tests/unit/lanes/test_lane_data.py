@@ -45,7 +45,7 @@ def test_many_small_pieces_are_one_read_and_one_write(share: Share, guest: LaneG
     nodeid, fh = share.file("a")
     assert guest.write(nodeid, fh, 0, data, src_cuts=[1029] * 1018).error == 0
     assert guest.read(nodeid, fh, 0, len(data), dst_cuts=[16, *[1029] * 1018]).body == data
-    handle = share.host.handle_record(fh)
+    handle = share.host.handles.record(fh)
     assert handle is not None
     assert handle[-4:] == (1, 1, len(data), len(data))
 
@@ -61,14 +61,14 @@ def test_a_cold_read_goes_to_the_pool_and_keeps_what_it_has() -> None:
         guest = LaneGuest(share.host)
         content = os.urandom(1 << 20)
         nodeid, fh = share.file("a", content)
-        handle = share.host.handle_record(fh)
+        handle = share.host.handles.record(fh)
         assert handle is not None
         os.fsync(handle.fd)
         os.posix_fadvise(handle.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.pread(handle.fd, 1, 0)
         reply = guest.read(nodeid, fh, 0, len(content))
         assert (reply.error, reply.body) == (0, content)
-        handle = share.host.handle_record(fh)
+        handle = share.host.handles.record(fh)
         assert handle is not None
         assert (handle.reads, handle.bytes_read) == (1, len(content))
 
@@ -124,7 +124,7 @@ def test_handles_that_are_not_the_inodes_open_file_are_ebadf(share: Share, guest
         assert guest.write(node, handle, 0, b"y").error == errno.EBADF
     readable = share.open(nodeid, os.O_RDONLY)
     assert guest.write(nodeid, readable, 0, b"y").error == errno.EBADF
-    share.host.handle_delete(fh, FILE)
+    share.host.handles.delete(fh, FILE)
     assert guest.read(nodeid, fh, 0, 10).error == errno.EBADF, "released, though not settled yet"
 
 
@@ -140,7 +140,7 @@ def test_the_hosts_errors_reach_the_guest(share: Share, guest: LaneGuest) -> Non
     (share.path / "full").touch()
     nodeid = share.look(b"full")
     fh = share.number()
-    assert share.host.handle_add(fh, nodeid, os.open("/dev/full", os.O_RDWR), 0, FILE) == 0
+    assert share.host.handles.add(fh, nodeid, os.open("/dev/full", os.O_RDWR), 0, FILE) == 0
     before = open_fds()
     assert guest.write(nodeid, fh, 0, b"x").error == errno.ENOSPC
     assert open_fds() == before

@@ -151,7 +151,7 @@ def test_copying_between_files(share: Share, guest: LaneGuest, name: str, form: 
     assert copy(0, 0, 10, flags=1)[0] == errno.EINVAL
     assert copy(1 << 63, 0, 10)[0] == errno.EINVAL
     assert copy(0, 0, 10, node=source)[0] == errno.EBADF
-    handle = share.host.handle_record(fh_out)
+    handle = share.host.handles.record(fh_out)
     assert handle is not None
     assert (handle.writes, handle.bytes_written) == (1, 50_000)
 

@@ -176,15 +176,15 @@ def test_without_the_option_there_are_no_extended_attributes() -> None:
 def test_an_inode_out_of_the_descriptor_cache_is_found_again_by_its_handle(share: Share, guest: LaneGuest) -> None:
     (share.path / "file").write_bytes(b"12")
     nodeid = share.look(b"file")
-    record = share.host.inode_record(nodeid)
+    record = share.host.inodes.record(nodeid)
     assert record is not None
     if record.fd >= 0:
         pytest.skip("this file system gives no file handles")
-    share.host.inode_delete(nodeid)
-    assert share.host.inode_load(record) == 0
-    opened = share.host.cached_fds()[1]
+    share.host.inodes.delete(nodeid)
+    assert share.host.inodes.load(record) == 0
+    opened = share.host.inodes.cached_fds()[1]
     reply = guest.call("GETATTR", nodeid, getattr_in(), 104)
     assert ATTR_OUT.unpack(reply.body)[4] == 2
-    assert share.host.cached_fds()[1] == opened + 1
+    assert share.host.inodes.cached_fds()[1] == opened + 1
     assert not guest.call("GETATTR", nodeid, getattr_in(), 104).blocked
     share.host.let_go(Op())

@@ -20,7 +20,7 @@ def loaded(share: Share, nodeid: int, path: str, kind: int) -> int:
     fd, fh = os.open(share.path / path, flags), share.number()
     state = opened(kind).dest.encode()
     text = b'%d{"fd":%d,"flags":%d,"nodeid":%d,"state":"%s"}' % (fh, fd, flags, nodeid, state)
-    assert share.host.load_text("handle", text) == (fh, [fd])
+    assert share.host.loader.load_text("handle", text) == (fh, [fd])
     return fh
 
 

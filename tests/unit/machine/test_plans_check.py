@@ -129,7 +129,7 @@ def test_no_change_of_the_host_can_be_forgotten(name: str) -> None:
 
 def test_a_step_that_changes_the_host_needs_a_row_that_says_so() -> None:
     def stat_node(x: Services, op: Operation) -> int:
-        return x.host.chmod(op.node, 0)
+        return x.host.changes.chmod(op.node, 0)
 
     def renameat3(x: Services, op: Operation) -> int:
         return 0

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from fuse.host.tables import InodeRecord
+from fuse.host.records import InodeRecord
 from fuse.session.record import inode_record_text
 from journal.database.schema import checkpoint_table, indexed_column
 from journal.record_digest import record_digest

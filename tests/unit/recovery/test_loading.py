@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuse.host.host import Host
-from fuse.host.tables import DIRECTORY, FILE, HandleRecord, InodeRecord
+from fuse.host.records import DIRECTORY, FILE, HandleRecord, InodeRecord
 from fuse.recovery.loading import Loading
 from fuse.session.record import handle_put, inode_record_text
 from journal.database.schema import checkpoint_table
@@ -87,8 +87,8 @@ def test_what_was_touched_deleted_or_came_later_is_not_left(left: Unloaded) -> N
 @settings(max_examples=100, deadline=None)
 def test_a_record_loaded_from_its_text_is_the_record(one: InodeRecord) -> None:
     with shared(MEMORY) as share:
-        assert share.host.load_text("inode", b"%d%s" % (one.nodeid, inode_record_text(one).encode())) == (one.nodeid, [])
-        assert share.host.inode_record(one.nodeid) == one
+        assert share.host.loader.load_text("inode", b"%d%s" % (one.nodeid, inode_record_text(one).encode())) == (one.nodeid, [])
+        assert share.host.inodes.record(one.nodeid) == one
 
 
 def test_handles_loaded_from_their_texts_are_the_handles(share: Share) -> None:
@@ -99,9 +99,9 @@ def test_handles_loaded_from_their_texts_are_the_handles(share: Share) -> None:
         texts.append(b"%d%s" % (fh, put[put.index('{"fd"') : put.index("]],")].encode()))
     own = [os.dup(fd) for fd in fds]  # the table takes them over
     text = b"\n".join(text.replace(b'"fd":%d' % fd, b'"fd":%d' % mine) for text, fd, mine in zip(texts, fds, own, strict=True))
-    assert share.host.load_text("handle", text) == (10, own)
-    assert share.host.handle_record(9) == HandleRecord(9, 1, own[0], 2, FILE, 0, 0, 0, 0)
-    assert share.host.handle_record(10) == HandleRecord(10, 1, own[1], 2, DIRECTORY, 0, 0, 0, 0)
+    assert share.host.loader.load_text("handle", text) == (10, own)
+    assert share.host.handles.record(9) == HandleRecord(9, 1, own[0], 2, FILE, 0, 0, 0, 0)
+    assert share.host.handles.record(10) == HandleRecord(10, 1, own[1], 2, DIRECTORY, 0, 0, 0, 0)
 
 
 def test_texts_that_we_never_write_are_refused(share: Share) -> None:
@@ -125,32 +125,32 @@ def test_texts_that_we_never_write_are_refused(share: Share) -> None:
     ]
     for text in wrong:
         with pytest.raises(ValueError, match="inode"):
-            share.host.load_text("inode", text)
-        share.host.inode_delete(5)
+            share.host.loader.load_text("inode", text)
+        share.host.inodes.delete(5)
 
 
 def test_a_missing_inode_is_there_for_whoever_asks(share: Share, left: Unloaded) -> None:
     loading = Loading(share.host, left)
-    assert share.host.inodes_count() == 1
-    assert share.host.nlookup_add(9, 1) == 4
-    assert share.host.inode_record(10) == inode(10)
-    assert share.host.nlookup_add(5, 1) == -errno.ENOENT, "touched: known from elsewhere, or gone"
-    assert share.host.inodes_count() == 3
+    assert share.host.inodes.count() == 1
+    assert share.host.inodes.nlookup_add(9, 1) == 4
+    assert share.host.inodes.record(10) == inode(10)
+    assert share.host.inodes.nlookup_add(5, 1) == -errno.ENOENT, "touched: known from elsewhere, or gone"
+    assert share.host.inodes.count() == 3
     loading.rest()
     assert not loading.on
-    assert share.host.inodes_count() == 1 + (LAST - FIRST + 1) - 3
-    assert share.host.nlookup_add(9, 0) == 4
+    assert share.host.inodes.count() == 1 + (LAST - FIRST + 1) - 3
+    assert share.host.inodes.nlookup_add(9, 0) == 4
 
 
 def test_a_deleted_inode_does_not_come_back(share: Share, left: Unloaded) -> None:
     loading = Loading(share.host, left)
-    assert share.host.inode_delete(9) == 0
+    assert share.host.inodes.delete(9) == 0
     loading.some(20)
-    assert share.host.inode_delete(12) == 0
-    assert share.host.nlookup_add(12, 1) == -errno.ENOENT
+    assert share.host.inodes.delete(12) == 0
+    assert share.host.inodes.nlookup_add(12, 1) == -errno.ENOENT
     loading.rest()
-    assert share.host.inode_record(9) is None
-    assert share.host.inode_record(12) is None
+    assert share.host.inodes.record(9) is None
+    assert share.host.inodes.record(12) is None
 
 
 def pin_elsewhere(host: Host, nodeids: list[int]) -> tuple[threading.Thread, list[int]]:
@@ -188,6 +188,6 @@ def test_the_end_of_a_session_lets_those_go_who_wait(share: Share, left: Unloade
 def test_a_damaged_record_is_no_answer(share: Share, left: Unloaded) -> None:
     left._connection.execute(f"UPDATE {checkpoint_table('inode')} SET record = 'x' WHERE key = 9")
     loading = Loading(share.host, left)
-    assert share.host.nlookup_add(9, 1) == -errno.EIO
+    assert share.host.inodes.nlookup_add(9, 1) == -errno.EIO
     with pytest.raises(ValueError, match="record 9"):
         loading.check()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuse.host.tables import InodeRecord
+from fuse.host.records import InodeRecord
 from fuse.recovery.loading import Filling
 from fuse.session.record import inode_record_text
 from journal.database.schema import checkpoint_table
@@ -50,7 +50,7 @@ def connection(request: pytest.FixtureRequest) -> Iterator[sqlite3.Connection]:
 
 
 def loaded(share: Share) -> set[int]:
-    return {record.nodeid for record in share.host.inode_records()} - {1}
+    return {record.nodeid for record in share.host.inodes.records()} - {1}
 
 
 def test_this_python_lends_its_connections() -> None:
@@ -59,7 +59,7 @@ def test_this_python_lends_its_connections() -> None:
     checkpoint(connection, [5])
     assert AVAILABLE
     with shared(MEMORY) as share:
-        assert Unloaded(connection, "inode", ()).give_some(9, share.host.taker("inode")) is not None
+        assert Unloaded(connection, "inode", ()).give_some(9, share.host.loader.taker("inode")) is not None
         assert loaded(share) == {5}
     connection.close()
 

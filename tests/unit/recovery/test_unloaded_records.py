@@ -43,7 +43,7 @@ def filled(connect: Connect) -> sqlite3.Connection:
 
 
 def loaded(host: Host) -> set[int]:
-    return {record.nodeid for record in host.inode_records()} - {1}
+    return {record.nodeid for record in host.inodes.records()} - {1}
 
 
 def fill(host: Host, unloaded: Unloaded, count: int) -> None:
@@ -56,7 +56,7 @@ def test_only_a_known_connection_gives_without_the_interpreter() -> None:
     for connect, given_up in ((plain, True), (native, False)):
         with shared(MEMORY) as share:
             unloaded = Unloaded(filled(connect), "inode", ())
-            assert (unloaded.give_some(10, share.host.taker("inode")) is None) == given_up
+            assert (unloaded.give_some(10, share.host.loader.taker("inode")) is None) == given_up
             assert loaded(share.host) == (set() if given_up else set(range(FIRST, FIRST + 10)))
 
 
@@ -73,11 +73,11 @@ def test_both_ways_give_each_record_once(seed: int) -> None:
             for key in asked:
                 text = unloaded.take(key)
                 if text:
-                    share.host.load_text("inode", text)
+                    share.host.loader.load_text("inode", text)
             fill(share.host, unloaded, count)
-            assert len(share.host.inode_records()) == 1 + (LAST - FIRST + 1) - len(touched)
+            assert len(share.host.inodes.records()) == 1 + (LAST - FIRST + 1) - len(touched)
             assert loaded(share.host) == set(range(FIRST, LAST + 1)) - touched
-            assert all(share.host.inode_record(key) == inode(key) for key in loaded(share.host))
+            assert all(share.host.inodes.record(key) == inode(key) for key in loaded(share.host))
 
 
 @WAYS
@@ -113,7 +113,7 @@ def test_a_table_that_cannot_be_read_is_told_by_the_way_through_python(connect: 
         filling = Filling(share.host, "inode", unloaded)
         assert filling.some(10) == (True, [])
         connection.execute(f"DROP TABLE {NAME}")
-        assert unloaded.give_some(10, share.host.taker("inode")) is None
+        assert unloaded.give_some(10, share.host.loader.taker("inode")) is None
         with pytest.raises(ValueError, match="the checkpoint can't be read"):
             filling.some(10)
         assert loaded(share.host) == set(range(FIRST, FIRST + 10))
