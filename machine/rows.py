@@ -14,18 +14,6 @@ class Struct:
 
 
 @dataclass(frozen=True, slots=True)
-class Bits:
-    """A part of a word."""
-
-    lowest: int
-    count: int
-
-    def of(self, word: int) -> int:
-        """The number that stands there."""
-        return word >> self.lowest & (1 << self.count) - 1
-
-
-@dataclass(frozen=True, slots=True)
 class Flag:
     """One bit of a feature word; `offered` tells whether we negotiate it, `why` why not (or when)."""
 

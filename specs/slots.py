@@ -6,7 +6,7 @@ reader: the device's C (device/native/slots/slots.h, which a test compares with 
 read a copy of the file on any machine. Little endian, as the machines are that steadfs runs on.
 """
 
-from machine.rows import Bits, Struct
+from machine.rows import Struct
 from specs.request import REQUEST
 
 MAGIC = 0x3153544F4C535453
@@ -48,12 +48,12 @@ SLOT = Struct(
 )
 
 
-PHASE = Bits(0, 8)
-"""A place in PHASES."""
-HAS_WITNESS = Bits(8, 1)
-ATTEMPTS = Bits(16, 16)
+# The parts of `state`, from the lowest bit on. The check is the upper half.
+PHASE_MASK = 0xFF
+HAS_WITNESS = 0x100
+ATTEMPTS_LOWEST, ATTEMPTS_MASK = 16, 0xFFFF
 """How many workers died while they executed the request."""
-CHECK = Bits(32, 32)
+CHECK_LOWEST = 32
 
 PHASES = REQUEST.states
 """By their number."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from device._native import ffi, lib
-from specs.slots import ATTEMPTS, HAS_WITNESS, PHASES
+from specs.slots import ATTEMPTS_LOWEST, ATTEMPTS_MASK, HAS_WITNESS, PHASES
 
 FILE_MODE = 0o600
 _WRONG = "slots file: wrong header, or shorter than the header says"
@@ -115,12 +115,12 @@ def _slot(copy: Any, phase: int) -> Slot:
         queue=copy.queue,
         head=copy.head,
         phase=PHASES[phase],
-        attempts=ATTEMPTS.of(copy.state),
+        attempts=copy.state >> ATTEMPTS_LOWEST & ATTEMPTS_MASK,
         epoch=copy.epoch,
         unique=copy.unique,
         counter=copy.counter,
         opcode=copy.opcode,
-        witness=tuple(copy.witness) if HAS_WITNESS.of(copy.state) else (),
+        witness=tuple(copy.witness) if copy.state & HAS_WITNESS else (),
         error=copy.result,
         length=copy.result_bytes,
         used_at=copy.used_at,

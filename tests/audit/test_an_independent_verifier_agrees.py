@@ -42,7 +42,7 @@ def test_both_find_a_journal_whole(either: Path) -> None:
         ("UPDATE commits SET time_ns = time_ns + 1 WHERE seq = 40", False, "commit 40"),
         ("DELETE FROM commits WHERE seq = 40", False, "commit 41"),
         ("UPDATE specs SET json = replace(json, 'ready', 'reedy')", False, "specs"),
-        (f"UPDATE commits SET body = replace(body, '\"{END}\",\"{FILE}\"', '\"{BEGIN}\",\"{FILE}\"')", True, "legal"),
+        (f'UPDATE commits SET body = replace(body, \'"{END}","{FILE}"\', \'"{BEGIN}","{FILE}"\')', True, "legal"),
         ('UPDATE commits SET body = replace(body, \'"put","handle"\', \'"put","session"\')', True, "effects"),
         (f"UPDATE commits SET body = replace(body, '{ENDS % 1}', '{ENDS % 7}')", True, f"is {HANDLE.absent}"),
         (f"INSERT INTO checkpoint_inode (key, seq, record) VALUES (9, 1000, '{LIVE}')", True, "checkpoint"),

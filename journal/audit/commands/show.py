@@ -52,7 +52,7 @@ def find(source: Source, seq: int) -> dict[str, Any]:
     machine, key, event, origin, dest, request, effects, reply = json.loads(place[4])[seq - place[1]]
     table = history.state.tables[machine]
     before = dict(table.records[key]) if key in table.records else None
-    history.state.apply(machine, key, origin, dest, effects, lambda what, key: None)
+    history.state.apply(machine, key, origin, dest, effects)
     after = dict(table.records[key]) if key in table.records else None
     return {
         "commit": {"seq": place[0], "first": place[1], "last": place[2], "time_ns": place[3], "digest": place[5].hex()},

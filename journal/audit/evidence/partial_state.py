@@ -76,9 +76,11 @@ class PartialState:
     def __init__(self, absent: Mapping[str, str], from_the_start: bool) -> None:
         self.tables = {name: PartialTable(name, state, from_the_start) for name, state in absent.items()}
 
-    def apply(self, machine: str, key: int, source: str, dest: str, effects: list[list[Any]], report: Report) -> None:
-        """One transition; `report` is told of each contradiction. Raises KeyError for an unknown table and whatever a
-        value of the wrong kind causes."""
+    def apply(
+        self, machine: str, key: int, source: str, dest: str, effects: list[list[Any]], report: Report = lambda what, key: None
+    ) -> None:
+        """One transition; `report` is told of each contradiction (`verify` judges, others go on). Raises KeyError for an
+        unknown table, and whatever a value of the wrong kind causes."""
         own = self.tables[machine]
         record = own.records.get(key)
         if record is not None:

@@ -100,22 +100,22 @@ def parse(data: bytes) -> Slots:
 def _slot(fields: dict[str, Any], place: tuple[int, int]) -> Slot | None:
     """None for one that was never stored so."""
     state = fields["state"]
-    phase = layout.PHASE.of(state)
+    phase = state & layout.PHASE_MASK
     if not 0 < phase < len(layout.PHASES) or (fields["queue"], fields["head"]) != place:
         return None
-    if layout.CHECK.of(state) != _check(fields):
+    if state >> layout.CHECK_LOWEST != _check(fields):
         return None
     about = {name: fields[name] for name in ("queue", "head", "opcode", "unique", "epoch", "counter")}
-    return Slot(phase=layout.PHASES[phase], deaths=layout.ATTEMPTS.of(state), **about)
+    return Slot(phase=layout.PHASES[phase], deaths=state >> layout.ATTEMPTS_LOWEST & layout.ATTEMPTS_MASK, **about)
 
 
 def _check(fields: dict[str, Any]) -> int:
     """The check that belongs to the fields that count."""
     state: int = fields["state"]
-    phase = layout.PHASE.of(state)
+    phase = state & layout.PHASE_MASK
     words = [fields["epoch"], fields["unique"], fields["counter"]]
     words.append(fields["opcode"] | fields["queue"] << 32 | fields["head"] << 48)
-    if layout.HAS_WITNESS.of(state):
+    if state & layout.HAS_WITNESS:
         words += _WITNESS.unpack(fields["witness"])
     if phase >= _FROM["result"]:
         words.append(fields["result"] & 0xFFFFFFFF | fields["result_bytes"] << 32)

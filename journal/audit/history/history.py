@@ -96,7 +96,6 @@ class History:
         self.seq = source.start.last
         self.commit = source.start.commit_seq
         self.time_ns = 0
-        self.contradictions = 0
         self._lives = [life for life in source.lives if life.first_commit > source.start.commit_seq]
         self._request: dict[str, Any] = {}
         load_initial_state(source, self.state)
@@ -266,15 +265,12 @@ class History:
 
     def _apply(self, move: Move) -> None:
         ended = move.machine == "inode" and move.dest == self.state.tables["inode"].absent_state
-        self.state.apply(move.machine, move.key, move.source, move.dest, move.effects, self._contradiction)
+        self.state.apply(move.machine, move.key, move.source, move.dest, move.effects)
         self.seq = move.seq
         if ended and move.key != ROOT:
             self.names.forget(move.key)
         if any(effect[0] == "clear" and effect[1] == "inode" for effect in move.effects):
             self.names.clear()
-
-    def _contradiction(self, what: str, key: int) -> None:
-        self.contradictions += 1
 
     def _note_files(self, entry: Entry) -> None:
         """Once for each inode: before it is forgotten, or after it was met."""

@@ -79,6 +79,18 @@ def test_of_several_archived_journals_one_is_named(directory: Path, keys: Keys, 
     assert from_text(signed(directory, keys, "--identity", str(JOURNAL + 1)).read_text()).head.anchor.commit_seq == 4
 
 
+def test_each_of_several_archived_journals_is_verified_by_its_name(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archived(directory, "one")
+    archived(directory, "two", 4, JOURNAL + 1)
+    for journal, last in ((JOURNAL, 6), (JOURNAL + 1, 4)):
+        capsys.readouterr()
+        main(["verify", str(directory), "--identity", str(journal), "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert found["commits"] == {"first": 1, "last": last}
+        assert {finding["check"] for finding in found["findings"]} & {"chain", "archive"} == set()
+    assert main(["verify", str(directory)]) == Exit.USAGE
+
+
 def test_what_does_not_hold_is_not_signed(directory: Path, keys: Keys) -> None:
     archived(directory, "one", 3)
     given, fd = chain(6, salt="one"), os.open(directory, os.O_RDONLY)
