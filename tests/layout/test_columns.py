@@ -18,10 +18,6 @@ from tests.layout.sources import named, package, parsed, relative
 OPERATIONS = {row.name for row in OPCODES}
 STEP_NAMES = {row.name for row in PRIMITIVES} - {row.name for row in REGISTERS}
 """Not `node`: it is a register too, and a field of each request in the journal."""
-PLAY_GUESTS = {
-    "device/worker/rehearsal.py": "the spare serves a guest of its own making, which has to ask for something",
-    "device/worker/rehearsal_device.py": "the journal of that guest",
-}
 FOR_PEOPLE = {"journal/database/views.py": "SQL that stands in the journal, for whoever has nothing but the file"}
 READERS = [path for room in ("machine", "fuse", "journal", "device") for path in package(room)]
 
@@ -38,8 +34,7 @@ def strings(path: Path) -> Iterator[str]:
 def test_no_operation_and_no_primitive_is_asked_for_by_name() -> None:
     assert len(READERS) > 100
     found = {relative(path): sorted(set(strings(path)) & (OPERATIONS | STEP_NAMES)) for path in READERS}
-    assert {name: words for name, words in found.items() if words and name not in PLAY_GUESTS} == {}
-    assert all(found[name] for name in PLAY_GUESTS), "an exception that nothing needs"
+    assert {name: words for name, words in found.items() if words} == {}
 
 
 def test_no_operation_is_asked_for_in_sql() -> None:
