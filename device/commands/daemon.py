@@ -49,7 +49,6 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         hold = take_journal(options)
         undo.callback(hold.release)
         made = _make(options, hold, undo)
-        log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
         code = _guardian(options, guarded, hold, made).run()
         _clear(options, hold, made.sandbox, code)
     return code
@@ -181,6 +180,8 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         worker = Worker(options, own, promotion, prepared, made.session, made.archive)
         try:
             worker.start()
+            if promotion.generation == 1:
+                log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
             gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more
             gc.enable()
             return worker.serve()

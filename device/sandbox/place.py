@@ -102,7 +102,7 @@ def enter(mode: SandboxMode, share: Path, journal: Path, outside: Sequence[tuple
     except OSError as error:
         others = "chroot or none" if mode == "namespace" else "none"
         if error.errno in _NAMESPACE_LIMITS:
-            problem = f"{mode}: too many namespaces; raise user.max_mnt_namespaces and its like, or say --sandbox={others}"
+            problem = f"{mode}: too many namespaces; raise user.max_user_namespaces and its like, or say --sandbox={others}"
             raise OperatorError("--sandbox", problem, Exit.LIMIT) from error
         problem = f"{mode}: {error.strerror}; it takes root's rights{_OR_USER_NAMESPACES[mode]}, or say --sandbox={others}"
         raise OperatorError("--sandbox", problem, Exit.PRIVILEGES) from error

@@ -211,17 +211,20 @@ def test_without_roots_rights_a_user_namespace_serves(share: Path, memory: Path)
 
 @as_root
 @pytest.mark.parametrize(
-    ("mode", "words", "remedy"),
-    [("chroot", AS_NOBODY, "--sandbox=none"), ("namespace", WITHOUT_USER_NAMESPACES, "--sandbox=chroot or none")],
+    ("mode", "words", "code", "remedy"),
+    [
+        ("chroot", AS_NOBODY, Exit.PRIVILEGES, "--sandbox=none"),
+        ("namespace", WITHOUT_USER_NAMESPACES, Exit.LIMIT, "max_user_namespaces and its like, or say --sandbox=chroot or none"),
+    ],
 )
 def test_a_sandbox_that_can_not_be_made_is_refused_in_one_line(
-    share: Path, memory: Path, mode: str, words: tuple[str, ...], remedy: str
+    share: Path, memory: Path, mode: str, words: tuple[str, ...], code: Exit, remedy: str
 ) -> None:
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("setpriv or user namespaces are missing")
     open_to_nobody(share, memory)
     with started(share, memory, mode, *words) as served:
-        assert served.daemon.wait_exit(20) == Exit.PRIVILEGES, served.log()
+        assert served.daemon.wait_exit(20) == code, served.log()
     (line,) = [line for line in served.log().splitlines() if "WARNING: the limit" not in line]
     assert line.startswith(f"steadfsd: --sandbox: {mode}: ")
     assert remedy in line
