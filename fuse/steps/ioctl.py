@@ -47,7 +47,7 @@ def check_ioctl(x: Services, op: Operation) -> int:
 @primitive
 def run_ioctl(x: Services, op: Operation) -> int:
     command = _COMMANDS[op.args[2]]
-    fd = x.host.changes.reopen(op.node, os.O_RDONLY | os.O_NONBLOCK, False)
+    fd = x.host.looks.open_for_ioctl(op.node)
     if fd < 0:
         return -int(fd) if fd != -errno.ENXIO else errno.ENOTTY
     try:
