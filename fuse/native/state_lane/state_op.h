@@ -110,6 +110,8 @@ void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t 
 /* state_steps.c and its neighbours. */
 int state_intern(struct state_lane *s, struct state_op *op, struct found *f, uint64_t *nodeid);
 void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, uint64_t nlookup);
+/* 0 where the name is one component, neither '.' nor '..'; else EINVAL or ENAMETOOLONG. */
+int state_component_error(const char *name, uint32_t bytes);
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 

@@ -1,16 +1,15 @@
-"""An operation of one type of inode or handle refuses the others, with the host's own errno: a file's handle is never a directory."""
+"""An operation of one type of inode or handle refuses the others, with the host's own errno."""
 
-import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fuse.settings import Settings
 from tests.play.fuse_wire import ROOT
-from tests.stateful.direct_guest import DirectGuest
+from tests.stateful.executors.refusals import refused
 from tests.stateful.executors.world import World
 
 DIRECTORY, LINK, FIFO = b"dir", b"link", b"fifo"
@@ -27,15 +26,9 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         made.close()
 
 
-def refused(ask: Callable[[], object]) -> str:
-    with pytest.raises(OSError) as caught:
-        ask()
-    return errno.errorcode[caught.value.errno or 0]
-
-
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC, os.O_RDONLY | os.O_DIRECTORY])
 def test_a_handle_of_a_file_is_never_a_directory(world: World, flags: int) -> None:
-    guest: DirectGuest = world.guest.guest
+    guest = world.guest.guest
     directory = guest.lookup(ROOT, DIRECTORY).nodeid
     inodes = world.host.inodes_count()
     assert refused(lambda: guest.create(ROOT, DIRECTORY, flags=flags | os.O_CREAT)) == "EISDIR"
@@ -47,7 +40,7 @@ def test_a_handle_of_a_file_is_never_a_directory(world: World, flags: int) -> No
 
 
 def test_only_directories_are_opened_as_such(world: World) -> None:
-    guest: DirectGuest = world.guest.guest
+    guest = world.guest.guest
     (world.share / "file").touch()
     for name in (b"file", LINK, FIFO):
         assert refused(lambda name=name: guest.opendir(guest.lookup(ROOT, name).nodeid)) == "ENOTDIR"
@@ -59,7 +52,7 @@ def test_only_directories_are_opened_as_such(world: World) -> None:
 
 
 def test_a_handle_ends_and_is_listed_by_its_own_kind(world: World) -> None:
-    guest: DirectGuest = world.guest.guest
+    guest = world.guest.guest
     entry, file = guest.create(ROOT, b"new", stat.S_IRWXU)
     directory = guest.opendir(ROOT)
     assert refused(lambda: guest.releasedir(entry.nodeid, file.fh)) == "EBADF"

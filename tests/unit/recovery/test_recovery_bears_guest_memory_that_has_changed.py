@@ -21,6 +21,8 @@ from tests.unit.fuse.player import ROOM, Player
 UNIQUE = 1 << 40
 CODE = {row.name: row.code for row in OPCODES}
 PHASES = ("executing", "executed", "committed")
+COUNTED = ("LOOKUP", "OPEN", "OPENDIR", "READDIRPLUS")
+IN_DOUBT = ("SETATTR", "MKDIR", "MKNOD", "SYMLINK", "LINK", "CREATE", "UNLINK", "RENAME2", "IOCTL", "OPEN")
 
 
 def bodies(player: Player) -> dict[str, tuple[int, bytes]]:
@@ -71,7 +73,7 @@ def clean(player: Player) -> None:
     (player.share / "old").touch()
 
 
-@pytest.mark.parametrize("name", ["LOOKUP", "OPEN", "OPENDIR", "READDIRPLUS"])
+@pytest.mark.parametrize("name", COUNTED)
 def test_what_was_counted_is_given_back_however_the_request_was_rewritten(player: Player, name: str) -> None:
     recovery, host = Recovery(player.executor), player.host
     node, body = bodies(player)[name]
@@ -115,7 +117,7 @@ def fits(message: bytes, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("name", ["SETATTR", "MKDIR", "MKNOD", "SYMLINK", "LINK", "CREATE", "UNLINK", "RENAME2", "IOCTL", "OPEN"])
+@pytest.mark.parametrize("name", IN_DOUBT)
 def test_a_request_in_doubt_is_answered_however_it_was_rewritten(player: Player, name: str, phase: str) -> None:
     recovery = Recovery(player.executor)
     clean(player)
