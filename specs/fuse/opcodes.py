@@ -159,7 +159,8 @@ OPCODES = (
     Opcode(
         39, "IOCTL", "state", "fuse_ioctl_in", out=("fuse_ioctl_out",), changes_host=True,
         plan=("node", "check_ioctl", "run_ioctl", "reply_ioctl"),
-        doc="FS_IOC_GETFLAGS, SETFLAGS, FSGETXATTR, FSSETXATTR; any other is ENOTTY. All may be repeated.",
+        doc="FS_IOC_GETFLAGS, SETFLAGS, FSGETXATTR, FSSETXATTR; any other is ENOTTY. All may be repeated. EPERM for what only "
+        "privileged processes of the host may change, unless --allow-inode-flags.",
     ),
     Opcode(40, "POLL", "refuse", "fuse_poll_in", errno="ENOSYS", doc="the guest then treats files as always ready"),
     Opcode(41, "NOTIFY_REPLY", "refuse", errno="ENOSYS", doc="there is no notification queue"),
