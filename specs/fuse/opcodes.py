@@ -112,7 +112,7 @@ OPCODES = (
     Opcode(
         21, "SETXATTR", "state", "fuse_setxattr_in", 1, changes_host=True, keeps_reply=True, witness="xattr_set",
         repeat="no", about="attribute", short=("SETXATTR_EXT", 2),
-        plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "reply_empty"),
+        plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "drop_sgid", "reply_empty"),
     ),
     Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr", about="attribute", option="xattr"),
     Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr", option="xattr"),
@@ -147,7 +147,7 @@ OPCODES = (
         about="entry", opens="file",
         moves=(*_ENTRY, ("handle", "open")), keeps_reply=True, witness="name_absent", repeat="no",
         plan=(
-            "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_found",
+            "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_created",
             "open_existing", "intern", "add_file", "reply_create",
         ),
     ),

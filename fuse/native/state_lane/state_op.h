@@ -118,7 +118,7 @@ uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodei
 state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,
     step_check_name, step_check_new_name, step_check_target, step_act_as_caller, step_act_as_daemon, step_mkdirat,
     step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_create_file,
-    step_open_tmpfile, step_open_found, step_found_of_file, step_intern, step_open_node, step_open_existing,
+    step_open_tmpfile, step_open_found, step_open_created, step_found_of_file, step_intern, step_open_node, step_open_existing,
     step_open_directory, step_add_file, step_add_directory, step_drop_file, step_drop_directory, step_forget_one,
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,
     step_reply_create, step_reply_direntplus, step_refuse_readonly;

@@ -88,6 +88,11 @@ int step_open_found(struct state_lane *s, struct state_op *op)
     return positive(host_open_path(s->host, op->dir, op->name, 0, &op->found));
 }
 
+int step_open_created(struct state_lane *s, struct state_op *op)
+{
+    return op->file >= 0 ? step_found_of_file(s, op) : step_open_found(s, op);
+}
+
 int step_found_of_file(struct state_lane *s, struct state_op *op)
 {
     if (op->found.fd >= 0)
