@@ -135,7 +135,8 @@ int host_ftruncate(struct host *h, int fd, uint64_t size);
 int host_utimens(struct host *h, int path_fd, int64_t atime, int64_t atime_nsec, int64_t mtime, int64_t mtime_nsec);
 
 /* Extended attributes of any file type, also of a symbolic link itself. Where the kernel lacks setxattrat(2)
- * (before 6.13) the calling thread's working directory becomes proc_fd, once and for good. */
+ * (before 6.13) the calling thread's working directory becomes proc_fd, once and for good; but for the process' first
+ * thread's, whose calls another thread does. */
 int host_setxattr(struct host *h, int path_fd, const char *name, const void *value, uint32_t size, int flags);
 int host_removexattr(struct host *h, int path_fd, const char *name);
 int host_getxattr(struct host *h, int path_fd, const char *name, void *value, uint32_t size);
