@@ -22,6 +22,7 @@ from specs.fuse.witnesses import WITNESSES
 Words = tuple[int, ...]
 _RENAME_EXCHANGE = 2
 _ABSENT: Words = (0, 0)
+_WORD = (1 << 64) - 1
 _CLOCK_REALTIME_COARSE = 5
 """include/uapi/linux/time.h: the clock by which a file system stamps, so that no time lies before another's by being finer."""
 
@@ -199,7 +200,7 @@ def _dir(x: Services, nodeid: int) -> int:
 
 def _size_and_ctime(fd: int) -> Words:
     found = os.stat(fd)
-    return found.st_size, found.st_ctime_ns
+    return found.st_size, found.st_ctime_ns & _WORD  # a clock that was wrong may have given a time before 1970
 
 
 def _xattr(fd: int, name: bytes, x: Services) -> Words:
