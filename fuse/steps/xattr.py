@@ -38,11 +38,11 @@ def drop_sgid(x: Services, op: Operation) -> int:
     """Where the guest says that the ACL was set by nobody of the file's group."""
     if not op.args[2] & FUSE_SETXATTR_ACL_KILL_SGID or op.name != _ACCESS_ACL:
         return 0
-    error, attr = x.host.attributes(op.node)
+    error, attr = x.host.looks.attributes(op.node)
     if error:
         return -int(error)
     mode = _ATTR.unpack(attr)[_MODE]
-    return -int(x.host.chmod(op.node, stat.S_IMODE(mode) & ~stat.S_ISGID)) if mode & stat.S_ISGID else 0
+    return -int(x.host.changes.chmod(op.node, stat.S_IMODE(mode) & ~stat.S_ISGID)) if mode & stat.S_ISGID else 0
 
 
 @primitive

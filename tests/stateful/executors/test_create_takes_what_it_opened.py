@@ -38,7 +38,7 @@ def test_handle_and_nodeid_are_of_one_file(world: World) -> None:
         for _ in range(CREATES):
             (world.share / "new").unlink(missing_ok=True)
             entry, opened = guest.create(ROOT, b"new", flags=os.O_RDWR)
-            handle, inode = host.handle_record(opened.fh), host.inode_record(entry.nodeid)
+            handle, inode = host.handles.record(opened.fh), host.inodes.record(entry.nodeid)
             assert handle is not None
             assert inode is not None
             assert os.fstat(handle.fd).st_ino == inode.ino == entry.attr.ino

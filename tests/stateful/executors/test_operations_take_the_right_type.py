@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,25 +31,25 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 def test_a_handle_of_a_file_is_never_a_directory(world: World, flags: int) -> None:
     guest = world.guest.guest
     directory = guest.lookup(ROOT, DIRECTORY).nodeid
-    inodes = world.host.inodes_count()
+    inodes = world.host.inodes.count()
     assert refused(lambda: guest.create(ROOT, DIRECTORY, flags=flags | os.O_CREAT)) == "EISDIR"
     assert refused(lambda: guest.create(ROOT, DIRECTORY, flags=flags | os.O_CREAT | os.O_EXCL)) == "EEXIST"
     assert refused(lambda: guest.open(directory, flags)) == "EISDIR"
-    assert (world.host.handles_count(), world.host.inodes_count()) == (0, inodes)
+    assert (world.host.handles.count(), world.host.inodes.count()) == (0, inodes)
     guest.forget(directory, 1)  # the CREATE that failed has given its lookup count back
-    assert world.host.inodes_count() == inodes - 1
+    assert world.host.inodes.count() == inodes - 1
 
 
 def test_only_directories_are_opened_as_such(world: World) -> None:
     guest = world.guest.guest
     (world.share / "file").touch()
     for name in (b"file", LINK, FIFO):
-        assert refused(lambda name=name: guest.opendir(guest.lookup(ROOT, name).nodeid)) == "ENOTDIR"
+        assert refused(partial(guest.opendir, guest.lookup(ROOT, name).nodeid)) == "ENOTDIR"
     assert refused(lambda: guest.open(guest.lookup(ROOT, LINK).nodeid)) == "ELOOP"
     assert refused(lambda: guest.open(guest.lookup(ROOT, FIFO).nodeid)) == "ENXIO"
     assert refused(lambda: guest.create(ROOT, FIFO, flags=os.O_RDONLY | os.O_CREAT)) == "ENXIO"
     assert refused(lambda: guest.tmpfile(guest.lookup(ROOT, b"file").nodeid)) == "ENOTDIR"
-    assert world.host.handles_count() == 0
+    assert world.host.handles.count() == 0
 
 
 def test_a_handle_ends_and_is_listed_by_its_own_kind(world: World) -> None:
@@ -60,4 +61,4 @@ def test_a_handle_ends_and_is_listed_by_its_own_kind(world: World) -> None:
     assert refused(lambda: guest.readdirplus(entry.nodeid, file.fh)) == "EBADF"
     assert refused(lambda: guest.setattr(ROOT, size=0, fh=directory.fh)) == "EBADF"
     assert refused(lambda: guest.setattr(ROOT, size=0)) == "EISDIR"
-    assert world.host.handles_count() == 2
+    assert world.host.handles.count() == 2

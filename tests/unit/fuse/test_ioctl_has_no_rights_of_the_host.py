@@ -5,6 +5,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,11 +53,11 @@ def test_a_guest_sets_no_flag_that_binds_the_host_and_no_project(world: World) -
     node = guest.lookup(guest.lookup(ROOT, b"dir").nodeid, b"file").nodeid
     flags = flags_of(path)
     for bit in (IMMUTABLE, APPEND, PROJINHERIT):
-        assert refused(lambda bit=bit: guest.ioctl(node, 0, SETFLAGS, struct.pack("=I", flags | bit))) == "EPERM"
+        assert refused(partial(guest.ioctl, node, 0, SETFLAGS, struct.pack("=I", flags | bit))) == "EPERM"
     xflags, *sizes, projid, cow = struct.unpack("=IIIII8x", guest.ioctl(node, 0, FSGETXATTR, out_size=28)[1])
     for bit in (XFLAG_IMMUTABLE, XFLAG_APPEND, XFLAG_PROJINHERIT):
         value = struct.pack("=IIIII8x", xflags | bit, *sizes, projid, cow)
-        assert refused(lambda value=value: guest.ioctl(node, 0, FSSETXATTR, value)) == "EPERM"
+        assert refused(partial(guest.ioctl, node, 0, FSSETXATTR, value)) == "EPERM"
     other = struct.pack("=IIIII8x", xflags, *sizes, projid + 1, cow)
     assert refused(lambda: guest.ioctl(node, 0, FSSETXATTR, other)) == "EPERM"
     assert flags_of(path) == flags

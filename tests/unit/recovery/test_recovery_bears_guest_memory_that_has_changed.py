@@ -98,8 +98,8 @@ def test_what_was_counted_is_given_back_however_the_request_was_rewritten(player
 
 
 def held(player: Player) -> tuple[int, int, int]:
-    counts = [record.nlookup for key in range(1, 64) if (record := player.host.inode_record(key)) is not None]
-    return player.host.handles_count(), len(counts), sum(counts)
+    counts = [record.nlookup for key in range(1, 64) if (record := player.host.inodes.record(key)) is not None]
+    return player.host.handles.count(), len(counts), sum(counts)
 
 
 def left_by(data: bytes, transitions: list[Transition], phase: str, witness: tuple[int, ...] = ()) -> Left:
