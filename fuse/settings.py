@@ -27,6 +27,8 @@ class Settings:
     xattr: bool = False
     readonly: bool = False
     allow_direct_io: bool = False
+    inode_flags: bool = False
+    """Whether the guest may set what Linux lets only privileged processes of the host set by ioctl(2)."""
     readdirplus: bool = True
     announce_submounts: bool = True
     handles: Handles = "prefer"

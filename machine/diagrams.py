@@ -87,9 +87,14 @@ def cases_page(table: CaseTable) -> str:
 
 
 def flags_page(title: str, flags: Iterable[Flag]) -> str:
-    """The bits of one feature word."""
-    lines = [f"# {title}", "", "| bit | name | offered | why |", "| ---: | --- | --- | --- |"]
-    lines += [f"| {f.bit} | {f.name} | {'yes' if f.offered else 'no'} | {_cell(f.why)} |" for f in flags]
+    """The bits of one feature word; what they oblige us to where their rows tell it."""
+    rows = tuple(flags)
+    duties = any(f.duty for f in rows)
+    lines = [f"# {title}", "", "| bit | name | offered | why |" + " duty |" * duties]
+    lines += ["| ---: | --- | --- | --- |" + " --- |" * duties]
+    for f in rows:
+        cells = [str(f.bit), f.name, "yes" if f.offered else "no", _cell(f.why), *[_cell(f.duty)] * duties]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

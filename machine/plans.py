@@ -44,6 +44,9 @@ def check_plans(opcodes: Iterable[Opcode], words: Vocabulary) -> None:
     for witness in words.witnesses.values():
         if len(witness.words) > WITNESS_WORDS_MAX or bool(witness.words) != bool(witness.lane):
             raise SpecError(f"witness {witness.name}: words without a lane that stores them, or too many")
+    for flag in words.init_flags.values():
+        if flag.offered != bool(flag.duty):
+            raise SpecError(f"flag {flag.name}: taken, and nobody says what that obliges us to, or the other way round")
     codes: set[int] = set()
     names: set[str] = set()
     used = {primitive.change.then for primitive in words.primitives.values() if primitive.change is not None}

@@ -15,12 +15,14 @@ class Struct:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One bit of a feature word; `offered` tells whether we negotiate it, `why` why not (or when)."""
+    """One bit of a feature word; `offered` tells whether we negotiate it, `why` why not (or when); `duty` what whoever takes it
+    has to do from then on, and who does."""
 
     name: str
     bit: int
     offered: bool
     why: str = ""
+    duty: str = ""
 
 
 ReplyKind = Literal["none", "u64", "vring_state", "config", "inflight_fd", "shmem_config", "device_state"]

@@ -22,6 +22,7 @@ LIMITS = (
     Limit("fds_reserved", 700, "memory slots, vrings, journal, sockets: what is never the guest's to use up"),
     Limit("inode_fd_cache_max_fds", 16384, "descriptors kept for inodes that a file handle can find again"),
     Limit("batch_max_requests", 64, "how many stateful requests share one commit; bounds the wait of the first"),
+    Limit("heads_max_bytes", 64 << 20, "of all requests that wait, whole; a thousand of the longest attributes, then ENOMEM"),
     Limit("forgets_max_per_request", 8192, "a batch as large as a request may be: 128 KiB of 16 bytes each"),
     Limit("fuse_minor_min", 27, "older guests than Linux 4.20 have no virtio-fs"),
     Limit("fuse_minor", 45, "the protocol whose structures these tables hold"),

@@ -12,7 +12,7 @@ from machine.rows import Wording
 # that JSON to compute the digest. Together they name every column: one in no list is refused as the tables are loaded
 # (`machine.canonical`), since left out by mistake it would let an old journal be misread. These lists are meant, too.
 WORDING = Wording(
-    left_out=("cite", "doc", "key", "means", "story", "why"),
+    left_out=("cite", "doc", "duty", "key", "means", "story", "why"),
     only_whether=("refused",),
     meant=(
         "about", "absent", "answer", "args", "args_in_plan", "back", "bit", "body", "borrows", "cases", "causes",

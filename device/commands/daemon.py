@@ -20,6 +20,7 @@ from device.processes.listener import Listener, adopt, listen_at
 from device.processes.promotion import WaitingSpare
 from device.processes.shared_page import make_page
 from device.processes.worker_life import SIGNALS
+from device.sandbox import rights
 from device.sandbox.place import Sandbox, enter
 from device.sandbox.shown import shows
 from device.vhost.session import Session
@@ -166,6 +167,7 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     """A spare, and the worker that it becomes, in its own process. Where the journal's directory has no name, an error gets it
     here."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
+    rights.give_up(rights.unneeded(inode_flags=options.allow_inode_flags))
     place = made.sandbox.settle()
     prepared = Prepared(options, place)  # first: who is called in the middle of the rehearsal has it
     rehearse(options, hold.fd, place, spare.called)

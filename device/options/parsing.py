@@ -49,6 +49,7 @@ class Options:
     xattr: bool = False
     readonly: bool = False
     allow_direct_io: bool = False
+    allow_inode_flags: bool = False
     readdirplus: bool = True
     announce_submounts: bool = True
     inode_file_handles: FileHandles = "prefer"

@@ -126,6 +126,10 @@ ROWS = (
         "older; 0: none", "N", span=(0, ARCHIVE_KEEP_DAYS_MAX), ours=True,
     ),
     OptionRow(
+        "--allow-inode-flags", "allow_inode_flags", "flag", "off", "let the guest set IMMUTABLE and APPEND flags, which keep "
+        "the host's root from its files as well, and project ids, by which it leaves its quota", ours=True,
+    ),
+    OptionRow(
         "--keep-listening", "keep_listening", "flag", "off", "serve the next front-end when one has gone, instead of "
         "ending", ours=True,
     ),

@@ -198,7 +198,7 @@ class WorkerLife:
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
             page.death_noticed = page.generation
-        how = "unknown"
+        how = "by a signal, for it left no exit code"  # whose child it was not has to guess
         fault = self.state == "stalled" or bool(page.worker_code)
         if page.worker_code:
             how = f"exit code {page.worker_code - 1}"

@@ -90,9 +90,18 @@ def phase(slot: Slot, used_idx: int) -> str:
 
 
 def in_flight(slots: Iterable[Slot], used: Mapping[int, int]) -> list[Slot]:
-    """The requests that the guest still waits for, in order of pop; `used` is each served vring's used index."""
+    """The requests that the guest still waits for, in order of pop; `used` is each served vring's used index.
+
+    Appends whose witness stands come first of all: nobody else's append may stand where their bytes are looked for.
+    """
     waiting = [slot for slot in slots if slot.queue in used and phase(slot, used[slot.queue]) != "delivered"]
-    return sorted(waiting, key=lambda slot: slot.counter)
+    return sorted(waiting, key=lambda slot: (not _has_appended(slot), slot.counter))
+
+
+def _has_appended(slot: Slot) -> bool:
+    """Whether an append may have been done: no other operation of the data lane has a witness."""
+    row = _ROWS.get(slot.opcode)
+    return bool(slot.witness) and row is not None and row.lane == "data"
 
 
 def base_of(queue: int, used_idx: int, waiting: Iterable[Slot]) -> int:

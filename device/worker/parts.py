@@ -23,6 +23,7 @@ def file_settings(options: Options) -> Settings:
         xattr=options.xattr,
         readonly=options.readonly,
         allow_direct_io=options.allow_direct_io,
+        inode_flags=options.allow_inode_flags,
         readdirplus=options.readdirplus,
         announce_submounts=options.announce_submounts,
         handles=options.inode_file_handles,

@@ -137,8 +137,11 @@ def _decoder(row: Opcode, state: FileState) -> Decode:
 
 def _decode_name(op: Operation, data: bytes, extensions: int) -> int:
     """The shortest way, for the most frequent kind: one name and nothing else."""
+    end = len(data) - extensions
+    if end < _AT:  # a slice would count it from the end
+        return errno.EINVAL
     op.args = ()
-    op.name, terminator, _ = data[_AT : len(data) - extensions].partition(b"\0")
+    op.name, terminator, _ = data[_AT:end].partition(b"\0")
     return 0 if terminator else errno.EINVAL
 
 

@@ -18,11 +18,11 @@ class Changes:
     def __init__(self, native: Any) -> None:
         self._native = native
 
-    def reopen(self, fd: int, flags: int, kill: bool = False) -> int:
-        """Opens a regular file or directory anew; other types: ENXIO, symlinks: ELOOP. `kill`: set-id bits go."""
+    def open_file(self, fd: int, flags: int, kill: bool = False) -> int:
+        """Opens a regular file anew; directories: EISDIR, symlinks: ELOOP, other types: ENXIO. `kill`: set-id bits go."""
         if not kill:
-            return int(lib.host_reopen(self._native, fd, flags))
-        return self._killing(lib.host_reopen, fd, flags)
+            return int(lib.host_open_file(self._native, fd, flags))
+        return self._killing(lib.host_open_file, fd, flags)
 
     def create(self, dir_fd: int, name: bytes, flags: int, mode: int) -> int:
         """O_CREAT | O_EXCL."""

@@ -123,8 +123,7 @@ class Host:
         """Empties the tables as `end_session` and opens the lane. `writeback`: whether it was negotiated."""
         self.end_session()
         writeback = self.settings.writeback if writeback is None else writeback
-        lib.lane_set_config(self._lane, self.settings.timeout_ns, self.settings.readonly, writeback)
-        lib.lane_set_ready(self._lane, True)
+        self._configure_lane(writeback)
 
     def root_gives_way(self) -> None:
         """Takes our own root and mounts out of the tables: a journal's, about to be loaded, name them by its descriptors."""
@@ -134,7 +133,11 @@ class Host:
 
     def resume_session(self, writeback: bool) -> None:
         """Opens the lane on tables that were loaded from a journal."""
-        lib.lane_set_config(self._lane, self.settings.timeout_ns, self.settings.readonly, writeback)
+        self._configure_lane(writeback)
+
+    def _configure_lane(self, writeback: bool) -> None:
+        settings = self.settings
+        lib.lane_set_config(self._lane, settings.timeout_ns, settings.readonly, writeback, settings.allow_direct_io)
         lib.lane_set_ready(self._lane, True)
 
     def lane_counts(self) -> dict[int, tuple[int, int]]:

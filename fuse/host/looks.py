@@ -99,9 +99,17 @@ class Looks:
         """Name of entry `index` of the last scan."""
         return self._entries[index].name
 
-    def reopen_as_it_is(self, fd: int, flags: int) -> int:
-        """As `reopen`, without O_TRUNC, whatever `flags` say."""
-        return int(lib.host_reopen(self._native, fd, flags & ~os.O_TRUNC))
+    def open_file_as_it_is(self, fd: int, flags: int) -> int:
+        """As `Changes.open_file`, without O_TRUNC, whatever `flags` say."""
+        return int(lib.host_open_file(self._native, fd, flags & ~os.O_TRUNC))
+
+    def open_directory(self, fd: int) -> int:
+        """Opens a directory anew, for reading; other types: ENOTDIR."""
+        return int(lib.host_open_dir(self._native, fd))
+
+    def open_for_ioctl(self, fd: int) -> int:
+        """Opens a regular file or directory for reading, without waiting; other types: ENXIO, symlinks: ELOOP."""
+        return int(lib.host_reopen(self._native, fd, os.O_RDONLY | os.O_NONBLOCK))
 
     def readlink(self, fd: int) -> tuple[int, bytes]:
         """(0, target) or (-errno, b"")."""

@@ -5,11 +5,12 @@ decide, by `specs.recovery`. See `specs.fuse.opcodes` (witness, keeps_reply, rep
 """
 
 import errno
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from fuse.executor.ready import Ready, steps_of
 from fuse.executor.reference import Executor
@@ -20,7 +21,7 @@ from fuse.recovery.witness import ASKS, NOW_WORD, Asks, Words
 from fuse.steps import BY_NAME
 from fuse.steps.forget import forget
 from fuse.steps.handles import drop
-from fuse.wire import FUSE_ROOT_ID, IN_HEADER
+from fuse.wire import FUSE_ROOT_ID, IN_HEADER, OUT_HEADER
 from machine.fold import Record, Transition
 from machine.plans import after_effect
 from specs.fuse.opcodes import OPCODES
@@ -33,8 +34,23 @@ _T = TypeVar("_T")
 _EXT_UNIT_BYTES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _Told(Ready):
+    """An operation whose request is told in the journal's words."""
+
+    text: str
+
+    def request_text(self, op: Operation) -> str:
+        return self.text
+
+
 class Recovery:
-    """The file side's part; uses the executor's tables and steps."""
+    """The file side's part; uses the executor's tables and steps.
+
+    The guest can write into a request while it is the device's, and its death is a moment to do so in: what is read of guest
+    memory here may be anything. Where the journal has the request, the journal's words count, and what asks for something else
+    by now is answered EIO.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self._x = executor
@@ -77,7 +93,7 @@ class Recovery:
         if asks is None or not witness:
             return "repeatable"
         try:
-            return "took" if self._decoded(data, lambda op: asks.took(self._x, op, witness), False) else "not"
+            return self._decoded(data, lambda op: "took" if asks.took(self._x, op, witness) else "not", "unknown")
         except OSError as error:
             logger.warning("whether opcode %d took effect can't be told: %s", code, error)
             return "unknown"
@@ -93,20 +109,26 @@ class Recovery:
         return self._x.run(data, reply_max, self._after_effect.get(IN_HEADER.unpack_from(data)[1]))
 
     def anew(self, data: bytes, reply_max: int, transitions: Sequence[Transition]) -> tuple[int, bytes]:
-        """What its lost reply told of is given back, and counted anew."""
-        self._compensate(data, transitions)
+        """What its lost reply told of is given back, and counted anew; EIO where the guest has altered the request."""
+        asked = next((t.request for t in transitions if isinstance(t.request, dict)), None)
+        if asked is not None:
+            op = self._op
+            _, code, op.unique, op.nodeid, op.uid, op.gid, op.pid, extensions, _ = IN_HEADER.unpack_from(data)
+            ready = self._x.compiled(code)
+            text = _request_text(ready, asked)
+            self._compensate(ready, text, transitions)
+            if ready.decode(op, data, extensions * _EXT_UNIT_BYTES) or ready.request_text(op) != text:
+                return errno.EIO, OUT_HEADER.pack(OUT_HEADER.size, -errno.EIO, op.unique)
         return self.finish(data, reply_max, ())
 
     def _freeze(self, data: bytes, witness: Words) -> None:
         word = self._now_word.get(IN_HEADER.unpack_from(data)[1])
         self._x.now_ns = witness[word] if word is not None and len(witness) > word else 0
 
-    def _compensate(self, data: bytes, transitions: Sequence[Transition]) -> None:
+    def _compensate(self, ready: Ready, text: str, transitions: Sequence[Transition]) -> None:
         """Undoes by declared transitions what the lost reply would have told the guest of."""
         op = self._op
-        _, code, op.unique, op.nodeid, op.uid, op.gid, op.pid, *_ = IN_HEADER.unpack_from(data)
-        op.ready = self._x.compiled(code)
-        op.ready.decode(op, data, 0)
+        op.ready = _Told(**{field.name: getattr(ready, field.name) for field in fields(Ready)}, text=text)
         lookups, handles = _outstanding(transitions)
         for nodeid, nlookup in lookups.items():
             forget(self._x, op, nodeid, nlookup)
@@ -173,6 +195,12 @@ class Recovery:
         x.host.keep_dac = not x.state.has("CREATE_SUPP_GROUP")
         x.host.resume_session(x.state.record["writeback"])
         return named | loading.fds
+
+
+def _request_text(ready: Ready, asked: dict[str, Any]) -> str:
+    """The request as its operation tells it: a listing's first transition has an entry's name beside."""
+    kept = {word: value for word, value in asked.items() if ready.names or word != "name"}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
 
 def _outstanding(transitions: Sequence[Transition]) -> tuple[dict[int, int], dict[int, int]]:

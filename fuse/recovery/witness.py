@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from fuse.operation import Operation
+from fuse.steps.names import component_error, xattr_name_error
 from fuse.steps.primitive import Services
 from fuse.wire import FATTR_ATIME_NOW, FATTR_MTIME_NOW, FATTR_SIZE
 from machine.errors import SpecError
@@ -21,17 +22,29 @@ from specs.fuse.witnesses import WITNESSES
 Words = tuple[int, ...]
 _RENAME_EXCHANGE = 2
 _ABSENT: Words = (0, 0)
+_WORD = (1 << 64) - 1
 _CLOCK_REALTIME_COARSE = 5
 """include/uapi/linux/time.h: the clock by which a file system stamps, so that no time lies before another's by being finer."""
 
 
 def identity(dir_fd: int, name: bytes) -> Words:
     """(dev, ino) of a name, zeros when there is none. Raises OSError for anything else."""
+    found = _look(dir_fd, name)
+    return _ABSENT if found is None else (found.st_dev, found.st_ino)
+
+
+def _look(dir_fd: int, name: bytes) -> os.stat_result | None:
+    """None: there is no such name. One that the operation will refuse is not looked up: it may lead out of the share."""
+    _refuse(component_error(name))
     try:
-        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
-        return _ABSENT
-    return found.st_dev, found.st_ino
+        return None
+
+
+def _refuse(error: int) -> None:
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def before_new_name(x: Services, op: Operation) -> Words:
@@ -45,7 +58,8 @@ def before_removal(x: Services, op: Operation) -> Words:
 
 
 def before_rename(x: Services, op: Operation) -> Words:
-    """Who has both names."""
+    """Who has both names. Both are checked before either is looked up."""
+    _refuse(component_error(op.name2))
     return (*identity(_dir(x, op.nodeid), op.name), *identity(_dir(x, op.args[0]), op.name2))
 
 
@@ -75,11 +89,8 @@ def took_new_name(x: Services, op: Operation, words: Words) -> bool:
     if words[:2] != _ABSENT:
         return False
     directory = _dir(x, op.nodeid)
-    try:
-        found = os.stat(op.name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return _MADE[op.ready.makes](x, op, directory, found)
+    found = _look(directory, op.name)
+    return found is not None and _MADE[op.ready.makes](x, op, directory, found)
 
 
 def _is_directory(x: Services, op: Operation, directory: int, found: os.stat_result) -> bool:
@@ -189,10 +200,11 @@ def _dir(x: Services, nodeid: int) -> int:
 
 def _size_and_ctime(fd: int) -> Words:
     found = os.stat(fd)
-    return found.st_size, found.st_ctime_ns
+    return found.st_size, found.st_ctime_ns & _WORD  # a clock that was wrong may have given a time before 1970
 
 
 def _xattr(fd: int, name: bytes, x: Services) -> Words:
+    _refuse(xattr_name_error(name))
     error, value = x.host.looks.getxattr(fd, name)
     return (0, 0) if error < 0 else (1, _digest(value))
 

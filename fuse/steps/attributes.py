@@ -23,6 +23,7 @@ _UTIME_NOW = (1 << 30) - 1
 _UTIME_OMIT = (1 << 30) - 2
 _PERMISSION_BITS = 0o7777
 _UNCHANGED = 0xFFFF_FFFF
+_SETS = FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_SIZE | FATTR_ATIME | FATTR_MTIME
 
 
 @primitive
@@ -34,8 +35,10 @@ def set_mode(x: Services, op: Operation) -> int:
 
 @primitive
 def set_owner(x: Services, op: Operation) -> int:
+    """A request that sets nothing is a chown(2) to nobody, or the guest's kernel is about to change data: set-id bits and
+    capabilities go, which is our part since FUSE_HANDLE_KILLPRIV_V2, and the host's chown(2) does it."""
     valid = op.args[0]
-    if not valid & (FATTR_UID | FATTR_GID):
+    if not valid & (FATTR_UID | FATTR_GID) and valid & _SETS:
         return 0
     uid = op.args[13] if valid & FATTR_UID else _UNCHANGED
     gid = op.args[14] if valid & FATTR_GID else _UNCHANGED

@@ -10,6 +10,12 @@ def open_found(x: Services, op: Operation) -> int:
 
 
 @primitive
+def open_created(x: Services, op: Operation) -> int:
+    """By its descriptor: a process of the host may have given the name to another file by now."""
+    return -int(x.host.looks.find_file(op.file) if op.file >= 0 else x.host.looks.find(op.dir, op.name))
+
+
+@primitive
 def found_of_file(x: Services, op: Operation) -> int:
     return -int(x.host.looks.find_file(op.file))
 

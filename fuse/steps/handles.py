@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 
 from fuse.operation import Operation
 from fuse.session.record import handle_delete, handle_put
@@ -23,14 +22,14 @@ def open_node(x: Services, op: Operation) -> int:
     if x.settings.readonly and (flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC):
         return errno.EROFS
     kill = op.args[1] & FUSE_OPEN_KILL_SUIDGID and flags & os.O_TRUNC
-    op.file = x.host.changes.reopen(op.node, x.open_flags(flags), bool(kill))
+    op.file = x.host.changes.open_file(op.node, x.open_flags(flags), bool(kill))
     return -op.file if op.file < 0 else 0
 
 
 @primitive
 def open_node_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_node, of a file that the same request has truncated already."""
-    op.file = x.host.looks.reopen_as_it_is(op.node, x.open_flags(op.args[0]))
+    op.file = x.host.looks.open_file_as_it_is(op.node, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
@@ -40,7 +39,7 @@ def open_existing(x: Services, op: Operation) -> int:
     if op.file >= 0:
         return 0
     kill = op.args[3] & FUSE_OPEN_KILL_SUIDGID and op.args[0] & os.O_TRUNC
-    op.file = x.host.changes.reopen(x.host.looks.found_fd, x.open_flags(op.args[0]), bool(kill))
+    op.file = x.host.changes.open_file(x.host.looks.found_fd, x.open_flags(op.args[0]), bool(kill))
     if op.file < 0:
         return -op.file
     return -int(x.host.looks.found_again(op.file)) if op.args[0] & os.O_TRUNC else 0
@@ -50,16 +49,14 @@ def open_existing(x: Services, op: Operation) -> int:
 def open_existing_truncated(x: Services, op: Operation) -> int:
     """After a crash: as open_existing, of a file that the same request has made or truncated already."""
     if op.file < 0:
-        op.file = x.host.looks.reopen_as_it_is(x.host.looks.found_fd, x.open_flags(op.args[0]))
+        op.file = x.host.looks.open_file_as_it_is(x.host.looks.found_fd, x.open_flags(op.args[0]))
     return -op.file if op.file < 0 else 0
 
 
 @primitive
 def open_directory(x: Services, op: Operation) -> int:
-    op.file = x.host.looks.reopen_as_it_is(op.node, os.O_RDONLY)
-    if op.file < 0:
-        return -op.file
-    return 0 if stat.S_ISDIR(os.fstat(op.file).st_mode) else errno.ENOTDIR
+    op.file = x.host.looks.open_directory(op.node)
+    return -op.file if op.file < 0 else 0
 
 
 @primitive

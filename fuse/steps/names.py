@@ -37,6 +37,11 @@ def check_target(x: Services, op: Operation) -> int:
     return errno.ENAMETOOLONG if len(op.name2) > _TARGET_MAX else 0
 
 
+def xattr_name_error(name: bytes) -> int:
+    """0 when `name` is as long as an attribute's may be; else ERANGE."""
+    return 0 if 0 < len(name) <= _XATTR_NAME_MAX else errno.ERANGE
+
+
 @primitive
 def check_xattr_name(x: Services, op: Operation) -> int:
-    return 0 if 0 < len(op.name) <= _XATTR_NAME_MAX else errno.ERANGE
+    return xattr_name_error(op.name)

@@ -112,7 +112,7 @@ OPCODES = (
     Opcode(
         21, "SETXATTR", "state", "fuse_setxattr_in", 1, changes_host=True, keeps_reply=True, witness="xattr_set",
         repeat="no", about="attribute", short=("SETXATTR_EXT", 2),
-        plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "reply_empty"),
+        plan=("xattr_wanted", "node", "check_xattr_name", "setxattr", "drop_sgid", "reply_empty"),
     ),
     Opcode(22, "GETXATTR", "data", "fuse_getxattr_in", 1, native="getxattr", about="attribute", option="xattr"),
     Opcode(23, "LISTXATTR", "data", "fuse_getxattr_in", native="listxattr", option="xattr"),
@@ -147,7 +147,7 @@ OPCODES = (
         about="entry", opens="file",
         moves=(*_ENTRY, ("handle", "open")), keeps_reply=True, witness="name_absent", repeat="no",
         plan=(
-            "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_found",
+            "handle_room", "dir_node", "check_name", "act_as_caller", "create_file", "act_as_daemon", "open_created",
             "open_existing", "intern", "add_file", "reply_create",
         ),
     ),
@@ -159,7 +159,8 @@ OPCODES = (
     Opcode(
         39, "IOCTL", "state", "fuse_ioctl_in", out=("fuse_ioctl_out",), changes_host=True,
         plan=("node", "check_ioctl", "run_ioctl", "reply_ioctl"),
-        doc="FS_IOC_GETFLAGS, SETFLAGS, FSGETXATTR, FSSETXATTR; any other is ENOTTY. All may be repeated.",
+        doc="FS_IOC_GETFLAGS, SETFLAGS, FSGETXATTR, FSSETXATTR; any other is ENOTTY. All may be repeated. EPERM for what only "
+        "privileged processes of the host may change, unless --allow-inode-flags.",
     ),
     Opcode(40, "POLL", "refuse", "fuse_poll_in", errno="ENOSYS", doc="the guest then treats files as always ready"),
     Opcode(41, "NOTIFY_REPLY", "refuse", errno="ENOSYS", doc="there is no notification queue"),

@@ -165,7 +165,7 @@ int main(int argc, char **argv)
     lane_set_ready(lane, 1);
     struct lane_ops *ops = (struct lane_ops *)(uintptr_t)lane_ops_address(lane);
     for (uint64_t i = 0; i < rounds; i++) {
-        lane_set_config(lane, 0, random64() % 8 == 0, random64() % 2 == 0);
+        lane_set_config(lane, 0, random64() % 8 == 0, random64() % 2 == 0, random64() % 2 == 0);
         /* SYNCFS would wait for every disk of the machine. */
         one(lane, ops, 1 + (uint32_t)(random64() % (OP_COUNT - 2)));
         if (i % 64 == 0)

@@ -72,7 +72,8 @@ class Share:
     def open(self, nodeid: int, flags: int = os.O_RDWR, kind: int = FILE) -> int:
         """OPEN or OPENDIR: fh."""
         op = Op()
-        fd = self.host.changes.reopen(self.host.pin_inode(nodeid), flags)
+        pinned = self.host.pin_inode(nodeid)
+        fd = self.host.changes.open_file(pinned, flags) if kind == FILE else self.host.looks.open_directory(pinned)
         assert fd >= 0, os.strerror(-fd)
         fh = self.number()
         assert self.host.handles.add(fh, nodeid, fd, flags, kind) == 0

@@ -76,7 +76,8 @@ static void begin(struct slot *slot)
 static void run_data(struct vring *v, struct request *r)
 {
     const struct lane_ops *ops = v->engine->config.ops;
-    bool inline_only = v->engine->config.pool_threads == 0;
+    /* What a dead worker has left with a witness is done before anything else can be where its effect is looked for. */
+    bool inline_only = v->engine->config.pool_threads == 0 || r->lane.left_n > 0;
     count(&v->counters.data, 1);
     if (r->slot != NULL)
         begin(r->slot);

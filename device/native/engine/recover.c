@@ -43,7 +43,7 @@ int engine_slot_died_with(struct engine *e, uint32_t queue, uint32_t head, uint3
 int engine_vring_peek(struct engine *e, uint32_t queue, uint32_t head, struct lane_in_header *out)
 {
     struct vring *v = idle_vring(e, queue);
-    if (v == NULL || head >= v->num)
+    if (v == NULL || head >= v->num || v->avail == NULL)
         return -EINVAL;
     struct chain chain = {.iov = v->scratch};
     if (request_owner_of(&v->requests[head]) != REQUEST_FREE)
@@ -73,7 +73,7 @@ int engine_vring_ring(struct engine *e, uint32_t queue, uint16_t *avail_idx, uin
 int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t error)
 {
     struct vring *v = idle_vring(e, queue);
-    if (v == NULL || head >= v->num || error < 0)
+    if (v == NULL || head >= v->num || v->avail == NULL || error < 0)
         return -EINVAL;
     pthread_mutex_lock(&v->pop_lock);
     int rc = pop_again(v, (uint16_t)head, error);

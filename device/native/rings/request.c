@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "device/native/rings/request.h"
 #include "specs/native/crash_point.h"
+#include "specs/native/limits.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* Copies bytes out of the readable part; returns the index of the iovec where the rest begins and its offset there. */
@@ -74,11 +76,19 @@ static struct iovec *iov_room(struct request *r, uint32_t n)
     return r->big_iov;
 }
 
+/* Of all requests that wait: else a guest's heads, of all its rings' entries, could be hundreds of megabytes. */
+static _Atomic uint64_t big_bytes;
+
 static uint8_t *in_room(struct request *r, uint32_t bytes)
 {
     if (bytes <= REQUEST_INLINE_IN_BYTES)
         return r->inline_in;
-    r->big_in = malloc(bytes);
+    if (atomic_fetch_add(&big_bytes, bytes) + bytes <= LIMIT_HEADS_MAX_BYTES)
+        r->big_in = malloc(bytes);
+    if (r->big_in == NULL)
+        atomic_fetch_sub(&big_bytes, bytes);
+    else
+        r->big_in_bytes = bytes;
     return r->big_in;
 }
 
@@ -118,6 +128,8 @@ int request_fill(struct request *r, const struct chain *chain, uint32_t head_byt
 
 void request_recycle(struct request *r)
 {
+    if (r->big_in != NULL)
+        atomic_fetch_sub(&big_bytes, r->big_in_bytes);
     free(r->big_in);
     free(r->big_iov);
     r->big_in = NULL;

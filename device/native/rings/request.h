@@ -32,6 +32,7 @@ struct request {
     struct request *next; /* in the pool's queue */
     struct slot *slot;    /* NULL: not tracked */
     uint8_t *big_in;      /* malloced, NULL when inline_in is enough */
+    uint32_t big_in_bytes;
     struct iovec *big_iov;
     uint8_t owner; /* atomic */
     uint8_t inline_in[REQUEST_INLINE_IN_BYTES];

@@ -125,8 +125,11 @@ int vring_setup(struct vring *v, const struct vring_spec *spec, const struct mem
 
 void vring_remap(struct vring *v, const struct memory *memory)
 {
-    if (v->num != 0 && map_ring(v, &v->spec, memory) != 0)
-        v->avail = NULL;
+    if (v->num == 0 || map_ring(v, &v->spec, memory) == 0)
+        return;
+    v->avail = NULL;
+    v->used = NULL;
+    v->table = (struct chain_table){.memory = NULL}; /* the table of regions that it names is gone */
 }
 
 void vring_clear(struct vring *v)

@@ -5,6 +5,7 @@
  * what stands at the witness is this request's and no other's of the guest.
  *
  * Limit: an append by another process of the host, between the witness and ours, hides ours: it is then done again.
+ * What else may stand there: docs/decisions/an-append-is-looked-for-by-its-bytes.md.
  */
 #ifndef STEADFS_APPEND_H
 #define STEADFS_APPEND_H

@@ -5,14 +5,20 @@
  * In a queue's thread they must not wait for a disk: there they are RWF_NOWAIT, and what that doesn't do at once
  * goes to the pool with the bytes already moved in request->progress. Files in memory need no such care, and tmpfs
  * refuses NOWAIT.
+ *
+ * Each request says with which flags it is meant. The guest may have changed O_DIRECT since it opened the file, and
+ * pages that its kernel writes back are never direct; a write may be synchronous alone. Nothing of it is done to the
+ * description that the handle's other requests use at the same time.
  */
 #include "fuse/native/data_lane/append.h"
 #include "fuse/native/host/creds.h"
+#include "fuse/native/host/host_private.h"
 #include "fuse/native/data_lane/lane_op.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /* The kernel's limit for one read or write, MAX_RW_COUNT; requests are far smaller. */
 #define RW_BYTES_MAX 0x7ffff000u
@@ -33,6 +39,31 @@ static void count_traffic(_Atomic uint64_t *times, _Atomic uint64_t *bytes, uint
     atomic_fetch_add_explicit(bytes, n, memory_order_relaxed);
 }
 
+/* Whether O_DIRECT of the request is another than the descriptor's. */
+static bool is_otherwise(const struct lane *lane, const struct handle *h, uint32_t flags)
+{
+    return lane->direct_io && ((flags ^ h->open_flags) & O_DIRECT) != 0;
+}
+
+/* The handle's descriptor, or one for this request alone, which use_end closes. Where a second one can't be had the
+ * handle's serves, with the flag that it has. */
+static int use_begin(const struct lane *lane, const struct handle *h, uint32_t flags)
+{
+    if (!is_otherwise(lane, h, flags))
+        return h->fd;
+    int has = fcntl(h->fd, F_GETFL);
+    int wants = ((has & (O_ACCMODE | O_SYNC | O_DSYNC)) | (int)(flags & O_DIRECT)) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+    struct fd_name name = fd_name(h->fd);
+    int fd = has < 0 ? -1 : openat(lane->host->proc_fd, name.text, wants);
+    return fd < 0 ? h->fd : fd;
+}
+
+static void use_end(const struct handle *h, int fd)
+{
+    if (fd != h->fd)
+        close(fd);
+}
+
 static enum lane_result read_done(struct lane_request *r, struct handle *h)
 {
     count_traffic(&h->reads, &h->bytes_read, r->progress);
@@ -41,7 +72,8 @@ static enum lane_result read_done(struct lane_request *r, struct handle *h)
 }
 
 /* Reads on from r->progress. */
-static enum lane_result read_file(struct lane_request *r, struct handle *h, const struct wire_read_in *arg, bool may_block)
+static enum lane_result read_file(struct lane_request *r, struct handle *h, int fd, const struct wire_read_in *arg,
+                                  bool may_block)
 {
     struct iovec iov[LANE_IOV_MAX];
     bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
@@ -50,7 +82,7 @@ static enum lane_result read_file(struct lane_request *r, struct handle *h, cons
     while (r->progress < arg->size) {
         uint64_t wanted;
         uint32_t n = lane_slice(r->dst, r->dst_n, OUT_HEAD + r->progress, arg->size - r->progress, iov, &wanted);
-        ssize_t got = preadv2(h->fd, iov, (int)n, (off_t)(arg->offset + r->progress), nowait ? RWF_NOWAIT : 0);
+        ssize_t got = preadv2(fd, iov, (int)n, (off_t)(arg->offset + r->progress), nowait ? RWF_NOWAIT : 0);
         if (got < 0 && nowait && (errno == EAGAIN || errno == EOPNOTSUPP)) {
             if (errno == EOPNOTSUPP)
                 set_flag(h, HANDLE_NO_NOWAIT_READ);
@@ -81,7 +113,12 @@ enum lane_result op_read(struct lane *lane, struct lane_request *r, bool may_blo
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, HANDLE_FILE);
     if (h == NULL)
         return lane_errno(r, EBADF);
-    enum lane_result result = read_file(r, h, &arg, may_block);
+    enum lane_result result = LANE_BLOCK;
+    if (may_block || handle_class(h, false) == FS_MEMORY || !is_otherwise(lane, h, arg.flags)) {
+        int fd = use_begin(lane, h, arg.flags);
+        result = read_file(r, h, fd, &arg, may_block);
+        use_end(h, fd);
+    }
     handle_unpin(&lane->host->handles, h);
     return result;
 }
@@ -93,7 +130,13 @@ static enum lane_result write_done(struct lane_request *r, struct handle *h)
     return lane_body(r, &out, sizeof out);
 }
 
-static enum lane_result write_file(struct lane_request *r, struct handle *h,
+/* Of a request's flags, what one write alone can have. */
+static int sync_of(uint32_t flags)
+{
+    return (flags & O_SYNC) == O_SYNC ? RWF_SYNC : (flags & O_DSYNC) != 0 ? RWF_DSYNC : 0;
+}
+
+static enum lane_result write_file(struct lane_request *r, struct handle *h, int fd,
                                    const struct wire_write_in *arg, bool append, bool may_block)
 {
     struct iovec iov[LANE_IOV_MAX + 1];
@@ -102,13 +145,13 @@ static enum lane_result write_file(struct lane_request *r, struct handle *h,
     if (wanted != arg->size - r->progress || n > LANE_IOV_MAX)
         return lane_errno(r, EIO);
     bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
-    /* An append must not be done in two parts, between which another one may come. */
-    if (nowait && (append || has_flag(h, HANDLE_NO_NOWAIT)))
+    /* An append must not be done in two parts, between which another one may come. What is synchronous waits. */
+    if (nowait && (append || has_flag(h, HANDLE_NO_NOWAIT) || ((arg->flags | h->open_flags) & O_DSYNC) != 0))
         return LANE_BLOCK;
     if (append)
         append_witness(r, h->fd);
-    int flags = (nowait ? RWF_NOWAIT : 0) | (append ? RWF_APPEND : 0);
-    ssize_t put = pwritev2(h->fd, iov, (int)n, (off_t)(arg->offset + r->progress), flags);
+    int flags = (nowait ? RWF_NOWAIT : 0) | (append ? RWF_APPEND : 0) | sync_of(arg->flags);
+    ssize_t put = pwritev2(fd, iov, (int)n, (off_t)(arg->offset + r->progress), flags);
     if (put < 0 && nowait && (errno == EAGAIN || errno == EOPNOTSUPP)) {
         if (errno == EOPNOTSUPP)
             set_flag(h, HANDLE_NO_NOWAIT);
@@ -123,7 +166,7 @@ static enum lane_result write_file(struct lane_request *r, struct handle *h,
     return write_done(r, h);
 }
 
-static enum lane_result append_file(struct lane *lane, struct lane_request *r, struct handle *h,
+static enum lane_result append_file(struct lane *lane, struct lane_request *r, struct handle *h, int fd,
                                     const struct wire_write_in *arg, bool may_block)
 {
     struct append_locks *locks = &lane->append_locks;
@@ -131,8 +174,26 @@ static enum lane_result append_file(struct lane *lane, struct lane_request *r, s
     if (r->left_n > 0)
         append_resume(lane, r, h->fd, arg->size);
     enum lane_result result = r->progress > 0 && r->progress == arg->size ? write_done(r, h)
-                                                                         : write_file(r, h, arg, true, may_block);
+                                                                         : write_file(r, h, fd, arg, true, may_block);
     append_unlock(locks, r->header.nodeid);
+    return result;
+}
+
+static enum lane_result write_as_asked(struct lane *lane, struct lane_request *r, struct handle *h,
+                                       const struct wire_write_in *arg, bool may_block)
+{
+    /* With a write-back cache the guest's kernel places appends itself. */
+    bool append = (arg->flags & O_APPEND) != 0 && !lane->writeback;
+    bool kill = (arg->write_flags & WIRE_WRITE_KILL_SUIDGID) != 0;
+    int rc = kill ? killpriv_begin(h->fd) : 0;
+    if (rc < 0)
+        return lane_errno(r, -rc);
+    int fd = use_begin(lane, h, arg->flags);
+    enum lane_result result = append ? append_file(lane, r, h, fd, arg, may_block)
+                                     : write_file(r, h, fd, arg, false, may_block);
+    use_end(h, fd);
+    if (kill)
+        killpriv_end();
     return result;
 }
 
@@ -151,19 +212,11 @@ enum lane_result op_write(struct lane *lane, struct lane_request *r, bool may_bl
     struct handle *h = handle_pin(&lane->host->handles, arg.fh, r->header.nodeid, HANDLE_FILE);
     if (h == NULL)
         return lane_errno(r, EBADF);
-    /* With a write-back cache the guest's kernel places appends itself. */
-    bool append = (arg.flags & O_APPEND) != 0 && !lane->writeback;
-    bool kill = (arg.write_flags & WIRE_WRITE_KILL_SUIDGID) != 0;
-    int rc = kill ? killpriv_begin(h->fd) : 0;
-    enum lane_result result;
-    if (rc < 0)
-        result = lane_errno(r, -rc);
-    else if (append)
-        result = append_file(lane, r, h, &arg, may_block);
-    else
-        result = write_file(r, h, &arg, false, may_block);
-    if (kill && rc == 0)
-        killpriv_end();
+    if ((arg.write_flags & WIRE_WRITE_CACHE) != 0)
+        arg.flags &= ~(uint32_t)O_DIRECT;
+    enum lane_result result = LANE_BLOCK;
+    if (may_block || handle_class(h, false) == FS_MEMORY || !is_otherwise(lane, h, arg.flags))
+        result = write_as_asked(lane, r, h, &arg, may_block);
     handle_unpin(&lane->host->handles, h);
     return result;
 }

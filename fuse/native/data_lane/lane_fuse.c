@@ -128,11 +128,13 @@ int lane_set_row(struct lane *lane, uint32_t opcode, const struct lane_row *row)
     return 0;
 }
 
-void lane_set_config(struct lane *lane, uint64_t attr_timeout_ns, int readonly, int writeback)
+void lane_set_config(struct lane *lane, uint64_t attr_timeout_ns, int readonly, int writeback,
+                     int direct_io)
 {
     lane->attr_timeout_ns = attr_timeout_ns;
     lane->readonly = readonly != 0;
     lane->writeback = writeback != 0;
+    lane->direct_io = direct_io != 0;
 }
 
 void lane_set_ready(struct lane *lane, int ready)

@@ -76,6 +76,7 @@ struct lane {
     uint64_t attr_timeout_ns;
     uint32_t readonly;
     uint32_t writeback;
+    uint32_t direct_io;
     struct lane_count counts[LANE_OPCODES];
     struct append_locks append_locks;
 };
@@ -87,7 +88,8 @@ void lane_free(struct lane *lane);
 int lane_op_by_name(const char *name);
 /* 0, or -EINVAL: opcode, kind or op out of range, or head_bytes below what the executor reads. */
 int lane_set_row(struct lane *lane, uint32_t opcode, const struct lane_row *row);
-void lane_set_config(struct lane *lane, uint64_t attr_timeout_ns, int readonly, int writeback);
+/* direct_io: handles were opened with the guest's O_DIRECT. */
+void lane_set_config(struct lane *lane, uint64_t attr_timeout_ns, int readonly, int writeback, int direct_io);
 void lane_set_ready(struct lane *lane, int ready);
 /* done and errors of an opcode below LANE_OPCODES. */
 void lane_counts(struct lane *lane, uint32_t opcode, uint64_t *done, uint64_t *errors);

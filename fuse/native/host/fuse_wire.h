@@ -126,6 +126,7 @@ struct wire_write_in {
 };
 WIRE_SIZE(wire_write_in, 40);
 
+#define WIRE_WRITE_CACHE (1u << 0)
 #define WIRE_WRITE_KILL_SUIDGID (1u << 2)
 
 struct wire_write_out {

@@ -52,6 +52,19 @@ int host_mount_fd(struct host *h, int path_fd)
     return host_reopen(h, path_fd, O_RDONLY);
 }
 
+int host_open_file(struct host *h, int path_fd, int flags)
+{
+    return file_type(h, path_fd) == S_IFDIR ? -EISDIR : host_reopen(h, path_fd, flags);
+}
+
+int host_open_dir(struct host *h, int path_fd)
+{
+    int type = file_type(h, path_fd);
+    if (type >= 0 && type != S_IFDIR)
+        return -ENOTDIR;
+    return type < 0 ? type : host_reopen(h, path_fd, O_RDONLY);
+}
+
 int host_create(struct host *h, int dir_fd, const char *name, int flags, uint32_t mode)
 {
     return result(openat(dir_fd, name, (flags & OPEN_FLAGS) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
@@ -60,7 +73,7 @@ int host_create(struct host *h, int dir_fd, const char *name, int flags, uint32_
 
 int host_tmpfile(struct host *h, int dir_fd, int flags, uint32_t mode)
 {
-    int dir = host_reopen(h, dir_fd, O_RDONLY);
+    int dir = host_open_dir(h, dir_fd);
     if (dir < 0)
         return dir;
     int fd = result(openat(dir, ".", (flags & OPEN_FLAGS & ~O_TRUNC) | O_TMPFILE | O_CLOEXEC, mode & 07777));
@@ -104,8 +117,8 @@ int host_rename(struct host *h, int old_dir, const char *old_name, int new_dir, 
 int host_readlink(struct host *h, int path_fd, char *target, uint32_t room)
 {
     ssize_t n = readlinkat(path_fd, "", target, room);
-    if (n < 0)
-        return -errno;
+    if (n < 0) /* of an empty name ENOENT says that there is no link, for which readlink(2) has EINVAL */
+        return errno == ENOENT ? -EINVAL : -errno;
     return (uint64_t)n == room ? -ENAMETOOLONG : (int)n;
 }
 
@@ -128,7 +141,7 @@ int host_ftruncate(struct host *h, int fd, uint64_t size)
 int host_truncate(struct host *h, int path_fd, uint64_t size)
 {
     /* O_NONBLOCK: a lease on the host must not hang the device. */
-    int fd = host_reopen(h, path_fd, O_WRONLY | O_NONBLOCK);
+    int fd = host_open_file(h, path_fd, O_WRONLY | O_NONBLOCK);
     if (fd < 0)
         return fd;
     int rc = host_ftruncate(h, fd, size);

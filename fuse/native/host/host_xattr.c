@@ -5,13 +5,16 @@
  * f*xattr(2) refuses O_PATH descriptors, opening the file could block or act on a device, and the classic calls
  * take no directory descriptor. So: the *xattrat(2) calls (Linux 6.13) on /proc/self/fd; before that the classic
  * calls on a relative path, by a thread whose working directory is /proc/self/fd. The thread gets a file-system
- * context of its own for that, and nothing else here uses relative paths.
+ * context of its own for that. Not so the process' first thread, the interpreter's, which works on relative names
+ * in another directory: for each of its calls a thread is made, some 40 us on kernels that need it.
  */
 #include "fuse/native/host/host_private.h"
 #include "fuse/native/host/hostcalls.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
@@ -63,6 +66,61 @@ static int result(long rc)
     return rc < 0 ? -errno : (int)rc;
 }
 
+enum classic { SET, GET, LIST, REMOVE };
+
+/* One classic call on a file of /proc/self/fd. */
+struct errand {
+    enum classic call;
+    int proc_fd;
+    int flags;
+    int done; /* >= 0 or -errno */
+    struct fd_name file;
+    const char *name;
+    void *value;
+    uint32_t size;
+};
+
+static void run_here(struct errand *e)
+{
+    long rc = -1;
+    e->done = go_to(e->proc_fd);
+    if (e->done < 0)
+        return;
+    if (e->call == SET)
+        rc = setxattr(e->file.text, e->name, e->value, e->size, e->flags);
+    else if (e->call == GET)
+        rc = getxattr(e->file.text, e->name, e->value, e->size);
+    else if (e->call == LIST)
+        rc = listxattr(e->file.text, e->value, e->size);
+    else
+        rc = removexattr(e->file.text, e->name);
+    e->done = result(rc);
+}
+
+static void *run_in_thread(void *errand)
+{
+    run_here(errand);
+    return NULL;
+}
+
+static int run(struct errand *e)
+{
+    if (syscall(SYS_gettid) != getpid()) {
+        run_here(e);
+        return e->done;
+    }
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals stay the interpreter's */
+    int rc = pthread_create(&thread, NULL, run_in_thread, e);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
+        return -ENOMEM;
+    pthread_join(thread, NULL);
+    return e->done;
+}
+
 int host_setxattr(struct host *h, int path_fd, const char *name, const void *value, uint32_t size, int flags)
 {
     struct fd_name file = fd_name(path_fd);
@@ -72,8 +130,9 @@ int host_setxattr(struct host *h, int path_fd, const char *name, const void *val
         if (!lacks(rc))
             return result(rc);
     }
-    int rc = go_to(h->proc_fd);
-    return rc < 0 ? rc : result(setxattr(file.text, name, value, size, flags));
+    struct errand e = {.call = SET, .proc_fd = h->proc_fd, .file = file, .name = name,
+                       .value = (void *)(uintptr_t)value, .size = size, .flags = flags};
+    return run(&e);
 }
 
 int host_removexattr(struct host *h, int path_fd, const char *name)
@@ -84,8 +143,8 @@ int host_removexattr(struct host *h, int path_fd, const char *name)
         if (!lacks(rc))
             return result(rc);
     }
-    int rc = go_to(h->proc_fd);
-    return rc < 0 ? rc : result(removexattr(file.text, name));
+    struct errand e = {.call = REMOVE, .proc_fd = h->proc_fd, .file = file, .name = name};
+    return run(&e);
 }
 
 int host_getxattr(struct host *h, int path_fd, const char *name, void *value, uint32_t size)
@@ -97,8 +156,8 @@ int host_getxattr(struct host *h, int path_fd, const char *name, void *value, ui
         if (!lacks(rc))
             return result(rc);
     }
-    int rc = go_to(h->proc_fd);
-    return rc < 0 ? rc : result(getxattr(file.text, name, value, size));
+    struct errand e = {.call = GET, .proc_fd = h->proc_fd, .file = file, .name = name, .value = value, .size = size};
+    return run(&e);
 }
 
 int host_listxattr(struct host *h, int path_fd, void *list, uint32_t size)
@@ -109,6 +168,6 @@ int host_listxattr(struct host *h, int path_fd, void *list, uint32_t size)
         if (!lacks(rc))
             return result(rc);
     }
-    int rc = go_to(h->proc_fd);
-    return rc < 0 ? rc : result(listxattr(file.text, list, size));
+    struct errand e = {.call = LIST, .proc_fd = h->proc_fd, .file = file, .value = list, .size = size};
+    return run(&e);
 }

@@ -111,6 +111,10 @@ void host_let_go(struct host *h, struct found *found, struct scan_entry *entries
 /* Opens a regular file or directory anew; ENXIO for fifos, sockets and devices, ELOOP for symbolic links (the
  * guest's kernel serves those by itself, and opening them here could block or act on a device of the host). */
 int host_reopen(struct host *h, int path_fd, int flags);
+/* The same of a regular file only, EISDIR for a directory: a handle of a file is never one. */
+int host_open_file(struct host *h, int path_fd, int flags);
+/* A directory for reading; ENOTDIR for all else, which isn't opened. */
+int host_open_dir(struct host *h, int path_fd);
 /* O_CREAT | O_EXCL always: a name that exists, even as a dangling link, is EEXIST. */
 int host_create(struct host *h, int dir_fd, const char *name, int flags, uint32_t mode);
 int host_tmpfile(struct host *h, int dir_fd, int flags, uint32_t mode);
@@ -120,7 +124,7 @@ int host_symlink(struct host *h, const char *target, int dir_fd, const char *nam
 int host_link(struct host *h, int path_fd, int dir_fd, const char *name);
 int host_unlink(struct host *h, int dir_fd, const char *name, int is_dir);
 int host_rename(struct host *h, int old_dir, const char *old_name, int new_dir, const char *new_name, uint32_t flags);
-/* Bytes of the target, no NUL; ENAMETOOLONG when room is too small. */
+/* Bytes of the target, no NUL; ENAMETOOLONG when room is too small, EINVAL where it is no symbolic link. */
 int host_readlink(struct host *h, int path_fd, char *target, uint32_t room);
 
 int host_chmod(struct host *h, int path_fd, uint32_t mode);
@@ -131,7 +135,8 @@ int host_ftruncate(struct host *h, int fd, uint64_t size);
 int host_utimens(struct host *h, int path_fd, int64_t atime, int64_t atime_nsec, int64_t mtime, int64_t mtime_nsec);
 
 /* Extended attributes of any file type, also of a symbolic link itself. Where the kernel lacks setxattrat(2)
- * (before 6.13) the calling thread's working directory becomes proc_fd, once and for good. */
+ * (before 6.13) the calling thread's working directory becomes proc_fd, once and for good; but for the process' first
+ * thread's, whose calls another thread does. */
 int host_setxattr(struct host *h, int path_fd, const char *name, const void *value, uint32_t size, int flags);
 int host_removexattr(struct host *h, int path_fd, const char *name);
 int host_getxattr(struct host *h, int path_fd, const char *name, void *value, uint32_t size);

@@ -23,14 +23,14 @@ static int host_flags(const struct state_lane *s, uint32_t flags)
 }
 
 /* `kill`: set-id bits go, as for a caller without CAP_FSETID. */
-static int reopen(struct state_lane *s, int path_fd, int flags, bool kill)
+static int open_file(struct state_lane *s, int path_fd, int flags, bool kill)
 {
     if (!kill)
-        return host_reopen(s->host, path_fd, flags);
+        return host_open_file(s->host, path_fd, flags);
     int fd = killpriv_begin(path_fd);
     if (fd < 0)
         return fd;
-    fd = host_reopen(s->host, path_fd, flags);
+    fd = host_open_file(s->host, path_fd, flags);
     killpriv_end();
     return fd;
 }
@@ -54,7 +54,7 @@ int step_open_node(struct state_lane *s, struct state_op *op)
     if (s->config.readonly && ((arg.flags & O_ACCMODE) != O_RDONLY || arg.flags & O_TRUNC))
         return EROFS;
     bool kill = arg.open_flags & WIRE_OPEN_KILL_SUIDGID && arg.flags & O_TRUNC;
-    op->file = reopen(s, op->node, host_flags(s, arg.flags), kill);
+    op->file = open_file(s, op->node, host_flags(s, arg.flags), kill);
     return positive(op->file);
 }
 
@@ -65,7 +65,7 @@ int step_open_existing(struct state_lane *s, struct state_op *op)
     if (op->file >= 0)
         return 0;
     bool kill = arg.open_flags & WIRE_OPEN_KILL_SUIDGID && arg.flags & O_TRUNC;
-    op->file = reopen(s, op->found.fd, host_flags(s, arg.flags), kill);
+    op->file = open_file(s, op->found.fd, host_flags(s, arg.flags), kill);
     if (op->file < 0)
         return -op->file;
     struct found again;
@@ -97,14 +97,8 @@ int step_open_tmpfile(struct state_lane *s, struct state_op *op)
 
 int step_open_directory(struct state_lane *s, struct state_op *op)
 {
-    struct stat st;
-    op->file = host_reopen(s->host, op->node, O_RDONLY);
-    if (op->file < 0)
-        return -op->file;
-    int rc = fast_fstat(op->file, &st);
-    if (rc < 0)
-        return -rc;
-    return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    op->file = host_open_dir(s->host, op->node);
+    return positive(op->file);
 }
 
 /* The table owns the descriptor from here on. */

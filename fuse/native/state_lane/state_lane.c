@@ -16,7 +16,7 @@ static const struct {
     STEP(node), STEP(dir_node), STEP(new_dir_node), STEP(old_node), STEP(directory_handle), STEP(handle_room),
     STEP(check_name), STEP(check_new_name), STEP(check_target), STEP(act_as_caller), STEP(act_as_daemon),
     STEP(mkdirat), STEP(mknodat), STEP(symlinkat), STEP(linkat), STEP(unlinkat), STEP(rmdirat), STEP(renameat2),
-    STEP(create_file), STEP(open_tmpfile), STEP(open_found), STEP(found_of_file), STEP(intern), STEP(open_node),
+    STEP(create_file), STEP(open_tmpfile), STEP(open_found), STEP(open_created), STEP(found_of_file), STEP(intern), STEP(open_node),
     STEP(open_existing), STEP(open_directory), STEP(add_file), STEP(add_directory), STEP(drop_file),
     STEP(drop_directory), STEP(forget_one), STEP(forget_many), STEP(read_found), STEP(intern_all), STEP(reply_empty),
     STEP(reply_entry), STEP(reply_open), STEP(reply_create), STEP(reply_direntplus), STEP(refuse_readonly),

@@ -110,13 +110,15 @@ void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t 
 /* state_steps.c and its neighbours. */
 int state_intern(struct state_lane *s, struct state_op *op, struct found *f, uint64_t *nodeid);
 void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, uint64_t nlookup);
+/* 0 where the name is one component, neither '.' nor '..'; else EINVAL or ENAMETOOLONG. */
+int state_component_error(const char *name, uint32_t bytes);
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 
 state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,
     step_check_name, step_check_new_name, step_check_target, step_act_as_caller, step_act_as_daemon, step_mkdirat,
     step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_create_file,
-    step_open_tmpfile, step_open_found, step_found_of_file, step_intern, step_open_node, step_open_existing,
+    step_open_tmpfile, step_open_found, step_open_created, step_found_of_file, step_intern, step_open_node, step_open_existing,
     step_open_directory, step_add_file, step_add_directory, step_drop_file, step_drop_directory, step_forget_one,
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,
     step_reply_create, step_reply_direntplus, step_refuse_readonly;

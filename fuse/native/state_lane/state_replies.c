@@ -65,10 +65,13 @@ int step_reply_direntplus(struct state_lane *s, struct state_op *op)
 
 /* --- witnesses, as fuse/recovery/witness.py reads them */
 
-/* (dev, ino) of a name, zeros when there is none; false for anything else. */
-static bool identity(struct state_lane *s, uint64_t nodeid, const char *name, uint64_t *words)
+/* (dev, ino) of a name, zeros when there is none; false for anything else. A name that the operation will refuse is not
+ * looked up: it may lead out of the share. */
+static bool identity(struct state_lane *s, uint64_t nodeid, const char *name, uint32_t bytes, uint64_t *words)
 {
     struct stat st;
+    if (state_component_error(name, bytes) != 0)
+        return false;
     int dir = host_pin(s->host, nodeid);
     if (dir < 0)
         return false;
@@ -84,10 +87,15 @@ static bool identity(struct state_lane *s, uint64_t nodeid, const char *name, ui
 uint32_t state_witness_words(struct state_lane *s, struct state_op *op, uint64_t *words)
 {
     if (op->row->witness == STATE_WITNESS_NAME)
-        return identity(s, op->nodeid, op->name, words) ? 2 : 0;
+        return identity(s, op->nodeid, op->name, op->name_bytes, words) ? 2 : 0;
     if (op->row->witness != STATE_WITNESS_NAMES)
         return 0;
     uint64_t newdir;
     memcpy(&newdir, op->args, sizeof newdir);
-    return identity(s, op->nodeid, op->name, words) && identity(s, newdir, op->name2, words + 2) ? 4 : 0;
+    if (state_component_error(op->name2, op->name2_bytes) != 0)
+        return 0;
+    return identity(s, op->nodeid, op->name, op->name_bytes, words) &&
+                   identity(s, newdir, op->name2, op->name2_bytes, words + 2)
+               ? 4
+               : 0;
 }

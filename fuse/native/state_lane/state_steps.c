@@ -53,7 +53,7 @@ int step_refuse_readonly(struct state_lane *s, struct state_op *op)
 
 /* --- names */
 
-static int component_error(const char *name, uint32_t bytes)
+int state_component_error(const char *name, uint32_t bytes)
 {
     if (bytes == 0 || memchr(name, '/', bytes) != NULL)
         return EINVAL;
@@ -64,12 +64,12 @@ static int component_error(const char *name, uint32_t bytes)
 
 int step_check_name(struct state_lane *s, struct state_op *op)
 {
-    return component_error(op->name, op->name_bytes);
+    return state_component_error(op->name, op->name_bytes);
 }
 
 int step_check_new_name(struct state_lane *s, struct state_op *op)
 {
-    return component_error(op->name2, op->name2_bytes);
+    return state_component_error(op->name2, op->name2_bytes);
 }
 
 int step_check_target(struct state_lane *s, struct state_op *op)
@@ -86,6 +86,11 @@ int step_open_found(struct state_lane *s, struct state_op *op)
     if (op->found.fd >= 0)
         close(op->found.fd);
     return positive(host_open_path(s->host, op->dir, op->name, 0, &op->found));
+}
+
+int step_open_created(struct state_lane *s, struct state_op *op)
+{
+    return op->file >= 0 ? step_found_of_file(s, op) : step_open_found(s, op);
 }
 
 int step_found_of_file(struct state_lane *s, struct state_op *op)

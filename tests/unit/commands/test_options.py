@@ -53,6 +53,7 @@ def test_defaults_are_those_of_virtiofsd() -> None:
         ("--xattr", "xattr", True),
         ("--readonly", "readonly", True),
         ("--allow-direct-io", "allow_direct_io", True),
+        ("--allow-inode-flags", "allow_inode_flags", True),
         ("--no-readdirplus", "readdirplus", False),
         ("--announce-submounts", "announce_submounts", True),
         ("--no-announce-submounts", "announce_submounts", False),

@@ -64,7 +64,7 @@ def test_names_are_never_followed(share: Share, root: int) -> None:
     (share.path / "dangling").symlink_to("nowhere")
     link = os.dup(find(share, root, b"out"))
     assert host.looks.readlink(link) == (0, b"/etc")
-    assert host.changes.reopen(link, os.O_RDONLY) == -errno.ELOOP
+    assert host.changes.open_file(link, os.O_RDONLY) == -errno.ELOOP
     assert host.changes.truncate(link, -1, 0) == -errno.ELOOP
     assert host.looks.find(link, b"passwd") == -errno.ENOTDIR
     os.close(link)
@@ -78,19 +78,19 @@ def test_what_is_not_a_file_or_directory_is_not_opened(share: Share, root: int) 
     os.mkfifo(share.path / "fifo")
     os.mknod(share.path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     for name in (b"fifo", b"null"):
-        assert share.host.changes.reopen(find(share, root, name), os.O_RDONLY) == -errno.ENXIO
+        assert share.host.changes.open_file(find(share, root, name), os.O_RDONLY) == -errno.ENXIO
 
 
 def test_reopening_gives_the_same_file_with_the_flags_asked_for(share: Share, root: int) -> None:
     (share.path / "file").write_bytes(b"content")
-    fd = share.host.changes.reopen(find(share, root, b"file"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
+    fd = share.host.changes.open_file(find(share, root, b"file"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW)
     assert os.get_inheritable(fd) is False
     os.write(fd, b"+")
     os.close(fd)
     assert (share.path / "file").read_bytes() == b"content+"
-    os.close(share.host.changes.reopen(share.host.looks.found_fd, os.O_WRONLY | os.O_TRUNC))
+    os.close(share.host.changes.open_file(share.host.looks.found_fd, os.O_WRONLY | os.O_TRUNC))
     assert (share.path / "file").read_bytes() == b""
-    assert share.host.changes.reopen(root, os.O_RDWR) == -errno.EISDIR
+    assert share.host.changes.open_file(root, os.O_RDWR) == -errno.EISDIR
 
 
 def test_making_and_removing(share: Share, root: int) -> None:
@@ -183,7 +183,7 @@ def test_set_id_bits_go_when_the_guest_asks_and_stay_otherwise(share: Share, roo
         assert share.host.changes.truncate(find(share, root, b"file"), -1, 1, kill) == 0
         assert bool(file.stat().st_mode & stat.S_ISUID) is not kill
         file.chmod(0o6755)
-        os.close(share.host.changes.reopen(share.host.looks.found_fd, os.O_WRONLY | os.O_TRUNC, kill))
+        os.close(share.host.changes.open_file(share.host.looks.found_fd, os.O_WRONLY | os.O_TRUNC, kill))
         assert bool(file.stat().st_mode & stat.S_ISUID) is not kill
 
 
@@ -207,7 +207,7 @@ def test_failing_calls_leave_no_descriptor(share: Share, root: int) -> None:
     find(share, root, b"fifo")
     before = open_fds()
     for _ in range(10):
-        share.host.changes.reopen(share.host.looks.found_fd, os.O_RDONLY)
+        share.host.changes.open_file(share.host.looks.found_fd, os.O_RDONLY)
         share.host.changes.tmpfile(share.host.looks.found_fd, os.O_RDWR, 0o600)
         share.host.changes.create(root, b"file", os.O_RDWR, 0o600)
         share.host.looks.find_file(12345)

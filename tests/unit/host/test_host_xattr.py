@@ -14,9 +14,10 @@ NAME, OTHER = b"trusted.steadfs", b"trusted.steadfs2"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="trusted attributes need root")
 
 
-@pytest.fixture(params=["by the new calls", "by the working directory"])
+@pytest.fixture(params=["by the new calls", "by the working directory", "in the first thread"])
 def way(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[], None]], None]]:
-    """Runs work in a thread that dies afterwards: one of the ways changes its working directory for good."""
+    """Runs work in a thread that dies afterwards, for one of the ways changes its working directory for good; or in the first
+    thread, which keeps its own."""
 
     def run(work: Callable[[], None]) -> None:
         errors: list[BaseException] = []
@@ -33,8 +34,8 @@ def way(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[], None]
         if errors:
             raise errors[0]
 
-    lib.host_xattr_by_cwd(request.param == "by the working directory")
-    yield run
+    lib.host_xattr_by_cwd(request.param != "by the new calls")
+    yield run if request.param != "in the first thread" else lambda work: work()
     lib.host_xattr_by_cwd(0)
 
 

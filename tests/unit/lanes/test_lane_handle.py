@@ -166,3 +166,27 @@ def test_a_read_only_share_is_not_changed() -> None:
         assert guest.call("COPY_FILE_RANGE", nodeid, copy, 8).error == errno.EROFS
         assert guest.call("ACCESS", nodeid, struct.pack("=II", 2, 0), 0).error == errno.EROFS
         assert (share.path / "a").read_bytes() == b"x" * 10
+
+
+def test_every_operation_refuses_a_handle_of_the_other_kind(share: Share, guest: LaneGuest) -> None:
+    nodeid, fh = share.file("file", b"content")
+    directory = share.opendir()
+    io = struct.pack("=QQIIQII", directory, 0, 1, 0, 0, 0, 0)
+    of_files = {
+        "READ": io,
+        "WRITE": io + b"x",
+        "LSEEK": struct.pack("=QQII", directory, 0, os.SEEK_END, 0),
+        "FSYNC": struct.pack("=QII", directory, 0, 0),
+        "FLUSH": struct.pack("=QIIQ", directory, 0, 0, 0),
+        "FALLOCATE": struct.pack("=QQQII", directory, 0, 1, 0, 0),
+        "COPY_FILE_RANGE": struct.pack("=QQQQQQQ", directory, 0, nodeid, fh, 0, 1, 0),
+        "COPY_FILE_RANGE_64": struct.pack("=QQQQQQQ", directory, 0, 1, directory, 0, 1, 0),
+    }
+    of_directories = {
+        "READDIR": struct.pack("=QQIIQII", fh, 0, 4096, 0, 0, 0, 0),
+        "FSYNCDIR": struct.pack("=QII", fh, 0, 0),
+    }
+    answers = {name: guest.call(name, 1, body).error for name, body in of_files.items()}
+    answers |= {name: guest.call(name, nodeid, body).error for name, body in of_directories.items()}
+    assert answers == dict.fromkeys(answers, errno.EBADF)
+    assert guest.call("READLINK", nodeid, b"").error == errno.EINVAL

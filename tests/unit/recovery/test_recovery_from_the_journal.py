@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from device.recovery.decisions import Header, Left, Recorded, by_unique, decide, facts_of, recorded_of
+from device.recovery.decisions import Header, Left, Recorded, by_unique, decide, facts_of, in_flight, recorded_of
 from device.rings.slots import Slot
 from machine.fold import Transition
 from specs.tables import FIRST_ENTRY
 
-LOOKUP, INIT, MKDIR = 1, 26, 9
+LOOKUP, INIT, MKDIR, WRITE = 1, 26, 9, 16
 
 
 ENTRY = (FIRST_ENTRY.event, FIRST_ENTRY.source, FIRST_ENTRY.dest)
@@ -80,3 +80,13 @@ def test_the_entries_of_a_listing_are_behind_their_request() -> None:
     listed = Transition("inode", 6, *ENTRY, {"name": "b", "unique": 4}, [], None)
     [one] = found([*init(2), entry(4, "READDIRPLUS"), listed], 1, slot(4, 44, epoch=1))
     assert one.transitions[1] is listed
+
+
+def test_appends_that_may_have_been_done_are_taken_up_before_all_others() -> None:
+    """An append of the same bytes, done in between, would be taken for theirs."""
+    counters = {1: (15, ()), 2: (WRITE, ()), 3: (MKDIR, (0, 0, 0, 0, 0, 0)), 4: (WRITE, (100, 0, 0, 0, 0, 0)), 5: (WRITE, ())}
+    left = [
+        Slot(0, counter, "executing", 0, 1, counter, counter, opcode, witness, 0, 0, 0)
+        for counter, (opcode, witness) in counters.items()
+    ]
+    assert [slot.counter for slot in in_flight(reversed(left), {0: 0})] == [4, 1, 2, 3, 5]

@@ -3,6 +3,7 @@
 import os
 import struct
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +106,24 @@ def test_a_committed_open_that_is_made_anew_truncates_nothing(player: Player) ->
     path.write_bytes(b"written since")
     assert recovery.anew(data, ROOM, [])[0] == 0
     assert path.read_bytes() == b"written since"
+
+
+@pytest.mark.parametrize("ctime_ns", [-1, -(1 << 62), 1 << 64, (1 << 80) + 5])
+def test_words_of_a_witness_are_words_whatever_the_host_says(
+    player: Player, monkeypatch: pytest.MonkeyPatch, ctime_ns: int
+) -> None:
+    recovery = Recovery(player.executor)
+    nodeid = looked_up(player)
+    told = SimpleNamespace(st_size=9, st_ctime_ns=ctime_ns)
+    monkeypatch.setattr("fuse.recovery.witness.os", SimpleNamespace(**{**vars(os), "stat": lambda *_, **__: told}))
+    for data in (
+        request(SETATTR, nodeid, setattr_body(FATTR_SIZE | NOW, 9)),
+        request(OPEN, nodeid, struct.pack("=II", os.O_RDWR | os.O_TRUNC, 0)),
+    ):
+        words = recovery.witness(data)
+        assert words
+        assert all(0 <= word < 1 << 64 for word in words)
+        assert recovery.effect(data, stored(words)) == "not"
 
 
 def test_a_create_that_took_effect_truncates_nothing(player: Player) -> None:

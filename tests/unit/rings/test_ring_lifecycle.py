@@ -103,6 +103,23 @@ def test_a_vring_whose_memory_went_away_does_not_start_until_it_is_back() -> Non
         queue.replies(1)
 
 
+def test_a_vring_whose_memory_went_away_is_not_looked_into() -> None:
+    """What recovery would ask of it is refused: its table of regions is gone."""
+    with Rig() as rig:
+        queue = rig.queues[1].setup()
+        queue.offer(queue.chain(0, request(DATA, 7)))
+        assert rig.engine.recovery.peek(1, 0)[1] == 7
+        whole = rig.memory.region()
+        rig.engine.memory.replace([type(whole)(whole.gpa + (1 << 40), whole.size, whole.uva + (1 << 40), 0, whole.fd)])
+        assert rig.engine.recovery.peek(1, 0) == (0, 0, 0)
+        with pytest.raises(CallerError):
+            rig.engine.recovery.resubmit(1, 0)
+        with pytest.raises(CallerError):
+            rig.engine.recovery.ring(1)
+        rig.engine.memory.replace([whole])
+        assert rig.engine.recovery.peek(1, 0)[1] == 7
+
+
 def region(rig: Rig, **changes: int) -> Region:
     values = {"gpa": 0, "size": 0x1000, "uva": 0x1000, "fd_offset": 0, "fd": rig.memory.fd}
     return Region(**(values | changes))

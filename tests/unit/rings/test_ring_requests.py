@@ -2,10 +2,12 @@
 
 import errno
 import select
+import time
 
 import pytest
 
 from device.errors import CallerError
+from specs.limits import LIMIT
 from tests.native.machine import (
     BLOCK,
     DATA,
@@ -208,3 +210,35 @@ def test_the_doorbell_rings_once_for_a_sleeping_consumer_and_is_silent_after_tak
 
 def readable(fd: int) -> bool:
     return bool(select.select([fd], [], [], 0)[0])
+
+
+def answer_all(rig: Rig, count: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while count > 0:
+        assert time.monotonic() < deadline, f"{count} stateful requests didn't come"
+        taken = rig.engine.requests.take()
+        rig.engine.requests.publish(taken)
+        count -= taken
+    assert count == 0
+
+
+def test_requests_that_wait_have_a_bound_of_memory_and_not_only_of_number() -> None:
+    """A guest's rings have entries for hundreds of megabytes of them."""
+    whole, num, queues = 128 << 10, 256, 4
+    with Rig(queues=queues, num=num) as rig:
+        for queue in rig.queues:
+            queue.start()
+            queue.write(AT, request(STATE, 7, bytes(whole - 40), head_bytes=whole))
+            for head in range(num):
+                queue.desc(head, queue.gpa(AT), whole)
+            queue.send(*range(num))
+        fits = LIMIT["heads_max_bytes"] // whole
+        wait_until(lambda: sum(queue.used_idx() for queue in rig.queues) == queues * num - fits, "the others come back")
+        refused = [rig.engine.vrings.counters(queue.index)["no_memory"] for queue in rig.queues]
+        assert sum(refused) == queues * num - fits
+        answer_all(rig, fits)
+        wait_until(lambda: all(queue.used_idx() == num for queue in rig.queues), "all come back")
+        queue = rig.queues[0]
+        queue.send(*range(num))
+        answer_all(rig, num)
+        assert rig.engine.vrings.counters(0)["no_memory"] == refused[0]

@@ -10,7 +10,7 @@ import pytest
 from device.errors import PeerError
 from device.rings import slots
 from device.rings.engine import Engine
-from tests.native.machine import BLOCK, DATA, GPA, STATE, WRITE, Queue, Rig, out, request, take, wait_until
+from tests.native.machine import BLOCK, BUFFERS, DATA, GPA, STATE, WRITE, Queue, Rig, out, request, take, wait_until
 from tests.unit.rings.tracking import EPOCH, INFLIGHT_BYTES, QUEUE_SIZE, inflight_entry, inflight_header, sound, tracked
 
 SLOT = 128
@@ -41,6 +41,34 @@ def test_a_stateful_request_leaves_its_slot_at_each_step(tmp_path: Path) -> None
         assert inflight_entry(inflight_fd, 1, 4)[0] == 0
         assert inflight_header(inflight_fd, 1) == (1, queue.num, 4, 1)
         queue.replies(1)
+
+
+def test_a_data_request_that_was_left_with_a_witness_is_done_before_any_vring_runs(tmp_path: Path) -> None:
+    """In the pool, or behind a request that came later, it might find the later one's bytes where its own are looked for."""
+    with Rig() as rig:
+        slots_fd, _ = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        for head in (4, 8):
+            queue.send(queue.chain(head, request(STATE, head)))
+        take(rig.engine, 2)
+        rig.engine.requests.executing(0, (1, 2))
+        for head in (4, 8):
+            queue.write(BUFFERS + head * 0x1000, request(BLOCK, head))
+        later = Queue(rig.memory, Engine(queues=2, ops=rig.echo.ops, pool_threads=2, poll_ns_max=0), 1)
+        try:
+            later.engine.memory.replace([rig.memory.region()])
+            later.engine.set_slots(slots_fd)
+            later.setup(keep_inflight=True)
+            with rig.echo.gate_closed():
+                later.engine.recovery.resubmit(1, 8)
+                assert (later.engine.vrings.counters(1)["blocked"], later.used_idx()) == (1, 0)
+            wait_until(lambda: later.used_idx() == 1, "the pool")
+            later.engine.recovery.resubmit(1, 4)
+            assert (later.engine.vrings.counters(1)["blocked"], later.used_idx()) == (1, 2)
+        finally:
+            later.engine.close()
+            later.close()
+        rig.engine.requests.publish(2)
 
 
 def test_a_data_request_is_executing_while_it_runs_and_its_slot_is_free_after(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""What the keeper tells of a worker's death: how it ended where anybody knows, and never that nobody does."""
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from device.processes.shared_page import SharedPage, make_page
+from device.processes.worker_life import WorkerLife
+from specs.worker import WORKER
+
+if TYPE_CHECKING:
+    from device.processes.relayed import Relayed
+    from device.sandbox.place import Sandbox
+
+
+class _Nothing:
+    """Stands for what a death is noted without."""
+
+    clone_flags = 0
+    workers_end = None
+
+
+@pytest.fixture
+def page() -> Iterator[SharedPage]:
+    made = make_page()
+    made.worker_state = WORKER.states.index("serving")
+    made.generation = made.ready_generation = 4
+    yield made
+    for fd in made.fixed_fds():
+        os.close(fd)
+
+
+def note_death(page: SharedPage, caplog: pytest.LogCaptureFixture) -> str:
+    life = WorkerLife(page, lambda _: 0, cast("Sandbox", _Nothing()), cast("Relayed", _Nothing()), frozenset, 0)
+    with caplog.at_level(logging.WARNING):
+        life.note_death()
+    return caplog.messages[-1]
+
+
+def test_our_childs_end_is_told_as_it_was(page: SharedPage, caplog: pytest.LogCaptureFixture) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    page.worker_pid = child.pid
+    child.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, page.worker_pid, os.WEXITED | os.WNOWAIT)
+    assert note_death(page, caplog).endswith("died: signal 9")
+    assert not page.died_by_fault
+    child.returncode = -signal.SIGKILL  # it is reaped
+
+
+def test_another_keepers_child_that_left_no_code_was_ended_by_a_signal(
+    page: SharedPage, caplog: pytest.LogCaptureFixture
+) -> None:
+    page.worker_pid = os.getppid()
+    assert "by a signal" in note_death(page, caplog)
+    assert not page.died_by_fault
+
+
+def test_another_keepers_child_that_left_a_code_ended_with_it(page: SharedPage, caplog: pytest.LogCaptureFixture) -> None:
+    page.worker_pid = os.getppid()
+    page.worker_code = 70 + 1
+    assert note_death(page, caplog).endswith("died: exit code 70")
+    assert page.died_by_fault
