@@ -53,7 +53,7 @@ OPCODES = (
         6, "SYMLINK", "state", names=2, about="symlink", out=("fuse_entry_out",), moves=_ENTRY, changes_host=True,
         keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
+            "dir_node", "entry_room", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
             "intern", "reply_entry",
         ),
         witness="name_absent", repeat="no",
@@ -61,7 +61,7 @@ OPCODES = (
     Opcode(
         8, "MKNOD", "state", "fuse_mknod_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
+            "dir_node", "entry_room", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
         witness="name_absent", repeat="no", about="entry",
@@ -69,7 +69,7 @@ OPCODES = (
     Opcode(
         9, "MKDIR", "state", "fuse_mkdir_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
+            "dir_node", "entry_room", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
         witness="name_absent", repeat="no", about="entry",
@@ -89,7 +89,7 @@ OPCODES = (
     ),
     Opcode(
         13, "LINK", "state", "fuse_link_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
-        plan=("dir_node", "old_node", "check_name", "linkat", "open_found", "intern", "reply_entry"),
+        plan=("dir_node", "old_node", "entry_room", "check_name", "linkat", "open_found", "intern", "reply_entry"),
         witness="name_absent", repeat="no", about="link",
     ),
     Opcode(

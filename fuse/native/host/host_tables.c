@@ -49,7 +49,7 @@ int table_mount_meet(struct host *h, const struct found *f)
 {
     if (f->handle_len == 0 || is_known_without_handles(h, f->mnt_id) || mounts_fd(&h->mounts, f->mnt_id) >= 0)
         return -EEXIST;
-    int fd = host_mount_fd(h, f->fd);
+    int fd = host_room(h, 1) < 0 ? -ENFILE : host_mount_fd(h, f->fd);
     if (fd < 0)
         return fd;
     int rc = mounts_add(&h->mounts, f->mnt_id, fd);
@@ -79,6 +79,8 @@ int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int
 {
     if (f->handle_len > HANDLE_BYTES_MAX || (kind != INODE_FD && kind != INODE_HANDLE))
         return -EINVAL;
+    if (kind == INODE_FD && h->budget.held == 0 && host_room(h, 1) < 0)
+        return -ENFILE;
     struct inode_info info = {
         .nodeid = nodeid,
         .nlookup = nlookup,

@@ -65,6 +65,7 @@ struct host {
     int32_t proc_fd;
     uint32_t use_handles;        /* ask for file handles */
     uint32_t announce_submounts; /* set FUSE_ATTR_SUBMOUNT in attr.flags */
+    struct budget budget;
     struct mounts mounts;
     struct inodes inodes;
     struct handles handles;
@@ -79,8 +80,9 @@ struct host {
 };
 
 /* cdef begin */
-/* Takes proc_fd over. NULL and errno when out of memory. */
-struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max);
+/* Takes proc_fd over. NULL and errno when out of memory. `fds_reserved` of all descriptors that this process may have are not the
+ * guest's. */
+struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max, uint32_t fds_reserved);
 /* Before anything is entered, loaded or recorded. */
 void host_set_texts(struct host *h, const struct record_texts *texts);
 /* Closes every descriptor of the tables. */
@@ -100,6 +102,15 @@ int host_find_file(struct host *h, int fd, struct found *f);
 int host_handles_work(struct host *h, const struct found *f);
 /* A descriptor on the mount of a directory or regular file, for mounts_add. */
 int host_mount_fd(struct host *h, int path_fd);
+
+/* Room for n more descriptors of the guest's, until host_let_go or a table takes them: 0 or -ENFILE. The cache gives way. */
+int host_room(struct host *h, uint32_t n);
+/* The same for an inode of the pinned directory dir_fd, if only a descriptor could hold it. */
+int host_entry_room(struct host *h, int dir_fd);
+/* Descriptors that are not in the tables, but may not be the guest's meanwhile: n more, or less. */
+void host_count_fds(struct host *h, int64_t n);
+/* How many more the guest may have. */
+int64_t host_fds_room(struct host *h);
 
 /* Pins for the executor's thread, released together by host_unpin. The descriptor or -errno. */
 int host_pin(struct host *h, uint64_t nodeid);

@@ -14,7 +14,7 @@ static const struct {
     state_step_fn *run;
 } steps[] = {
     STEP(node), STEP(dir_node), STEP(new_dir_node), STEP(old_node), STEP(directory_handle), STEP(handle_room),
-    STEP(check_name), STEP(check_new_name), STEP(check_target), STEP(act_as_caller), STEP(act_as_daemon),
+    STEP(entry_room), STEP(check_name), STEP(check_new_name), STEP(check_target), STEP(act_as_caller), STEP(act_as_daemon),
     STEP(mkdirat), STEP(mknodat), STEP(symlinkat), STEP(linkat), STEP(unlinkat), STEP(rmdirat), STEP(renameat2),
     STEP(create_file), STEP(open_tmpfile), STEP(open_found), STEP(found_of_file), STEP(intern), STEP(open_node),
     STEP(open_existing), STEP(open_directory), STEP(add_file), STEP(add_directory), STEP(drop_file),

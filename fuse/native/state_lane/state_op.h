@@ -113,7 +113,7 @@ void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, ui
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 
-state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,
+state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room, step_entry_room,
     step_check_name, step_check_new_name, step_check_target, step_act_as_caller, step_act_as_daemon, step_mkdirat,
     step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_create_file,
     step_open_tmpfile, step_open_found, step_found_of_file, step_intern, step_open_node, step_open_existing,

@@ -22,11 +22,9 @@ static void vacate(struct inodes *t, uint32_t at)
         t->cache_hand = 0;
 }
 
-/* With the cache lock held: true when a position is free now. Closes at most one descriptor. */
-static bool make_room(struct inodes *t)
+/* With the cache lock held: closes a cached descriptor that nobody uses, if there is one; it stays counted. */
+static bool evict(struct inodes *t)
 {
-    if (t->cache_n < t->cache_max)
-        return true;
     /* Two rounds: the first may do no more than clear marks. */
     for (uint64_t tries = 2 * (uint64_t)t->cache_n; tries != 0; tries--) {
         uint32_t at = t->cache_hand;
@@ -51,6 +49,22 @@ static bool make_room(struct inodes *t)
     return false;
 }
 
+/* With the cache lock held: true when there are a position and a place in the budget, which is taken. */
+static bool make_room(struct inodes *t)
+{
+    return (t->cache_n < t->cache_max && budget_take(t->budget)) || evict(t);
+}
+
+bool inode_cache_give(struct inodes *t)
+{
+    pthread_mutex_lock(&t->cache_lock);
+    bool given = evict(t);
+    pthread_mutex_unlock(&t->cache_lock);
+    if (given)
+        budget_give(t->budget);
+    return given;
+}
+
 int inode_cache_put(struct inodes *t, uint32_t slot, int fd)
 {
     struct inode *i = inode_at(t, slot);
@@ -67,6 +81,8 @@ int inode_cache_put(struct inodes *t, uint32_t slot, int fd)
             rc = 0;
         }
         pthread_mutex_unlock(&shard->lock);
+        if (rc < 0)
+            budget_give(t->budget);
     }
     pthread_mutex_unlock(&t->cache_lock);
     return rc;
@@ -115,16 +131,20 @@ int inode_pin(struct inodes *t, uint64_t nodeid, bool may_block, struct inode_pi
     }
     /* Another thread may have been faster, or the inode may be gone by now: then this one is ours alone. */
     pin->fd = fd;
-    if (inode_cache_put(t, slot, fd) < 0)
+    if (inode_cache_put(t, slot, fd) < 0) {
         pin->transient = fd;
+        budget_count(t->budget, 1);
+    }
     __atomic_add_fetch(&t->cache_opens, 1, __ATOMIC_RELAXED);
     return 0;
 }
 
 void inode_unpin(struct inodes *t, struct inode_pin *pin)
 {
-    if (pin->transient >= 0)
+    if (pin->transient >= 0) {
         close(pin->transient);
+        budget_give(t->budget);
+    }
     struct inode *i = inode_at(t, pin->slot);
     struct inode_shard *shard = inode_shard(t, i->nodeid);
     pthread_mutex_lock(&shard->lock);

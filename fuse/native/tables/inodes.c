@@ -11,12 +11,13 @@
 /* A slot number plus one must fit in 32 bits; the real bound is inodes_max. */
 #define INODES_LIMIT (1u << 30)
 
-int inodes_make(struct inodes *t, struct mounts *mounts, uint32_t inodes_max, uint32_t fds_max)
+int inodes_make(struct inodes *t, struct mounts *mounts, struct budget *budget, uint32_t inodes_max, uint32_t fds_max)
 {
     memset(t, 0, sizeof *t);
     if (inodes_max == 0 || inodes_max > INODES_LIMIT || fds_max == 0)
         return -EINVAL;
     t->mounts = mounts;
+    t->budget = budget;
     t->cache_max = fds_max;
     t->leaving = INDEX_NONE;
     t->cache = calloc(fds_max, sizeof *t->cache);
@@ -167,7 +168,9 @@ int inode_add(struct inodes *t, const struct inode_info *info)
         return rc;
     }
     t->n++;
-    if (info->kind == INODE_HANDLE && info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
+    if (info->kind == INODE_FD)
+        budget_take_held(t->budget);
+    else if (info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
         close(info->fd);
     return 0;
 }

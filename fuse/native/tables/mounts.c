@@ -38,8 +38,9 @@ int fs_class_of(int fd)
     }
 }
 
-void mounts_make(struct mounts *m)
+void mounts_make(struct mounts *m, struct budget *budget)
 {
+    m->budget = budget;
     pthread_rwlock_init(&m->lock, NULL);
     m->n = 0;
 }
@@ -70,10 +71,18 @@ int mounts_add(struct mounts *m, uint64_t mnt_id, int fd)
         rc = -EEXIST;
     else if (m->n == MOUNTS_MAX)
         rc = -ENOSPC;
-    else
+    else {
         m->all[m->n++] = (struct mount){.mnt_id = mnt_id, .fd = fd, .fs_class = (uint32_t)fs_class};
+        budget_take_held(m->budget);
+    }
     pthread_rwlock_unlock(&m->lock);
     return rc;
+}
+
+static void let_go(struct mounts *m, int fd)
+{
+    close(fd);
+    budget_give(m->budget);
 }
 
 void mounts_remove(struct mounts *m, uint64_t mnt_id)
@@ -81,7 +90,7 @@ void mounts_remove(struct mounts *m, uint64_t mnt_id)
     pthread_rwlock_wrlock(&m->lock);
     for (uint32_t i = 0; i < m->n; i++)
         if (m->all[i].mnt_id == mnt_id) {
-            close(m->all[i].fd);
+            let_go(m, m->all[i].fd);
             m->all[i] = m->all[--m->n];
             break;
         }
@@ -114,7 +123,7 @@ void mounts_clear(struct mounts *m, uint64_t keep_mnt_id)
         if (keep_mnt_id != 0 && m->all[i].mnt_id == keep_mnt_id)
             m->all[kept++] = m->all[i];
         else
-            close(m->all[i].fd);
+            let_go(m, m->all[i].fd);
     }
     m->n = kept;
     pthread_rwlock_unlock(&m->lock);

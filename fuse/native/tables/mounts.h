@@ -9,6 +9,8 @@
 #ifndef STEADFS_MOUNTS_H
 #define STEADFS_MOUNTS_H
 
+#include "fuse/native/tables/budget.h"
+
 #include <pthread.h>
 #include <stdint.h>
 
@@ -35,11 +37,12 @@ struct mount {
 
 struct mounts {
     pthread_rwlock_t lock;
+    struct budget *budget;
     uint32_t n;
     struct mount all[MOUNTS_MAX];
 };
 
-void mounts_make(struct mounts *m);
+void mounts_make(struct mounts *m, struct budget *budget);
 void mounts_free(struct mounts *m);
 /* Takes fd over on success. 0, -EEXIST, -ENOSPC, or the error of fstatfs. */
 int mounts_add(struct mounts *m, uint64_t mnt_id, int fd);

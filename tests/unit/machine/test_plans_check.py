@@ -147,7 +147,7 @@ def test_a_plan_after_its_effect_is_without_it() -> None:
         return after_effect(OPERATION[name], PRIMITIVE)
 
     assert after("MKDIR") == (
-        "dir_node", "check_name", "act_as_caller", "act_as_daemon", "open_found", "intern", "reply_entry",
+        "dir_node", "entry_room", "check_name", "act_as_caller", "act_as_daemon", "open_found", "intern", "reply_entry",
     )  # fmt: skip
     assert after("OPEN") == ("handle_room", "node", "open_node_truncated", "add_file", "reply_open")
     assert "open_existing_truncated" in after("CREATE")
