@@ -6,7 +6,7 @@ here; no code spells it.
 
 Why the three belong together: a nodeid or an fh is a promise to the guest, which may come back with it after any number of
 dead workers. The promise can be kept by a descriptor that outlives the worker, or by a file handle with a descriptor of its
-mount. So a mount is met before the first inode that is found again by it, and it ends with the session only.
+mount. So a mount is met before the first inode that is found again by it, and it is left with the last.
 """
 
 from machine.table import Effect, Event, Refusal, Row, Table
@@ -84,17 +84,25 @@ HANDLE = Table(
 )
 
 # Inodes are found again by file handles, for which the kernel wants a descriptor on the same mount. One is kept for each
-# mount that was met. It isn't given back when its last inode goes: the next lookup there would only open it again.
+# mount that was met. It goes with the last inode there, so that the host can unmount what the guest has forgotten. An open file
+# keeps its mount busy by itself.
 MOUNT_MET = Row(("unknown",), ("meet",), "known", (Effect("put", "mount", ("state", "fd")),))
+MOUNT_LEFT = Row(("known",), ("leave",), "unknown", (Effect("delete", "mount"),))
 
 MOUNT = Table(
     name="mount",
     key="mnt_id of statx(2)",
     states=("unknown", "known"),
     absent="unknown",
-    events=(Event("meet", "the first inode with a file handle on this mount"),),
-    rows=(MOUNT_MET,),
-    refusals=(Refusal(("known",), ("meet",), "EIO", "it is known"),),
+    events=(
+        Event("meet", "the first inode with a file handle on this mount"),
+        Event("leave", "no inode there is left"),
+    ),
+    rows=(MOUNT_MET, MOUNT_LEFT),
+    refusals=(
+        Refusal(("known",), ("meet",), "EIO", "it is known"),
+        Refusal(("unknown",), ("leave",), "EIO", "nothing is held there"),
+    ),
     fields=("state", "fd"),
     doc="A mount below the share; `fd` lets open_by_handle_at(2) find its inodes again.",
     cite="open_by_handle_at(2)",

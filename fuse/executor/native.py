@@ -29,6 +29,7 @@ from specs.tables import (
     HANDLE,
     INODE,
     MOUNT,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
@@ -38,7 +39,7 @@ _MACHINES = (INODE.name, HANDLE.name, MOUNT.name, SESSION.name)
 _OPENS = (FILE_OPENED.event, DIRECTORY_OPENED.event)
 _EVENTS = (
     *(FIRST_ENTRY.event, SOME_FORGOTTEN.event, ALL_FORGOTTEN.event),
-    *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event),
+    *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event, MOUNT_LEFT.event),
 )
 """enum state_event; the operation's own name comes last."""
 _NATIVE = {"none": 0, "name": 1, "names": 2, "declined": 0}

@@ -21,6 +21,7 @@ from specs.tables import (
     HANDLE,
     INODE,
     MOUNT,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
@@ -49,6 +50,7 @@ TEMPLATES = {
     FILE_RELEASED: _template(HANDLE, FILE_RELEASED, _TRAFFIC),
     DIRECTORY_RELEASED: _template(HANDLE, DIRECTORY_RELEASED, _TRAFFIC),
     MOUNT_MET: _template(MOUNT, MOUNT_MET, '{"fd":%n' + STATE_ENDS[MOUNT_MET]),
+    MOUNT_LEFT: _template(MOUNT, MOUNT_LEFT),
     SERVED: f'["{SESSION.name}",0,"%e","{_READY}","{_READY}",%r,[],',
 }
 """In the order of enum record_kind. The last: an operation that changed the host and nothing in the device."""

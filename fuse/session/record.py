@@ -20,6 +20,7 @@ from specs.tables import (
     FILE_OPENED,
     FILE_RELEASED,
     FIRST_ENTRY,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
@@ -31,6 +32,7 @@ _ALL_FORGOTTEN = in_python(ALL_FORGOTTEN)
 _OPENED = (in_python(FILE_OPENED), in_python(DIRECTORY_OPENED))
 _RELEASED = (in_python(FILE_RELEASED), in_python(DIRECTORY_RELEASED))
 _MOUNT_MET = in_python(MOUNT_MET)
+_MOUNT_LEFT = in_python(MOUNT_LEFT)
 _SERVED = in_python(SERVED)
 _INODE_END = STATE_ENDS[FIRST_ENTRY]
 
@@ -120,6 +122,11 @@ def handle_delete(fh: int, kind: int, request: str, traffic: tuple[int, int, int
 def mount_put(mnt: int, fd: int, request: str) -> str:
     """A mount met for the first time."""
     return _MOUNT_MET % (mnt, request, mnt, fd)
+
+
+def mount_delete(mnt: int, request: str) -> str:
+    """A mount on which no inode is left."""
+    return _MOUNT_LEFT % (mnt, request, mnt)
 
 
 def session_event(op: str, request: str) -> str:

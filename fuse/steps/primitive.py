@@ -39,6 +39,12 @@ class Handles(Protocol):
     def record(self, fh: int, /) -> HandleRecord | None: ...
 
 
+class Mounts(Protocol):
+    """Of `fuse.host.mounts.Mounts`."""
+
+    def leave(self) -> int: ...
+
+
 class Budget(Protocol):
     """Of `fuse.host.budget.Budget`."""
 
@@ -94,6 +100,8 @@ class HostOfSteps(Protocol):
     def inodes(self) -> Inodes: ...
     @property
     def handles(self) -> Handles: ...
+    @property
+    def mounts(self) -> Mounts: ...
     @property
     def budget(self) -> Budget: ...
     @property

@@ -24,7 +24,7 @@ from machine.rows import Opcode
 # `machine.plans` refuses a row that doesn't add up: a step that may not be done twice and no witness, a reply from a silent
 # operation, a name that nobody can interpret.
 _ENTRY = (("inode", "entry"), ("mount", "meet"))
-_FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root"))
+_FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"), ("inode", "forget_root"))
 _NO_DAX = "DAX needs a shared memory region, which comes later"
 _NO_LOCKS = "remote locks come later; without them the guest keeps locks to itself"
 

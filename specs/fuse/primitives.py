@@ -53,10 +53,9 @@ _AGAIN = Change("none", "again", "refused")
 _GONE = Change("victim", "left_out", "refused")
 
 # What may be recorded. A lookup count or a handle exists for the guest's sake only: when the guest won't learn of it, because a
-# later step failed or its reply was lost with the worker, it ends again by these events. A mount that was met stays: it
-# only lets the daemon open file handles.
+# later step failed or its reply was lost with the worker, it ends again by these events, and a mount with its last inode.
 _ENTRY = (("inode", "entry"), ("mount", "meet"))
-_FORGET = (("inode", "forget"), ("inode", "forget_last"))
+_FORGET = (("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"))
 _FORGOTTEN = (*_FORGET, ("inode", "forget_root"))
 
 _P = Primitive

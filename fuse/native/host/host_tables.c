@@ -65,6 +65,11 @@ int table_mount_meet(struct host *h, const struct found *f)
     return fd;
 }
 
+uint64_t table_mount_leave(struct host *h)
+{
+    return h->inodes.missing.on ? 0 : mounts_leave(&h->mounts);
+}
+
 int table_mount_fd(struct host *h, uint64_t mnt_id)
 {
     return mounts_fd(&h->mounts, mnt_id);
@@ -252,6 +257,7 @@ void table_settle(struct host *h)
 {
     handles_settle(&h->handles);
     inodes_settle(&h->inodes);
+    mounts_settle(&h->mounts);
 }
 
 void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id)

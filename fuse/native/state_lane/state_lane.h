@@ -38,6 +38,7 @@ enum state_event {
     EVENT_RELEASE,
     EVENT_RELEASEDIR,
     EVENT_MEET,
+    EVENT_LEAVE,
     EVENT_SESSION, /* the operation's own name */
     EVENT_COUNT
 };

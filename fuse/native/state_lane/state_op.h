@@ -103,6 +103,7 @@ void record_inode_forget_last(struct state_op *op, uint64_t nodeid);
 void record_handle_put(struct state_op *op, uint64_t fh, int kind, uint64_t nodeid, uint32_t flags, int fd);
 void record_handle_delete(struct state_op *op, uint64_t fh, const struct handle_info *last);
 void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd);
+void record_mount_delete(struct state_op *op, uint64_t mnt_id);
 void record_session(struct state_op *op);
 /* Moves the records into the batch; the first one carries the kept reply (0 bytes: none). */
 void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t *reply, size_t reply_bytes);

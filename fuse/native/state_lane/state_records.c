@@ -81,6 +81,7 @@ static const struct {
     [RECORD_FILE_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASE},
     [RECORD_DIRECTORY_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASEDIR},
     [RECORD_MOUNT_MET] = {MACHINE_MOUNT, EVENT_MEET},
+    [RECORD_MOUNT_LEFT] = {MACHINE_MOUNT, EVENT_LEAVE},
     [RECORD_SERVED] = {MACHINE_SESSION, EVENT_SESSION},
 };
 
@@ -166,6 +167,11 @@ void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd)
     op->listed = false;
     add(op, RECORD_MOUNT_MET, mnt_id, &number, NULL);
     op->listed = listed;
+}
+
+void record_mount_delete(struct state_op *op, uint64_t mnt_id)
+{
+    add(op, RECORD_MOUNT_LEFT, mnt_id, NULL, NULL);
 }
 
 void record_session(struct state_op *op)

@@ -140,8 +140,11 @@ void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, ui
     }
     if (left < 0)
         s->counts[STATE_FORGET_MORE]++;
-    if (table_inode_delete(s->host, nodeid) == 0)
-        record_inode_forget_last(op, nodeid);
+    if (table_inode_delete(s->host, nodeid) < 0)
+        return;
+    record_inode_forget_last(op, nodeid);
+    for (uint64_t mnt_id; (mnt_id = table_mount_leave(s->host)) != 0;)
+        record_mount_delete(op, mnt_id);
 }
 
 int step_forget_one(struct state_lane *s, struct state_op *op)

@@ -151,6 +151,17 @@ static int publish(struct inodes *t, uint32_t slot)
     return rc;
 }
 
+static void join_mount(struct inodes *t, uint32_t slot)
+{
+    struct inode *i = inode_at(t, slot);
+    if (!mounts_join(t->mounts, i->mnt_id))
+        return;
+    struct inode_shard *shard = inode_shard(t, i->nodeid);
+    pthread_mutex_lock(&shard->lock);
+    i->flags |= FLAG_JOINED;
+    pthread_mutex_unlock(&shard->lock);
+}
+
 int inode_add(struct inodes *t, const struct inode_info *info)
 {
     if (!acceptable(info))
@@ -168,6 +179,7 @@ int inode_add(struct inodes *t, const struct inode_info *info)
         return rc;
     }
     t->n++;
+    join_mount(t, slot);
     if (info->kind == INODE_FD)
         budget_take_held(t->budget);
     else if (info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
@@ -190,12 +202,14 @@ int inode_delete(struct inodes *t, uint64_t nodeid)
     struct inode *i = inode_at(t, slot);
     index_remove(&shard->by_node, index_hash(nodeid), slot);
     i->flags = (uint8_t)((i->flags & ~FLAG_LIVE) | FLAG_DEAD);
-    bool has_cache = (i->flags & FLAG_HANDLE) != 0;
+    bool has_cache = (i->flags & FLAG_HANDLE) != 0, joined = (i->flags & FLAG_JOINED) != 0;
     i->pins++; /* ours: the record must outlive what follows */
     pthread_mutex_unlock(&shard->lock);
     uint32_t hash = identity_hash(i->dev, i->ino, i->mnt_id);
     index_remove(identity_index(t, hash), hash, slot);
     t->n--;
+    if (joined)
+        mounts_part(t->mounts, i->mnt_id);
     if (has_cache) {
         inode_cache_drop(t, slot);
         struct inode_pin pin = {.fd = -1, .slot = slot, .transient = -1};

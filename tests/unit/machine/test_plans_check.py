@@ -163,5 +163,5 @@ def test_what_an_operation_makes_and_records_is_told_by_its_steps() -> None:
     }  # fmt: skip
     assert set(recorded_by(OPERATION["CREATE"], PRIMITIVE)) == {
         ("inode", "entry"), ("mount", "meet"), ("handle", "open"),
-        ("inode", "forget"), ("inode", "forget_last"), ("handle", "release"),
+        ("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"), ("handle", "release"),
     }  # fmt: skip
