@@ -20,6 +20,7 @@ from specs.tables import (
     FIRST_ENTRY,
     HANDLE,
     INODE,
+    LAST_NAME_GONE,
     MOUNT,
     MOUNT_LEFT,
     MOUNT_MET,
@@ -43,6 +44,7 @@ _TRAFFIC = '{"bytes_read":%n,"bytes_written":%n,"reads":%n,"writes":%n}'
 TEMPLATES = {
     FIRST_ENTRY: _template(INODE, FIRST_ENTRY, "%t"),
     ENTRY_AGAIN: _template(INODE, ENTRY_AGAIN, '{"nlookup":1}'),
+    LAST_NAME_GONE: _template(INODE, LAST_NAME_GONE, '{"fd":%n}'),
     SOME_FORGOTTEN: _template(INODE, SOME_FORGOTTEN, '{"nlookup":-%n}'),
     ALL_FORGOTTEN: _template(INODE, ALL_FORGOTTEN),
     FILE_OPENED: _template(HANDLE, FILE_OPENED, _HANDLE + STATE_ENDS[FILE_OPENED]),

@@ -20,6 +20,7 @@ from specs.tables import (
     FILE_OPENED,
     FILE_RELEASED,
     FIRST_ENTRY,
+    LAST_NAME_GONE,
     MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
@@ -27,6 +28,7 @@ from specs.tables import (
 
 _FIRST_ENTRY = in_python(FIRST_ENTRY)
 _ENTRY_AGAIN = in_python(ENTRY_AGAIN)
+_LAST_NAME_GONE = in_python(LAST_NAME_GONE)
 _SOME_FORGOTTEN = in_python(SOME_FORGOTTEN)
 _ALL_FORGOTTEN = in_python(ALL_FORGOTTEN)
 _OPENED = (in_python(FILE_OPENED), in_python(DIRECTORY_OPENED))
@@ -96,6 +98,11 @@ def mount_fields(fd: int) -> dict[str, Any]:
 def inode_add(nodeid: int, request: str) -> str:
     """One more lookup count of a known inode."""
     return _ENTRY_AGAIN % (nodeid, request, nodeid)
+
+
+def inode_unnamed(nodeid: int, request: str, fd: int) -> str:
+    """Its last name is gone: `fd` holds it."""
+    return _LAST_NAME_GONE % (nodeid, request, nodeid, fd)
 
 
 def inode_forget(nodeid: int, request: str, nlookup: int) -> str:

@@ -1,7 +1,7 @@
 """One row per FUSE opcode (include/uapi/linux/fuse.h, protocol 7.45): structures, lane, plan, effects, repetition.
 
 Lanes: rows of the data lane leave device state as it is and name their native executor; rows of the state lane name
-their plan. `moves` lists the machine events which a success records; a success without one is recorded as an event of
+their plan. `moves` lists the machine events which a success records; a success that records no entry is an event of
 the session if it `changes_host`. `keeps_reply` rows store their reply with the transition, since it can't be made again.
 """
 
@@ -25,6 +25,7 @@ from machine.rows import Opcode
 # operation, a name that nobody can interpret.
 _ENTRY = (("inode", "entry"), ("mount", "meet"))
 _FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"), ("inode", "forget_root"))
+_UNNAMED = (("inode", "unnamed"),)
 _NO_DAX = "DAX needs a shared memory region, which comes later"
 _NO_LOCKS = "remote locks come later; without them the guest keeps locks to itself"
 
@@ -76,16 +77,21 @@ OPCODES = (
     ),
     Opcode(
         10, "UNLINK", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        about="removal", plan=("dir_node", "check_name", "unlinkat", "reply_empty"),
+        about="removal", moves=_UNNAMED,
+        plan=("dir_node", "check_name", "watch_name", "unlinkat", "keep_unnamed", "reply_empty"),
     ),
     Opcode(
         11, "RMDIR", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        about="removal", plan=("dir_node", "check_name", "rmdirat", "reply_empty"),
+        about="removal", moves=_UNNAMED,
+        plan=("dir_node", "check_name", "watch_name", "rmdirat", "keep_unnamed", "reply_empty"),
     ),
     Opcode(
         12, "RENAME", "state", "fuse_rename_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no", about="rename",
-        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+        repeat="no", about="rename", moves=_UNNAMED,
+        plan=(
+            "dir_node", "new_dir_node", "check_name", "check_new_name", "watch_new_name", "renameat2", "keep_unnamed",
+            "reply_empty",
+        ),
     ),
     Opcode(
         13, "LINK", "state", "fuse_link_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
@@ -176,8 +182,11 @@ OPCODES = (
     ),
     Opcode(
         45, "RENAME2", "state", "fuse_rename2_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no", about="rename",
-        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+        repeat="no", about="rename", moves=_UNNAMED,
+        plan=(
+            "dir_node", "new_dir_node", "check_name", "check_new_name", "watch_new_name", "renameat2", "keep_unnamed",
+            "reply_empty",
+        ),
     ),
     Opcode(46, "LSEEK", "data", "fuse_lseek_in", out=("fuse_lseek_out",), native="lseek"),
     Opcode(

@@ -38,6 +38,12 @@ def make_unnamed(guest: Guest, turn: int) -> None:
     guest.release(entry.nodeid, opened.fh)
 
 
+def make_and_remove(guest: Guest, turn: int) -> None:
+    entry, opened = guest.create(ROOT, f"new{turn}")
+    guest.release(entry.nodeid, opened.fh)
+    guest.unlink(ROOT, f"new{turn}")
+
+
 def look_up(guest: Guest, turn: int) -> None:
     guest.lookup(ROOT, f"many{turn}")
 
@@ -92,6 +98,7 @@ def kill_one_after_the_other(served: Served, guest: Guest) -> None:
     [
         (open_file, ()),
         (make_unnamed, ()),
+        (make_and_remove, ()),
         (look_up, ("--inode-file-handles=never",)),
         (mkdir, ("--inode-file-handles=never",)),
     ],

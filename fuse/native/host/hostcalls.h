@@ -61,6 +61,15 @@ struct scan_entry {
 /* Mounts remembered as giving no handles that work; of more, the oldest is asked again. */
 #define NO_HANDLES_MAX 64u
 
+/* A file below the share is known once for each mount that shows it; of more mounts than this the rest is not looked at. */
+#define WATCHED_MAX 4u
+
+/* A pinned inode that may lose its last name. */
+struct watched {
+    uint64_t nodeid;
+    uint32_t pin; /* in inode_pins */
+};
+
 struct host {
     int32_t proc_fd;
     uint32_t use_handles;        /* ask for file handles */
@@ -69,8 +78,10 @@ struct host {
     struct mounts mounts;
     struct inodes inodes;
     struct handles handles;
-    struct inode_pin inode_pins[8]; /* the executor's pins; eight: RENAME2 needs four, the rest is slack */
-    struct handle *handle_pins[8];
+    struct inode_pin inode_pins[12]; /* the executor's pins; RENAME2 needs four and the watched, the rest is slack */
+    struct handle *handle_pins[12];
+    struct watched watched[WATCHED_MAX];
+    uint32_t watched_n;
     uint32_t inode_pins_n;
     uint32_t handle_pins_n;
     uint64_t no_handles[NO_HANDLES_MAX];
@@ -111,6 +122,12 @@ int host_entry_room(struct host *h, int dir_fd);
 void host_count_fds(struct host *h, int64_t n);
 /* How many more the guest may have. */
 int64_t host_fds_room(struct host *h);
+
+/* Pins the inodes with these numbers that only file handles hold, if the guest knows any, since they are about to lose a name.
+ * 0; -ENFILE: no room for a descriptor; or an error of loading them. */
+int host_watch(struct host *h, uint64_t dev, uint64_t ino);
+/* The next of them that has no name any more: its nodeid, and the descriptor that holds it from now on (to be recorded); or 0. */
+uint64_t host_unnamed(struct host *h, int32_t *fd);
 
 /* Pins for the executor's thread, released together by host_unpin. The descriptor or -errno. */
 int host_pin(struct host *h, uint64_t nodeid);

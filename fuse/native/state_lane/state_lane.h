@@ -31,6 +31,7 @@
 
 enum state_event {
     EVENT_ENTRY,
+    EVENT_UNNAMED,
     EVENT_FORGET,
     EVENT_FORGET_LAST,
     EVENT_OPEN,

@@ -40,6 +40,8 @@ struct state_op {
     uint32_t data_bytes;
     const uint8_t *tail; /* extensions */
     uint32_t tail_bytes;
+    uint64_t words[LANE_WITNESS_WORDS]; /* its witness */
+    uint32_t words_n;
     uint64_t nodeid;
     uint64_t fh;
     int node, dir, newdir, old, handle; /* pinned until host_let_go */
@@ -98,6 +100,7 @@ void text_base64(struct text *t, const uint8_t *from, size_t bytes);
 /* state_records.c, as fuse/session/record.py. */
 void record_inode_put(struct state_op *op, uint64_t nodeid, const char *record);
 void record_inode_add(struct state_op *op, uint64_t nodeid);
+void record_inode_unnamed(struct state_op *op, uint64_t nodeid, int fd);
 void record_inode_forget(struct state_op *op, uint64_t nodeid, uint64_t nlookup);
 void record_inode_forget_last(struct state_op *op, uint64_t nodeid);
 void record_handle_put(struct state_op *op, uint64_t fh, int kind, uint64_t nodeid, uint32_t flags, int fd);
@@ -116,7 +119,7 @@ uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodei
 
 state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room, step_entry_room,
     step_check_name, step_check_new_name, step_check_target, step_act_as_caller, step_act_as_daemon, step_mkdirat,
-    step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_create_file,
+    step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_watch_name, step_watch_new_name, step_keep_unnamed, step_create_file,
     step_open_tmpfile, step_open_found, step_found_of_file, step_intern, step_open_node, step_open_existing,
     step_open_directory, step_add_file, step_add_directory, step_drop_file, step_drop_directory, step_forget_one,
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,

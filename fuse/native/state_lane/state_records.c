@@ -74,6 +74,7 @@ static const struct {
 } counted_as[RECORD_KINDS] = {
     [RECORD_FIRST_ENTRY] = {MACHINE_INODE, EVENT_ENTRY},
     [RECORD_ENTRY_AGAIN] = {MACHINE_INODE, EVENT_ENTRY},
+    [RECORD_LAST_NAME_GONE] = {MACHINE_INODE, EVENT_UNNAMED},
     [RECORD_SOME_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET},
     [RECORD_ALL_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET_LAST},
     [RECORD_FILE_OPENED] = {MACHINE_HANDLE, EVENT_OPEN},
@@ -136,6 +137,12 @@ void record_inode_put(struct state_op *op, uint64_t nodeid, const char *record)
 void record_inode_add(struct state_op *op, uint64_t nodeid)
 {
     add(op, RECORD_ENTRY_AGAIN, nodeid, NULL, NULL);
+}
+
+void record_inode_unnamed(struct state_op *op, uint64_t nodeid, int fd)
+{
+    const uint64_t number = (uint64_t)fd;
+    add(op, RECORD_LAST_NAME_GONE, nodeid, &number, NULL);
 }
 
 void record_inode_forget(struct state_op *op, uint64_t nodeid, uint64_t nlookup)

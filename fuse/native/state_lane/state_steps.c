@@ -253,3 +253,29 @@ int step_renameat2(struct state_lane *s, struct state_op *op)
         return EINVAL;
     return positive(host_rename(s->host, op->dir, op->name, op->newdir, op->name2, arg.flags));
 }
+
+static int watch(struct state_lane *s, struct state_op *op, uint32_t at)
+{
+    return at + 2 <= op->words_n ? positive(host_watch(s->host, op->words[at], op->words[at + 1])) : 0;
+}
+
+int step_watch_name(struct state_lane *s, struct state_op *op)
+{
+    return watch(s, op, 0);
+}
+
+int step_watch_new_name(struct state_lane *s, struct state_op *op)
+{
+    return watch(s, op, 2);
+}
+
+int step_keep_unnamed(struct state_lane *s, struct state_op *op)
+{
+    int32_t fd;
+    for (uint64_t nodeid; (nodeid = host_unnamed(s->host, &fd)) != 0;) {
+        if (op->records_n == 0)
+            record_session(op);
+        record_inode_unnamed(op, nodeid, fd);
+    }
+    return 0;
+}

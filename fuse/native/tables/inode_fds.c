@@ -3,11 +3,14 @@
  * Pins and the cache of handle inodes' descriptors.
  *
  * The cache is a clock: its hand clears the touched mark of an entry, and takes the first one that is neither
- * touched nor pinned. When all are in use a descriptor is not cached but closed at its unpin.
+ * touched nor pinned. When all are in use a descriptor is not cached but closed at its unpin. What the host has removed is
+ * alive by the cached descriptor alone: it is passed over.
  */
 #include "fuse/native/tables/inode_record.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* With the cache lock held: frees cache position `at` whose entry leaves; the last entry moves there. */
@@ -22,17 +25,32 @@ static void vacate(struct inodes *t, uint32_t at)
         t->cache_hand = 0;
 }
 
+/* After so many without a name the search is given up, to be gone on with by the next one. */
+#define NAMELESS_MAX 64u
+
+/* Never waits for a server. */
+static bool has_name(int fd)
+{
+    struct statx sx;
+    int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
+    return statx(fd, "", flags, STATX_NLINK, &sx) < 0 || sx.stx_nlink != 0;
+}
+
 /* With the cache lock held: closes a cached descriptor that nobody uses, if there is one; it stays counted. */
 static bool evict(struct inodes *t)
 {
+    uint32_t nameless = 0;
     /* Two rounds: the first may do no more than clear marks. */
-    for (uint64_t tries = 2 * (uint64_t)t->cache_n; tries != 0; tries--) {
+    for (uint64_t tries = 2 * (uint64_t)t->cache_n; tries != 0 && nameless < NAMELESS_MAX; tries--) {
         uint32_t at = t->cache_hand;
         struct inode *i = inode_at(t, t->cache[at]);
         struct inode_shard *shard = inode_shard(t, i->nodeid);
         int fd = -1;
         pthread_mutex_lock(&shard->lock);
-        if (i->pins == 0 && (i->flags & FLAG_TOUCHED) == 0) {
+        bool unused = i->pins == 0 && (i->flags & FLAG_TOUCHED) == 0;
+        if (unused && !has_name(i->fd)) {
+            nameless++;
+        } else if (unused) {
             fd = i->fd;
             i->fd = -1;
             i->cache_at = NOT_CACHED;
@@ -152,4 +170,27 @@ void inode_unpin(struct inodes *t, struct inode_pin *pin)
     pthread_mutex_unlock(&shard->lock);
     if (last)
         inode_bury(t, pin->slot);
+}
+
+int inode_keep(struct inodes *t, struct inode_pin *pin)
+{
+    struct inode *i = inode_at(t, pin->slot);
+    struct inode_shard *shard = inode_shard(t, i->nodeid);
+    int fd = -1;
+    pthread_mutex_lock(&t->cache_lock);
+    pthread_mutex_lock(&shard->lock);
+    if ((i->flags & FLAG_LIVE) != 0 && (i->flags & FLAG_HANDLE) != 0) {
+        if (i->fd < 0) {
+            i->fd = pin->transient;
+            pin->transient = -1;
+        } else {
+            vacate(t, i->cache_at);
+            i->cache_at = NOT_CACHED;
+        }
+        i->flags &= (uint8_t)~FLAG_HANDLE;
+        fd = i->fd;
+    }
+    pthread_mutex_unlock(&shard->lock);
+    pthread_mutex_unlock(&t->cache_lock);
+    return fd;
 }

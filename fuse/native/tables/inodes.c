@@ -89,6 +89,25 @@ uint64_t inode_find(struct inodes *t, const struct identity *id, int *error)
     return nodeid;
 }
 
+uint32_t inodes_numbered(struct inodes *t, uint64_t dev, uint64_t ino, uint64_t *nodeids, uint32_t max)
+{
+    uint32_t n = 0;
+    /* The writer alone changes the table of mounts. Handle inodes lie on those in it. */
+    for (uint32_t mount = 0; mount < t->mounts->n; mount++) {
+        uint64_t mnt_id = t->mounts->all[mount].mnt_id;
+        uint32_t hash = identity_hash(dev, ino, mnt_id);
+        const struct index *ix = identity_index(t, hash);
+        struct index_walk walk = index_start(ix, hash);
+        uint32_t slot;
+        while (n < max && (slot = index_next(ix, hash, &walk)) != INDEX_NONE) {
+            const struct inode *i = inode_at(t, slot);
+            if (i->ino == ino && i->dev == dev && i->mnt_id == mnt_id && (i->flags & FLAG_HANDLE) != 0)
+                nodeids[n++] = i->nodeid;
+        }
+    }
+    return n;
+}
+
 /* Of the mount, or where that is not in the table (an fd inode's may not be) of the descriptor. */
 static uint32_t class_of(struct inodes *t, const struct inode_info *info)
 {

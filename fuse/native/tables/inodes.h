@@ -6,7 +6,9 @@
  * inode is deleted. A *handle inode* is its file handle: a descriptor is only a cache, opened on a mount
  * descriptor when needed and closed again when more than fds_max are open, or when the guest's budget needs its place.
  *
- * Writers (add, delete, counts, clear) are one thread, the interpreter's; any thread may pin. A pinned inode's
+ * A handle inode whose last name goes becomes an fd inode (inode_keep).
+ *
+ * Writers (add, delete, keep, counts, clear) are one thread, the interpreter's; any thread may pin. A pinned inode's
  * descriptor stays open and keeps its number: a delete takes the inode out of the table at once and leaves the
  * close to the last unpin, so no thread can reach another file through a number that was used again. The descriptor
  * of a deleted fd inode moreover waits for inodes_settle: until the deletion is committed, the journal names it.
@@ -122,6 +124,11 @@ void inodes_clear(struct inodes *t, uint64_t keep);
  * have to be opened on a file system that may wait, or the record loaded; else the error of open_by_handle_at (ESTALE: file is gone). */
 int inode_pin(struct inodes *t, uint64_t nodeid, bool may_block, struct inode_pin *pin);
 void inode_unpin(struct inodes *t, struct inode_pin *pin);
+/* Nodeids of the handle inodes with these numbers, on whatever mounts; at most max. */
+uint32_t inodes_numbered(struct inodes *t, uint64_t dev, uint64_t ino, uint64_t *nodeids, uint32_t max);
+/* A handle inode that the writer has pinned becomes an fd inode: nothing else will find it again. Its descriptor, which stays
+ * counted; -1: it is none any more. */
+int inode_keep(struct inodes *t, struct inode_pin *pin);
 /* Closes a cached descriptor that nobody uses; false: there is none. */
 bool inode_cache_give(struct inodes *t);
 

@@ -20,7 +20,18 @@ from machine.fold import Transition
 from machine.table import Row, Table
 from specs.fuse.opcodes import OPCODES
 from specs.session import SESSION
-from specs.tables import ALL_FORGOTTEN, ENTRY_AGAIN, FIRST_ENTRY, HANDLE, INODE, MOUNT, MOUNT_LEFT, MOUNT_MET, SOME_FORGOTTEN
+from specs.tables import (
+    ALL_FORGOTTEN,
+    ENTRY_AGAIN,
+    FIRST_ENTRY,
+    HANDLE,
+    INODE,
+    LAST_NAME_GONE,
+    MOUNT,
+    MOUNT_LEFT,
+    MOUNT_MET,
+    SOME_FORGOTTEN,
+)
 
 U16, U32, U63, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 63, 64))
 FDS = st.integers(0, 1 << 20)
@@ -102,6 +113,14 @@ def test_lookup_counts_are_given_back(nodeid: int, count: int, request: Any) -> 
     effects = [["add", "inode", nodeid, {"nlookup": -count}]]
     text = record.inode_forget(nodeid, canonical(request), count)
     same(text, moved(INODE, SOME_FORGOTTEN, nodeid, request, effects))
+
+
+@QUICK
+@given(nodeid=U64, fd=FDS, request=REQUESTS)
+def test_an_inode_without_a_name_is_held_by_a_descriptor(nodeid: int, fd: int, request: Any) -> None:
+    effects = [["set", "inode", nodeid, {"fd": fd}]]
+    text = record.inode_unnamed(nodeid, canonical(request), fd)
+    same(text, moved(INODE, LAST_NAME_GONE, nodeid, request, effects))
 
 
 @QUICK
