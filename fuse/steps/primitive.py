@@ -21,6 +21,8 @@ from specs.fuse.primitives import PRIMITIVES
 FOUND_READ = frozenset({"found", "found_fd"})
 FOUND_WRITTEN = frozenset({"find", "find_file", "found_again"})
 """Names of `Looks` that read and write register `found`."""
+WATCHED = frozenset({"watch", "unnamed"})
+"""Names of `Inodes` that use register `watched`."""
 
 
 class Inodes(Protocol):

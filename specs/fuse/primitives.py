@@ -92,7 +92,7 @@ PRIMITIVES = (
     _P("watch_name", ("dir", "checked", "name", "witness"), ("watched",), None,
        "descriptors of the inode that has the name, if the guest knows it; ENFILE when it could not be held"),
     _P("watch_new_name", ("newdir", "checked2", "name2", "witness"), ("watched",), None, "the same for the second name"),
-    _P("keep_unnamed", ("watched", "header"), (), None, "records that a watched inode has no name any more",
+    _P("keep_unnamed", ("watched",), (), None, "records that a watched inode has no name any more",
        moves=(("inode", "unnamed"),)),
     _P("create_file", ("dir", "checked", "caller", "args"), ("made", "file"),
        Change("name_absent", "left_out", "refused", "file"),

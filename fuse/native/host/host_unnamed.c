@@ -7,6 +7,12 @@
 
 #include <errno.h>
 
+static bool is_unnamed(int fd)
+{
+    struct stat st;
+    return fast_fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 int host_watch(struct host *h, uint64_t dev, uint64_t ino)
 {
     uint64_t nodeids[WATCHED_MAX];
@@ -18,12 +24,11 @@ int host_watch(struct host *h, uint64_t dev, uint64_t ino)
         return rc;
     uint32_t n = inodes_numbered(&h->inodes, dev, ino, nodeids, WATCHED_MAX);
     for (uint32_t i = 0; i < n; i++) {
-        struct stat st;
-        int fd = host_pin(h, nodeids[i]);
-        if (fd < 0 || fast_fstat(fd, &st) < 0)
+        if (host_pin(h, nodeids[i]) < 0)
             continue; /* its number is another file's by now */
         /* A descriptor that isn't cached needs a place of its own. After a crash the name may be gone already: too late to refuse. */
-        if (h->inode_pins[h->inode_pins_n - 1].transient >= 0 && host_room(h, 1) < 0 && st.st_nlink != 0)
+        const struct inode_pin *pin = &h->inode_pins[h->inode_pins_n - 1];
+        if (pin->transient >= 0 && host_room(h, 1) < 0 && !is_unnamed(pin->fd))
             return -ENFILE;
         h->watched[h->watched_n++] = (struct watched){.nodeid = nodeids[i], .pin = h->inode_pins_n - 1};
     }
@@ -35,10 +40,7 @@ uint64_t host_unnamed(struct host *h, int32_t *fd)
     while (h->watched_n != 0) {
         struct watched one = h->watched[--h->watched_n];
         struct inode_pin *pin = &h->inode_pins[one.pin];
-        struct stat st;
-        if (fast_fstat(pin->fd, &st) < 0 || st.st_nlink != 0)
-            continue;
-        *fd = inode_keep(&h->inodes, pin);
+        *fd = is_unnamed(pin->fd) ? inode_keep(&h->inodes, pin) : -1;
         if (*fd >= 0)
             return one.nodeid;
     }
