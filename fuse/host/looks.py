@@ -118,11 +118,11 @@ class Looks:
 
     def getxattr(self, fd: int, name: bytes) -> tuple[int, bytes]:
         """(0, value) or (-errno, b"")."""
-        return self._sized(lambda room, size: lib.host_getxattr(self._native, fd, name, room, size))
+        return _sized(lambda room, size: lib.host_getxattr(self._native, fd, name, room, size))
 
     def listxattr(self, fd: int) -> tuple[int, bytes]:
         """(0, names, each ended by NUL) or (-errno, b"")."""
-        return self._sized(lambda room, size: lib.host_listxattr(self._native, fd, room, size))
+        return _sized(lambda room, size: lib.host_listxattr(self._native, fd, room, size))
 
     def ioctl_get(self, fd: int, size: int) -> tuple[int, bytes]:
         """Of an open file: 4 bytes of FS_IOC_GETFLAGS, or 28 of FS_IOC_FSGETXATTR; (0, bytes) or (-errno, b"")."""
@@ -133,12 +133,13 @@ class Looks:
             error = lib.host_get_flags(self._native, fd, ffi.cast("uint32_t *", out))
         return (0, bytes(ffi.buffer(out, size))) if error >= 0 else (int(error), b"")
 
-    def _sized(self, call: Any) -> tuple[int, bytes]:
-        """Asks for the size first; ERANGE when it grew in between, which the caller may see as any error."""
-        size = call(ffi.NULL, 0)
-        if size > 0:
-            room = ffi.new("uint8_t[]", size)
-            size = call(room, size)
-            if size >= 0:
-                return 0, bytes(ffi.buffer(room, size))
-        return (0, b"") if size == 0 else (int(size), b"")
+
+def _sized(call: Any) -> tuple[int, bytes]:
+    """Asks for the size first; ERANGE when it grew in between, which the caller may see as any error."""
+    size = call(ffi.NULL, 0)
+    if size > 0:
+        room = ffi.new("uint8_t[]", size)
+        size = call(room, size)
+        if size >= 0:
+            return 0, bytes(ffi.buffer(room, size))
+    return (0, b"") if size == 0 else (int(size), b"")
