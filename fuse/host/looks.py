@@ -15,7 +15,7 @@ _READLINK_BYTES_MAX = 4097
 
 
 class Looks:
-    """`found` holds what was found last; what `scan` found last is told by `entry`. `native` is the struct host."""
+    """`found` holds what was found last; what `scan` found last is told by `entries`. `native` is the struct host."""
 
     def __init__(self, native: Any) -> None:
         self._native = native
@@ -77,7 +77,7 @@ class Looks:
     def scan(self, fh: int, offset: int, size: int) -> int:
         """Entries of a directory from `offset` that fit in `size` bytes of fuse_direntplus; each is opened.
 
-        Returns how many (see `entry`), 0 at the end; EINVAL when not even one fits.
+        Returns how many (see `entries`), 0 at the end; EINVAL when not even one fits.
         """
         if not self._scan:
             self._scan = ffi.new("struct scan_entry[]", _SCAN_ENTRIES_MAX)
@@ -87,17 +87,9 @@ class Looks:
         self._scanned = max(count, 0)
         return int(count)
 
-    def entry(self, index: int) -> ScanEntry:
-        """Entry `index` of the last scan."""
-        return self._entries[index]
-
     def entries(self, count: int) -> list[ScanEntry]:
         """The first `count` entries of the last scan."""
         return self._entries[:count]
-
-    def entry_name(self, index: int) -> bytes:
-        """Name of entry `index` of the last scan."""
-        return self._entries[index].name
 
     def open_file_as_it_is(self, fd: int, flags: int) -> int:
         """As `Changes.open_file`, without O_TRUNC, whatever `flags` say."""

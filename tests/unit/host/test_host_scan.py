@@ -19,7 +19,7 @@ def walk(share: Share, fh: int, size: int) -> list[tuple[bytes, int, int]]:
         assert count > 0, os.strerror(-count)
         used = 0
         for i in range(count):
-            entry = host.looks.entry(i)
+            entry = host.looks.entries(i + 1)[i]
             used += ENTRY_AND_DIRENT_BYTES + (len(entry.name) + 7) // 8 * 8
             entries.append((entry.name, entry.found.error, entry.found.ino if not entry.found.error else 0))
             offset = entry.off
@@ -50,11 +50,11 @@ def test_a_scan_goes_on_from_any_entry(share: Share) -> None:
     fh = share.opendir()
     whole = [name for name, _, _ in walk(share, fh, 1 << 20)]
     share.host.looks.scan(fh, 0, 1 << 20)
-    offsets = [share.host.looks.entry(i).off for i in range(52)]
+    offsets = [entry.off for entry in share.host.looks.entries(52)]
     share.host.let_go(Op())
     for at in (40, 3, 51, 20):
         count = share.host.looks.scan(fh, offsets[at], 1 << 20)
-        assert [share.host.looks.entry_name(i) for i in range(count)] == whole[at + 1 :]
+        assert [entry.name for entry in share.host.looks.entries(count)] == whole[at + 1 :]
         share.host.let_go(Op())
 
 
@@ -75,7 +75,7 @@ def test_entries_that_were_scanned_can_be_taken_over(share: Share) -> None:
     (share.path / "a").write_bytes(b"content")
     fh = share.opendir()
     count = share.host.looks.scan(fh, 0, 4096)
-    taken = next(share.host.looks.entry(i) for i in range(count) if share.host.looks.entry_name(i) == b"a")
+    taken = next(entry for entry in share.host.looks.entries(count) if entry.name == b"a")
     share.host.mounts.meet(taken.found)
     assert share.host.inodes.add(2, taken.found) == 0
     share.host.let_go(Op())
