@@ -71,6 +71,46 @@ def test_a_data_request_that_was_left_with_a_witness_is_done_before_any_vring_ru
         rig.engine.requests.publish(2)
 
 
+def test_a_chain_that_was_rewritten_anyhow_since_the_death_comes_back(tmp_path: Path) -> None:
+    """Each byte of its descriptors and of its header, and what the indirect flag makes of it."""
+    with Rig() as rig:
+        slots_fd, _ = tracked(rig, tmp_path)
+        queue = rig.queues[1].start()
+        with rig.echo.gate_closed():
+            queue.send(queue.chain(4, request(BLOCK, 4, b"body")))
+            wait_until(lambda: rig.engine.vrings.counters(1)["blocked"] == 1, "the pool")
+            left = os.pread(slots_fd, os.fstat(slots_fd).st_size, 0)
+            queue.write(BUFFERS + 4 * 0x1000, request(DATA, 4, b"body"))
+            places = [*range(4 * 16, 6 * 16), *range(BUFFERS + 4 * 0x1000, BUFFERS + 4 * 0x1000 + 44)]
+            for at in places:
+                was = queue.read(at, 1)
+                for byte in (0, 1, 4, 0x80, 0xFF):
+                    queue.write(at, bytes([byte]))
+                    assert taken_up(rig, left, 4) == 1, (at, byte)
+                queue.write(at, was)
+
+
+def taken_up(rig: Rig, slots_file: bytes, head: int) -> int:
+    """A new process' look at a request that was left, and its resubmission; how many used elements came of it."""
+    fd = os.memfd_create("slots")
+    os.write(fd, slots_file)
+    later = Queue(rig.memory, Engine(queues=2, ops=rig.echo.ops, pool_threads=0, poll_ns_max=0), 1)
+    try:
+        later.engine.memory.replace([rig.memory.region()])
+        later.engine.set_slots(fd)
+        later.setup(keep_inflight=True)
+        before = later.used_idx()
+        later.engine.recovery.peek(1, head)
+        later.engine.recovery.resubmit(1, head)
+        if later.engine.requests.take():  # its opcode is another now: the interpreter's
+            later.engine.requests.publish(1)
+        return (later.used_idx() - before) & 0xFFFF
+    finally:
+        later.engine.close()
+        later.close()
+        os.close(fd)
+
+
 def test_a_data_request_is_executing_while_it_runs_and_its_slot_is_free_after(tmp_path: Path) -> None:
     with Rig() as rig:
         slots_fd, inflight_fd = tracked(rig, tmp_path)
