@@ -31,6 +31,7 @@ HELD_IN: dict[str, tuple[str, ...]] = {
     "made": (),
     "epoch": (),
     "found": (),
+    "watched": (),
 }
 """Registers of `specs.fuse.primitives` that aren't attributes of their own name; `found` is the host's, see `fuse.steps`."""
 NO_REGISTERS = frozenset({"ready", "records"})
@@ -72,6 +73,7 @@ class Operation:
         "tail",
         "uid",
         "unique",
+        "witness",
     )
 
     ready: ReadyRow
@@ -101,6 +103,7 @@ class Operation:
     attr: bytes
     entries: int
     offer: Offer
+    witness: tuple[int, ...]
 
     def __init__(self) -> None:
         self.records = []

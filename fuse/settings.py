@@ -33,6 +33,7 @@ class Settings:
     announce_submounts: bool = True
     handles: Handles = "prefer"
     handles_max: int = LIMIT["handles_max"]
+    pool_threads: int = LIMIT["pool_threads_default"]
 
     @property
     def timeout_ns(self) -> int:

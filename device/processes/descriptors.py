@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from device._native import ffi, lib
 
@@ -13,6 +14,8 @@ CLOSED_PER_STEP = 64
 """Between two batches of requests: 0.1 ms, as for other steps that a request should not wait for."""
 _ROOM = 1 << 14
 """Descriptors; with more, they are looked for a second time."""
+_SHORT = 1024
+"""With less room than this in the guest's part of the table it isn't left waiting for a sweep."""
 
 
 def open_fds(proc: str) -> list[int]:
@@ -73,22 +76,49 @@ def close_of_directory(fds: Sequence[int], directory: Path, keep: frozenset[int]
     return left - mine
 
 
+class Counts(Protocol):
+    """The guest's part of the table (fuse.host.budget.Budget)."""
+
+    def count(self, count: int, /) -> None: ...
+    def left(self) -> int: ...
+
+
 class Sweep:
     """Closes descriptors that no record names: an earlier worker opened them and never committed that. No other process closes
-    them or uses their numbers, so there is time for it. `closed` counts."""
+    them or uses their numbers, so there is time for it, unless the guest needs their places: until they are closed those count
+    as taken. `closed` counts."""
 
-    def __init__(self, fds: set[int], named: set[int]) -> None:
+    def __init__(self, fds: set[int], named: set[int], counts: Counts | None = None) -> None:
+        """Makes room where that is short, but for files without a name: a request in doubt may still ask for them."""
         self._left = sorted(fds - named)
+        self._counts = counts
         self.closed = 0
+        if counts is not None and self._left:
+            counts.count(len(self._left))
+            if counts.left() < _SHORT:
+                self._close_some([fd for fd in self._left if _has_name(fd)])
 
     def some(self) -> bool:
-        """A few of them; whether there are more."""
-        return bool(self._left) and self._close_some()
+        """A few of them, more when room is short; whether there are more."""
+        while self._left:
+            self._close_some(self._left[-CLOSED_PER_STEP:])
+            if self._counts is None or self._counts.left() >= _SHORT:
+                break
+        return bool(self._left)
 
-    def _close_some(self) -> bool:
-        for fd in self._left[-CLOSED_PER_STEP:]:
+    def _close_some(self, fds: list[int]) -> None:
+        for fd in fds:
             with contextlib.suppress(OSError):  # closed since the table was looked at
                 os.close(fd)
                 self.closed += 1
-        del self._left[-CLOSED_PER_STEP:]
-        return bool(self._left)
+        closed = set(fds)
+        self._left = [fd for fd in self._left if fd not in closed]
+        if self._counts is not None:
+            self._counts.count(-len(fds))
+
+
+def _has_name(fd: int) -> bool:
+    try:
+        return os.fstat(fd).st_nlink != 0
+    except OSError:
+        return True

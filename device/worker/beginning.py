@@ -84,7 +84,7 @@ class Beginning:
         if missing:
             disbelieve(self.journal, f"descriptors that the journal names are not open: {sorted(missing)}")
         named |= fds_of(self.control.session.records) | self.promotion.keep
-        sweep = Sweep(self.fds_found, named)
+        sweep = Sweep(self.fds_found, named, self.prepared.host.budget)
         self.live.set(recovery_swept_ns=time.monotonic_ns())
         quarantined = self._resume(starts, self._journaled)
         self.live.set(quarantined=words[INDEX["quarantined"]] + quarantined)
@@ -103,7 +103,7 @@ class Beginning:
         starts = self.control.restore(records)
         self.recorder.record([lost_state(records, state.record)])
         state.session = "fresh"
-        sweep = Sweep(self.fds_found, fds_of(records) | self.promotion.keep)
+        sweep = Sweep(self.fds_found, fds_of(records) | self.promotion.keep, self.prepared.host.budget)
         self._resume(starts, lambda: None)
         return sweep
 

@@ -114,7 +114,7 @@ class Worker:
             if fd == self._answering.fileno():
                 self._answering.hear()
         self._answering.answer_put_off()
-        more, loads, sweeps = self.lane.serve(), self.recorder.load(), self._sweep.some()
+        sweeps, more, loads = self._sweep.some(), self.lane.serve(), self.recorder.load()
         busy = self.recorder.tidy() or loads or sweeps or more
         now = time.monotonic()
         if now >= self._look_at:

@@ -12,6 +12,7 @@ from fuse.settings import Settings
 from journal.database.relative_names import uri_suffix as prepare_names
 from journal.live import INDEX, LivePage
 from machine.step import compile_step
+from specs.limits import LIMIT
 from specs.session import SESSION
 
 
@@ -27,6 +28,7 @@ def file_settings(options: Options) -> Settings:
         readdirplus=options.readdirplus,
         announce_submounts=options.announce_submounts,
         handles=options.inode_file_handles,
+        pool_threads=options.thread_pool_size or LIMIT["pool_threads_default"],
     )
 
 

@@ -21,9 +21,6 @@ from fuse.host.host import ROOT_NODEID, Host
 from fuse.operation import Operation
 from fuse.recovery.replay import Recovery
 from journal import Journal
-from specs.limits import LIMIT
-
-POOL_THREADS_DEFAULT = LIMIT["pool_threads_default"]
 
 
 class DeferredJournal:
@@ -68,7 +65,7 @@ class Prepared:
         self.engine = Engine(
             queues=1 + options.request_queues,
             ops=self.host.lane_ops,
-            pool_threads=options.thread_pool_size or POOL_THREADS_DEFAULT,
+            pool_threads=self.settings.pool_threads,
             poll_ns_max=options.poll_ns_max,
         )
         self.native.requests_at(self.engine.requests.address)

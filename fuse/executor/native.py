@@ -28,7 +28,9 @@ from specs.tables import (
     FIRST_ENTRY,
     HANDLE,
     INODE,
+    LAST_NAME_GONE,
     MOUNT,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
@@ -37,8 +39,8 @@ _MACHINES = (INODE.name, HANDLE.name, MOUNT.name, SESSION.name)
 """enum state_machine of state_lane.h."""
 _OPENS = (FILE_OPENED.event, DIRECTORY_OPENED.event)
 _EVENTS = (
-    *(FIRST_ENTRY.event, SOME_FORGOTTEN.event, ALL_FORGOTTEN.event),
-    *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event),
+    *(FIRST_ENTRY.event, LAST_NAME_GONE.event, SOME_FORGOTTEN.event, ALL_FORGOTTEN.event),
+    *(*_OPENS, FILE_RELEASED.event, DIRECTORY_RELEASED.event, MOUNT_MET.event, MOUNT_LEFT.event),
 )
 """enum state_event; the operation's own name comes last."""
 _NATIVE = {"none": 0, "name": 1, "names": 2, "declined": 0}

@@ -17,6 +17,7 @@ from machine.plans import made_by, recorded_by
 from machine.rows import Makes, Opcode, Opens
 from specs.fuse.primitives import REGISTERS
 from specs.session import SESSION
+from specs.tables import FIRST_ENTRY, INODE
 
 Decode = Callable[[Operation, bytes, int], int]
 
@@ -24,6 +25,8 @@ _AT = IN_HEADER.size
 _BORROWED = {row.name for row in REGISTERS if row.borrows}
 """After a plan that writes one of them, `Host.let_go` has something to do."""
 _SESSION = check(SESSION)
+_TELLING = {(INODE.name, FIRST_ENTRY.event)}
+"""Which a success that may record it always records: with the whole request, so that no event of the session is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def make_ready(row: Opcode, settings: Settings, state: FileState, kind: Callable
         steps=steps_of(row.plan, settings),
         template=_template(row.name, len(fields), row.names),
         names=row.names,
-        records_session=row.changes_host and not row.moves,
+        records_session=row.changes_host and not _TELLING.intersection(row.moves),
         keeps_reply=row.keeps_reply,
         silent=row.silent,
         kinds={event: kind(machine, event, row.name) for machine, event in moves},

@@ -67,6 +67,8 @@ class Executor:
         self.counts: Counter[str] = Counter()
         self.now_ns = 0
         """The time that the request at hand means by "now"; 0: the host's own, which can't be told again."""
+        self.witness: tuple[int, ...] = ()
+        """What was stored before the request at hand; empty: nothing."""
         self._journal = journal
         self._operation = Operation()
         self._step = compile_step(SESSION)
@@ -98,6 +100,7 @@ class Executor:
         op.reply = b""
         op.file = op.handle = -1
         op.only_looked = False
+        op.witness, self.witness = self.witness, ()
         if self.state.session not in ready.legal_in:
             error = self._refusal(ready)
         elif reply_max < ready.reply_bytes:
@@ -151,6 +154,11 @@ class Executor:
         asked = self.request_of(op) if listed is None else self.listed_request(op, listed)
         op.records.append((inode_put(nodeid, asked, self.host.inodes.entered), INODE.name, nodeid, _ENTRY))
         return 0, nodeid
+
+    def tell(self, op: Operation) -> None:
+        """The operation has changed the host: the first of its transitions says so, whatever else changes with it."""
+        if not op.records:
+            op.records.append((session_event(op.ready.name, self.request_of(op)), "session", 0, op.ready.name))
 
     def _meet_mount(self, op: Operation, found: Found) -> None:
         """The first inode on a mount; if its files can't be held by handles, that is remembered instead."""
@@ -212,7 +220,7 @@ class Executor:
                 self.host.let_go(op)
         if error == 0:
             if ready.records_session and not op.only_looked:
-                op.records.append((session_event(ready.name, self.request_of(op)), "session", 0, ready.name))
+                self.tell(op)
             if op.records:
                 self._hand_over(op, op.reply if ready.keeps_reply else b"")
         elif op.records:
@@ -229,8 +237,8 @@ class Executor:
 
     def _give_back(self, op: Operation) -> None:
         """The operation failed after it had recorded something: the guest won't learn of it, so it ends again."""
-        for _, machine, key, _ in tuple(op.records):
-            if machine == INODE.name:
+        for _, machine, key, event in tuple(op.records):
+            if event == _ENTRY:
                 forget(self, op, key, 1)
             elif machine == HANDLE.name and (handle := self.host.handles.record(key)) is not None:
                 drop(self, op, key, handle.kind)

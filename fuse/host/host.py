@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from fuse._native import ffi, lib
+from fuse.host.budget import Budget
 from fuse.host.changes import Changes
 from fuse.host.found import Found, ScanEntry
 from fuse.host.handles import Handles
@@ -46,6 +47,12 @@ def _cache_max_fds() -> int:
     return max(_CACHE_MIN_FDS, min(LIMIT["inode_fd_cache_max_fds"], (soft - LIMIT["fds_reserved"]) // 4))
 
 
+def _fds_reserved(settings: Settings) -> int:
+    """Descriptors that are never the guest's: the main thread, too, is one that has some in hand."""
+    threads = settings.pool_threads + LIMIT["request_queues_max"] + 1
+    return LIMIT["fds_reserved"] + LIMIT["thread_fds_max"] * threads
+
+
 class Ends(Protocol):
     """Something that goes on in the background (see `fuse.recovery.loading`)."""
 
@@ -63,7 +70,7 @@ class Host:
     def __init__(self, share_fd: int, settings: Settings, proc_fd: int = -1) -> None:
         if proc_fd < 0:
             proc_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        native = lib.host_new(proc_fd, LIMIT["inodes_max"], settings.handles_max, _cache_max_fds())
+        native = lib.host_new(proc_fd, LIMIT["inodes_max"], settings.handles_max, _cache_max_fds(), _fds_reserved(settings))
         if native == ffi.NULL:
             raise MemoryError("no memory for the tables of inodes and handles")
         texts = ffi.new("struct record_texts *")
@@ -73,6 +80,7 @@ class Host:
         self.inodes = Inodes(native, settings.handles == "mandatory")
         self.handles = Handles(native)
         self.mounts = Mounts(native)
+        self.budget = Budget(native)
         self.loader = Loader(native)
         self.looks = Looks(native)
         self.changes = Changes(native)

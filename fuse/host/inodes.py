@@ -32,6 +32,7 @@ class Inodes:
         self.delete: Callable[[int], int] = partial(lib.table_inode_delete, native)
         """nodeid -> 0 or -ENOENT; see `Host.settle`."""
         self._inode = ffi.new("struct inode_info *")
+        self._fd = ffi.new("int32_t *")
 
     def find(self, found: Found) -> int:
         """nodeid of a file that is known already, or 0."""
@@ -74,6 +75,14 @@ class Inodes:
         info.handle_type, info.handle_len = record.handle_type, len(record.handle)
         ffi.memmove(info.handle, record.handle, len(record.handle))
         return int(lib.table_inode_add(self._native, info))
+
+    def watch(self, dev: int, ino: int) -> int:
+        """The file with these numbers is about to lose a name: 0 or -errno, ENFILE when there is no room to hold it."""
+        return int(lib.host_watch(self._native, dev, ino))
+
+    def unnamed(self) -> tuple[int, int]:
+        """The next watched inode that has no name any more and the descriptor that holds it from now on; nodeid 0: none."""
+        return int(lib.host_unnamed(self._native, self._fd)), int(self._fd[0])
 
     def record(self, nodeid: int) -> InodeRecord | None:
         """The live record."""

@@ -19,6 +19,10 @@ class Mounts:
         """
         return int(lib.table_mount_meet(self._native, found.c))
 
+    def leave(self) -> int:
+        """A mount on which no inode is left goes out of the table: its id, to be recorded, or 0. See `Host.settle`."""
+        return int(lib.table_mount_leave(self._native))
+
     def load(self, mnt_id: int, fd: int) -> int:
         """A mount from a journal; takes fd over. 0 or -errno."""
         return int(lib.table_mount_add(self._native, mnt_id, fd))

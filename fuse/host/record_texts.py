@@ -20,7 +20,9 @@ from specs.tables import (
     FIRST_ENTRY,
     HANDLE,
     INODE,
+    LAST_NAME_GONE,
     MOUNT,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
@@ -42,6 +44,7 @@ _TRAFFIC = '{"bytes_read":%n,"bytes_written":%n,"reads":%n,"writes":%n}'
 TEMPLATES = {
     FIRST_ENTRY: _template(INODE, FIRST_ENTRY, "%t"),
     ENTRY_AGAIN: _template(INODE, ENTRY_AGAIN, '{"nlookup":1}'),
+    LAST_NAME_GONE: _template(INODE, LAST_NAME_GONE, '{"fd":%n}'),
     SOME_FORGOTTEN: _template(INODE, SOME_FORGOTTEN, '{"nlookup":-%n}'),
     ALL_FORGOTTEN: _template(INODE, ALL_FORGOTTEN),
     FILE_OPENED: _template(HANDLE, FILE_OPENED, _HANDLE + STATE_ENDS[FILE_OPENED]),
@@ -49,6 +52,7 @@ TEMPLATES = {
     FILE_RELEASED: _template(HANDLE, FILE_RELEASED, _TRAFFIC),
     DIRECTORY_RELEASED: _template(HANDLE, DIRECTORY_RELEASED, _TRAFFIC),
     MOUNT_MET: _template(MOUNT, MOUNT_MET, '{"fd":%n' + STATE_ENDS[MOUNT_MET]),
+    MOUNT_LEFT: _template(MOUNT, MOUNT_LEFT),
     SERVED: f'["{SESSION.name}",0,"%e","{_READY}","{_READY}",%r,[],',
 }
 """In the order of enum record_kind. The last: an operation that changed the host and nothing in the device."""

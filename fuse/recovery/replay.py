@@ -75,13 +75,14 @@ class Recovery:
         """What to store before the request is executed; empty for what may be repeated. Never raises."""
         code = data[4] | data[5] << 8
         asks = self._asks.get(code)
-        self._x.now_ns = 0
+        self._x.now_ns, self._x.witness = 0, ()
         if asks is None:
             return ()
         try:
-            return self._decoded(data, lambda op: asks.before(self._x, op), ())
+            self._x.witness = self._decoded(data, lambda op: asks.before(self._x, op), ())
         except OSError:
             return ()
+        return self._x.witness
 
     # --- a request that was left
 
@@ -124,6 +125,7 @@ class Recovery:
     def _freeze(self, data: bytes, witness: Words) -> None:
         word = self._now_word.get(IN_HEADER.unpack_from(data)[1])
         self._x.now_ns = witness[word] if word is not None and len(witness) > word else 0
+        self._x.witness = witness
 
     def _compensate(self, ready: Ready, text: str, transitions: Sequence[Transition]) -> None:
         """Undoes by declared transitions what the lost reply would have told the guest of."""

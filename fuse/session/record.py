@@ -20,17 +20,21 @@ from specs.tables import (
     FILE_OPENED,
     FILE_RELEASED,
     FIRST_ENTRY,
+    LAST_NAME_GONE,
+    MOUNT_LEFT,
     MOUNT_MET,
     SOME_FORGOTTEN,
 )
 
 _FIRST_ENTRY = in_python(FIRST_ENTRY)
 _ENTRY_AGAIN = in_python(ENTRY_AGAIN)
+_LAST_NAME_GONE = in_python(LAST_NAME_GONE)
 _SOME_FORGOTTEN = in_python(SOME_FORGOTTEN)
 _ALL_FORGOTTEN = in_python(ALL_FORGOTTEN)
 _OPENED = (in_python(FILE_OPENED), in_python(DIRECTORY_OPENED))
 _RELEASED = (in_python(FILE_RELEASED), in_python(DIRECTORY_RELEASED))
 _MOUNT_MET = in_python(MOUNT_MET)
+_MOUNT_LEFT = in_python(MOUNT_LEFT)
 _SERVED = in_python(SERVED)
 _INODE_END = STATE_ENDS[FIRST_ENTRY]
 
@@ -96,6 +100,11 @@ def inode_add(nodeid: int, request: str) -> str:
     return _ENTRY_AGAIN % (nodeid, request, nodeid)
 
 
+def inode_unnamed(nodeid: int, request: str, fd: int) -> str:
+    """Its last name is gone: `fd` holds it."""
+    return _LAST_NAME_GONE % (nodeid, request, nodeid, fd)
+
+
 def inode_forget(nodeid: int, request: str, nlookup: int) -> str:
     """Some lookup counts given back, not all."""
     return _SOME_FORGOTTEN % (nodeid, request, nodeid, nlookup)
@@ -120,6 +129,11 @@ def handle_delete(fh: int, kind: int, request: str, traffic: tuple[int, int, int
 def mount_put(mnt: int, fd: int, request: str) -> str:
     """A mount met for the first time."""
     return _MOUNT_MET % (mnt, request, mnt, fd)
+
+
+def mount_delete(mnt: int, request: str) -> str:
+    """A mount on which no inode is left."""
+    return _MOUNT_LEFT % (mnt, request, mnt)
 
 
 def session_event(op: str, request: str) -> str:

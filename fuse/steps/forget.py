@@ -3,11 +3,11 @@
 import errno
 
 from fuse.operation import Operation
-from fuse.session.record import inode_forget, inode_forget_last
+from fuse.session.record import inode_forget, inode_forget_last, mount_delete
 from fuse.steps.primitive import Services, primitive
 from fuse.wire import FORGET_ONE, FUSE_ROOT_ID
 from specs.limits import LIMIT
-from specs.tables import ALL_FORGOTTEN, INODE, SOME_FORGOTTEN
+from specs.tables import ALL_FORGOTTEN, INODE, MOUNT, MOUNT_LEFT, SOME_FORGOTTEN
 
 _COUNT_MAX = (1 << 63) - 1
 """What the table of inodes counts with."""
@@ -15,7 +15,7 @@ _FORGETS_MAX = LIMIT["forgets_max_per_request"]
 
 
 def forget(x: Services, op: Operation, nodeid: int, nlookup: int) -> None:
-    """A guest that gives back more than it got loses the inode and nothing else."""
+    """A guest that gives back more than it got loses the inode and nothing else. A mount goes with its last inode."""
     if nlookup == 0 or nodeid == FUSE_ROOT_ID:
         return
     left = x.host.inodes.nlookup_add(nodeid, -nlookup) if nlookup <= _COUNT_MAX else -errno.ERANGE
@@ -27,8 +27,11 @@ def forget(x: Services, op: Operation, nodeid: int, nlookup: int) -> None:
         return
     if left < 0:
         x.counts["forget of more lookups than were given"] += 1
-    if x.host.inodes.delete(nodeid) == 0:
-        op.records.append((inode_forget_last(nodeid, x.request_of(op)), INODE.name, nodeid, ALL_FORGOTTEN.event))
+    if x.host.inodes.delete(nodeid) < 0:
+        return
+    op.records.append((inode_forget_last(nodeid, x.request_of(op)), INODE.name, nodeid, ALL_FORGOTTEN.event))
+    while mnt_id := x.host.mounts.leave():
+        op.records.append((mount_delete(mnt_id, x.request_of(op)), MOUNT.name, mnt_id, MOUNT_LEFT.event))
 
 
 @primitive

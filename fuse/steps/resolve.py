@@ -49,4 +49,10 @@ def directory_handle(x: Services, op: Operation) -> int:
 
 @primitive
 def handle_room(x: Services, op: Operation) -> int:
-    return 0 if x.host.handles.count() < x.settings.handles_max else errno.ENFILE
+    """A handle, and an inode that only a descriptor holds."""
+    return -int(x.host.budget.room(2)) if x.host.handles.count() < x.settings.handles_max else errno.ENFILE
+
+
+@primitive
+def entry_room(x: Services, op: Operation) -> int:
+    return -int(x.host.budget.entry_room(op.dir))

@@ -1,7 +1,7 @@
 """One row per FUSE opcode (include/uapi/linux/fuse.h, protocol 7.45): structures, lane, plan, effects, repetition.
 
 Lanes: rows of the data lane leave device state as it is and name their native executor; rows of the state lane name
-their plan. `moves` lists the machine events which a success records; a success without one is recorded as an event of
+their plan. `moves` lists the machine events which a success records; a success that records no entry is an event of
 the session if it `changes_host`. `keeps_reply` rows store their reply with the transition, since it can't be made again.
 """
 
@@ -24,7 +24,8 @@ from machine.rows import Opcode
 # `machine.plans` refuses a row that doesn't add up: a step that may not be done twice and no witness, a reply from a silent
 # operation, a name that nobody can interpret.
 _ENTRY = (("inode", "entry"), ("mount", "meet"))
-_FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("inode", "forget_root"))
+_FORGOTTEN = (("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"), ("inode", "forget_root"))
+_UNNAMED = (("inode", "unnamed"),)
 _NO_DAX = "DAX needs a shared memory region, which comes later"
 _NO_LOCKS = "remote locks come later; without them the guest keeps locks to itself"
 
@@ -53,7 +54,7 @@ OPCODES = (
         6, "SYMLINK", "state", names=2, about="symlink", out=("fuse_entry_out",), moves=_ENTRY, changes_host=True,
         keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
+            "dir_node", "entry_room", "check_name", "check_target", "act_as_caller", "symlinkat", "act_as_daemon", "open_found",
             "intern", "reply_entry",
         ),
         witness="name_absent", repeat="no",
@@ -61,7 +62,7 @@ OPCODES = (
     Opcode(
         8, "MKNOD", "state", "fuse_mknod_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
+            "dir_node", "entry_room", "check_name", "act_as_caller", "mknodat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
         witness="name_absent", repeat="no", about="entry",
@@ -69,27 +70,32 @@ OPCODES = (
     Opcode(
         9, "MKDIR", "state", "fuse_mkdir_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
         plan=(
-            "dir_node", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
+            "dir_node", "entry_room", "check_name", "act_as_caller", "mkdirat", "act_as_daemon", "open_found", "intern",
             "reply_entry",
         ),
         witness="name_absent", repeat="no", about="entry",
     ),
     Opcode(
         10, "UNLINK", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        about="removal", plan=("dir_node", "check_name", "unlinkat", "reply_empty"),
+        about="removal", moves=_UNNAMED,
+        plan=("dir_node", "check_name", "watch_name", "unlinkat", "keep_unnamed", "reply_empty"),
     ),
     Opcode(
         11, "RMDIR", "state", names=1, changes_host=True, keeps_reply=True, witness="victim", repeat="no",
-        about="removal", plan=("dir_node", "check_name", "rmdirat", "reply_empty"),
+        about="removal", moves=_UNNAMED,
+        plan=("dir_node", "check_name", "watch_name", "rmdirat", "keep_unnamed", "reply_empty"),
     ),
     Opcode(
         12, "RENAME", "state", "fuse_rename_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no", about="rename",
-        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+        repeat="no", about="rename", moves=_UNNAMED,
+        plan=(
+            "dir_node", "new_dir_node", "check_name", "check_new_name", "watch_new_name", "renameat2", "keep_unnamed",
+            "reply_empty",
+        ),
     ),
     Opcode(
         13, "LINK", "state", "fuse_link_in", 1, ("fuse_entry_out",), moves=_ENTRY, changes_host=True, keeps_reply=True,
-        plan=("dir_node", "old_node", "check_name", "linkat", "open_found", "intern", "reply_entry"),
+        plan=("dir_node", "old_node", "entry_room", "check_name", "linkat", "open_found", "intern", "reply_entry"),
         witness="name_absent", repeat="no", about="link",
     ),
     Opcode(
@@ -177,8 +183,11 @@ OPCODES = (
     ),
     Opcode(
         45, "RENAME2", "state", "fuse_rename2_in", 2, changes_host=True, keeps_reply=True, witness="both_names",
-        repeat="no", about="rename",
-        plan=("dir_node", "new_dir_node", "check_name", "check_new_name", "renameat2", "reply_empty"),
+        repeat="no", about="rename", moves=_UNNAMED,
+        plan=(
+            "dir_node", "new_dir_node", "check_name", "check_new_name", "watch_new_name", "renameat2", "keep_unnamed",
+            "reply_empty",
+        ),
     ),
     Opcode(46, "LSEEK", "data", "fuse_lseek_in", out=("fuse_lseek_out",), native="lseek"),
     Opcode(

@@ -15,6 +15,7 @@ REGISTERS = (
     _V("name", "name", False, "the first name, raw"),
     _V("name2", "name2", False, "the second name, raw"),
     _V("data", "always", False, "what stands behind structure and names"),
+    _V("witness", "always", False, "what was stored before the request; empty: nothing"),
     _V("tail", "always", False, "the request's extensions"),
     _V("reply_max", "always", False, "bytes of room for the reply"),
     _V("checked", "", False, "fact: `name` (or a command) is sound"),
@@ -32,6 +33,7 @@ REGISTERS = (
     _V("fh", "", False, "of the handle that the reply tells"),
     _V("attr", "", False, "attributes, or an ioctl's value"),
     _V("only_looked", "", False, "a step that may change the host has changed nothing: there is nothing to record"),
+    _V("watched", "", True, "inodes that the guest knows and that may lose their last name"),
     _V("entries", "", True, "entries of a directory, each with what was found"),
     _V("listing", "", False, "the same as the reply has them"),
     _V("offer", "", False, "what INIT has negotiated"),
@@ -53,10 +55,9 @@ _AGAIN = Change("none", "again", "refused")
 _GONE = Change("victim", "left_out", "refused")
 
 # What may be recorded. A lookup count or a handle exists for the guest's sake only: when the guest won't learn of it, because a
-# later step failed or its reply was lost with the worker, it ends again by these events. A mount that was met stays: it
-# only lets the daemon open file handles.
+# later step failed or its reply was lost with the worker, it ends again by these events, and a mount with its last inode.
 _ENTRY = (("inode", "entry"), ("mount", "meet"))
-_FORGET = (("inode", "forget"), ("inode", "forget_last"))
+_FORGET = (("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"))
 _FORGOTTEN = (*_FORGET, ("inode", "forget_root"))
 
 _P = Primitive
@@ -72,7 +73,8 @@ PRIMITIVES = (
     _P("check_target", ("name2",), ("checked2",), None, "a symlink's target: 1 to PATH_MAX - 1 bytes, any content"),
     _P("check_xattr_name", ("name",), ("checked",), None, "1 to XATTR_NAME_MAX bytes, or ERANGE"),
     _P("xattr_wanted", (), (), None, "ENOSYS unless --xattr was given, so that the guest stops asking"),
-    _P("handle_room", (), (), None, "ENFILE when the table of handles is full, before anything is changed"),
+    _P("handle_room", (), (), None, "ENFILE when there is no room for a descriptor or a handle more; nothing is changed yet"),
+    _P("entry_room", ("dir",), (), None, "the same for a new inode that no file handle will hold"),
     _P("act_as_caller", ("header", "tail"), ("caller",), None, "uid, gid, one supplementary group of the request"),
     _P("act_as_daemon", ("caller",), (), None, "back to the daemon's own", ends=("caller",)),
     _P("mkdirat", ("dir", "checked", "caller", "args"), ("made",),
@@ -87,6 +89,11 @@ PRIMITIVES = (
     _P("rmdirat", ("dir", "checked"), (), _GONE, "unlinkat(2) with AT_REMOVEDIR"),
     _P("renameat2", ("dir", "newdir", "checked", "checked2", "args"), (),
        Change("both_names", "left_out", "refused"), "renameat2(2), all flags"),
+    _P("watch_name", ("dir", "checked", "name", "witness"), ("watched",), None,
+       "descriptors of the inode that has the name, if the guest knows it; ENFILE when it could not be held"),
+    _P("watch_new_name", ("newdir", "checked2", "name2", "witness"), ("watched",), None, "the same for the second name"),
+    _P("keep_unnamed", ("watched",), (), None, "records that a watched inode has no name any more",
+       moves=(("inode", "unnamed"),)),
     _P("create_file", ("dir", "checked", "caller", "args"), ("made", "file"),
        Change("name_absent", "left_out", "refused", "file"),
        "openat(2) O_CREAT|O_EXCL; an existing name is left to open_existing unless the guest said O_EXCL"),

@@ -10,7 +10,18 @@ import pytest
 
 from fuse.operation import HELD_IN, NO_REGISTERS, Operation
 from fuse.steps import STEPS
-from fuse.steps.primitive import FOUND_READ, FOUND_WRITTEN, Changes, Handles, HostOfSteps, Inodes, Looks
+from fuse.steps.primitive import (
+    FOUND_READ,
+    FOUND_WRITTEN,
+    WATCHED,
+    Budget,
+    Changes,
+    Handles,
+    HostOfSteps,
+    Inodes,
+    Looks,
+    Mounts,
+)
 from specs.fuse.opcodes import OPCODES
 from specs.fuse.primitives import PRIMITIVES, REGISTERS
 from tests.layout.sources import named, package, parsed, relative
@@ -109,13 +120,16 @@ def test_a_step_touches_only_the_registers_of_its_row(name: str) -> None:
         assert "found" in row.writes
     if touched.host & FOUND_READ:
         assert "found" in (*row.reads, *row.writes)
+    if touched.host & WATCHED:
+        assert "watched" in (*row.reads, *row.writes)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_step_that_can_change_the_host_says_what_it_leaves_behind(name: str) -> None:
     changes = TOUCHED[name].host & set(vars(Changes))
     assert bool(changes) == (ROWS[name].change is not None), changes
-    known = {found for part in (HostOfSteps, Inodes, Handles, Looks, Changes) for found in (*vars(part), *part.__annotations__)}
+    parts = (HostOfSteps, Inodes, Handles, Mounts, Budget, Looks, Changes)
+    known = {found for part in parts for found in (*vars(part), *part.__annotations__)}
     assert TOUCHED[name].host <= known
 
 
@@ -124,6 +138,7 @@ def test_a_row_names_no_register_that_its_step_leaves_alone(name: str) -> None:
     """But facts, which hold nothing, and what others read for it: who asks, for the journal; the room for a listing."""
     row, touched = ROWS[name], TOUCHED[name]
     used = touched.reads | touched.writes | ({"found"} if touched.host & (FOUND_READ | FOUND_WRITTEN) else set())
+    used |= {"watched"} if touched.host & WATCHED else set()
     hidden = {"header", "handle", "reply_max"} if touched.host & {"pin_file", "pin_directory", "scan"} else set()
     for register in {*row.reads, *row.writes, *row.ends} - FACTS - hidden:
         assert used & set(HELD_IN.get(register, ()) or (register,)), register

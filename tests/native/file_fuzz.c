@@ -155,7 +155,7 @@ int main(int argc, char **argv)
     if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
         die("setrlimit");
     state = strtoull(argv[3], NULL, 10);
-    struct host *host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 100, 100, 10);
+    struct host *host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 100, 100, 10, 0);
     if (dir < 0 || host == NULL)
         die("start");
     add_file(host, dir, "a", 1, 0);

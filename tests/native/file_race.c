@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     int dir = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int kind = strcmp(argv[3], "handle") == 0 ? INODE_HANDLE : INODE_FD;
     uint64_t rounds = strtoull(argv[2], NULL, 10);
-    host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 1000, 1000, CACHE_FDS);
+    host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 1000, 1000, CACHE_FDS, 0);
     if (dir < 0 || host == NULL)
         fail("start", -errno);
     host_settings(host, 1, 0);

@@ -15,17 +15,20 @@
 #include <unistd.h>
 
 #define FOUND_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+/* Where the limit is so low that the reserve leaves nothing: a guest that can open no file is of no use. */
+#define FDS_LEAST 64u
 #define PINS_MAX (sizeof((struct host *)0)->inode_pins / sizeof((struct host *)0)->inode_pins[0])
 
-struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max)
+struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max, uint32_t fds_reserved)
 {
     struct host *h = aligned_alloc(64, (sizeof *h + 63) / 64 * 64);
     if (h == NULL)
         return NULL;
     memset(h, 0, sizeof *h);
-    mounts_make(&h->mounts);
-    int rc = inodes_make(&h->inodes, &h->mounts, inodes_max, cache_fds_max);
-    if (rc == 0 && (rc = handles_make(&h->handles, handles_max)) < 0)
+    budget_make(&h->budget, fds_reserved, FDS_LEAST);
+    mounts_make(&h->mounts, &h->budget);
+    int rc = inodes_make(&h->inodes, &h->mounts, &h->budget, inodes_max, cache_fds_max);
+    if (rc == 0 && (rc = handles_make(&h->handles, &h->budget, handles_max)) < 0)
         inodes_free(&h->inodes);
     if (rc < 0) {
         free(h);
@@ -172,6 +175,32 @@ int host_handles_work(struct host *h, const struct found *f)
     return same;
 }
 
+int host_room(struct host *h, uint32_t n)
+{
+    while (!budget_hold(&h->budget, n))
+        if (!inode_cache_give(&h->inodes))
+            return -ENFILE;
+    return 0;
+}
+
+int host_entry_room(struct host *h, int dir_fd)
+{
+    for (uint32_t i = 0; h->use_handles && i < h->inode_pins_n; i++)
+        if (h->inode_pins[i].fd == dir_fd && mounts_fd(&h->mounts, h->inode_pins[i].mnt_id) >= 0)
+            return 0;
+    return host_room(h, 1);
+}
+
+void host_count_fds(struct host *h, int64_t n)
+{
+    budget_count(&h->budget, n);
+}
+
+int64_t host_fds_room(struct host *h)
+{
+    return budget_room(&h->budget);
+}
+
 int host_pin(struct host *h, uint64_t nodeid)
 {
     if (h->inode_pins_n == PINS_MAX)
@@ -207,6 +236,7 @@ void host_unpin(struct host *h)
 void host_let_go(struct host *h, struct found *found, struct scan_entry *entries, uint32_t n)
 {
     host_unpin(h);
+    budget_let_go(&h->budget);
     if (found->fd >= 0)
         close(found->fd);
     found->fd = -1;

@@ -34,10 +34,11 @@ static void look(struct host *h, int dir_fd, uint64_t parent_mnt_id, int keep_fd
         f->error = -rc;
         return;
     }
-    if (!keep_fds && f->handle_len != 0) {
-        close(f->fd);
-        f->fd = -1;
-    }
+    if ((keep_fds || f->handle_len == 0) && budget_hold(&h->budget, 1))
+        return;
+    close(f->fd);
+    f->fd = -1;
+    f->error = f->handle_len == 0 ? ENFILE : 0;
 }
 
 static void write_dirent(struct scan_entry *e)

@@ -49,7 +49,7 @@ int table_mount_meet(struct host *h, const struct found *f)
 {
     if (f->handle_len == 0 || is_known_without_handles(h, f->mnt_id) || mounts_fd(&h->mounts, f->mnt_id) >= 0)
         return -EEXIST;
-    int fd = host_mount_fd(h, f->fd);
+    int fd = host_room(h, 1) < 0 ? -ENFILE : host_mount_fd(h, f->fd);
     if (fd < 0)
         return fd;
     int rc = mounts_add(&h->mounts, f->mnt_id, fd);
@@ -63,6 +63,11 @@ int table_mount_meet(struct host *h, const struct found *f)
         return -EOPNOTSUPP;
     }
     return fd;
+}
+
+uint64_t table_mount_leave(struct host *h)
+{
+    return h->inodes.missing.on ? 0 : mounts_leave(&h->mounts);
 }
 
 int table_mount_fd(struct host *h, uint64_t mnt_id)
@@ -79,6 +84,8 @@ int table_inode_add_found(struct host *h, uint64_t nodeid, uint64_t nlookup, int
 {
     if (f->handle_len > HANDLE_BYTES_MAX || (kind != INODE_FD && kind != INODE_HANDLE))
         return -EINVAL;
+    if (kind == INODE_FD && h->budget.held == 0 && host_room(h, 1) < 0)
+        return -ENFILE;
     struct inode_info info = {
         .nodeid = nodeid,
         .nlookup = nlookup,
@@ -250,6 +257,7 @@ void table_settle(struct host *h)
 {
     handles_settle(&h->handles);
     inodes_settle(&h->inodes);
+    mounts_settle(&h->mounts);
 }
 
 void table_clear(struct host *h, uint64_t keep_nodeid, uint64_t keep_mnt_id)

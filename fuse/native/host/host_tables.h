@@ -43,6 +43,9 @@ void table_mount_remove(struct host *h, uint64_t mnt_id);
 /* A file on a mount met for the first time, whose files can be held by handles: the mount enters the table. Its descriptor
  * (the table's, to be recorded), or a negative number when there is nothing to record. */
 int table_mount_meet(struct host *h, const struct found *f);
+/* A mount on which no inode is left goes out of the table: its id (to be recorded), or 0: there is none, or that isn't known before
+ * all inodes are loaded. */
+uint64_t table_mount_leave(struct host *h);
 /* The table's descriptor, or -ENOENT. */
 int table_mount_fd(struct host *h, uint64_t mnt_id);
 int table_inode_add(struct host *h, const struct inode_info *info);

@@ -61,15 +61,27 @@ struct scan_entry {
 /* Mounts remembered as giving no handles that work; of more, the oldest is asked again. */
 #define NO_HANDLES_MAX 64u
 
+/* A file below the share is known once for each mount that shows it; of more mounts than this the rest is not looked at. */
+#define WATCHED_MAX 4u
+
+/* A pinned inode that may lose its last name. */
+struct watched {
+    uint64_t nodeid;
+    uint32_t pin; /* in inode_pins */
+};
+
 struct host {
     int32_t proc_fd;
     uint32_t use_handles;        /* ask for file handles */
     uint32_t announce_submounts; /* set FUSE_ATTR_SUBMOUNT in attr.flags */
+    struct budget budget;
     struct mounts mounts;
     struct inodes inodes;
     struct handles handles;
-    struct inode_pin inode_pins[8]; /* the executor's pins; eight: RENAME2 needs four, the rest is slack */
-    struct handle *handle_pins[8];
+    struct inode_pin inode_pins[12]; /* the executor's pins; RENAME2 needs four and the watched, the rest is slack */
+    struct handle *handle_pins[12];
+    struct watched watched[WATCHED_MAX];
+    uint32_t watched_n;
     uint32_t inode_pins_n;
     uint32_t handle_pins_n;
     uint64_t no_handles[NO_HANDLES_MAX];
@@ -79,8 +91,9 @@ struct host {
 };
 
 /* cdef begin */
-/* Takes proc_fd over. NULL and errno when out of memory. */
-struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max);
+/* Takes proc_fd over. NULL and errno when out of memory. `fds_reserved` of all descriptors that this process may have are not the
+ * guest's. */
+struct host *host_new(int proc_fd, uint32_t inodes_max, uint32_t handles_max, uint32_t cache_fds_max, uint32_t fds_reserved);
 /* Before anything is entered, loaded or recorded. */
 void host_set_texts(struct host *h, const struct record_texts *texts);
 /* Closes every descriptor of the tables. */
@@ -100,6 +113,21 @@ int host_find_file(struct host *h, int fd, struct found *f);
 int host_handles_work(struct host *h, const struct found *f);
 /* A descriptor on the mount of a directory or regular file, for mounts_add. */
 int host_mount_fd(struct host *h, int path_fd);
+
+/* Room for n more descriptors of the guest's, until host_let_go or a table takes them: 0 or -ENFILE. The cache gives way. */
+int host_room(struct host *h, uint32_t n);
+/* The same for an inode of the pinned directory dir_fd, if only a descriptor could hold it. */
+int host_entry_room(struct host *h, int dir_fd);
+/* Descriptors that are not in the tables, but may not be the guest's meanwhile: n more, or less. */
+void host_count_fds(struct host *h, int64_t n);
+/* How many more the guest may have. */
+int64_t host_fds_room(struct host *h);
+
+/* Pins the inodes with these numbers that only file handles hold, if the guest knows any, since they are about to lose a name.
+ * 0; -ENFILE: no room for a descriptor; or an error of loading them. */
+int host_watch(struct host *h, uint64_t dev, uint64_t ino);
+/* The next of them that has no name any more: its nodeid, and the descriptor that holds it from now on (to be recorded); or 0. */
+uint64_t host_unnamed(struct host *h, int32_t *fd);
 
 /* Pins for the executor's thread, released together by host_unpin. The descriptor or -errno. */
 int host_pin(struct host *h, uint64_t nodeid);

@@ -45,7 +45,13 @@ int step_directory_handle(struct state_lane *s, struct state_op *op)
 
 int step_handle_room(struct state_lane *s, struct state_op *op)
 {
-    return table_handles(s->host) < s->config.handles_max ? 0 : ENFILE;
+    /* A handle, and an inode that only a descriptor holds. */
+    return table_handles(s->host) < s->config.handles_max ? positive(host_room(s->host, 2)) : ENFILE;
+}
+
+int step_entry_room(struct state_lane *s, struct state_op *op)
+{
+    return positive(host_entry_room(s->host, op->dir));
 }
 
 int step_open_node(struct state_lane *s, struct state_op *op)

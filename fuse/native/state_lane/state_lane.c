@@ -14,9 +14,14 @@ static const struct {
     state_step_fn *run;
 } steps[] = {
     STEP(node), STEP(dir_node), STEP(new_dir_node), STEP(old_node), STEP(directory_handle), STEP(handle_room),
-    STEP(check_name), STEP(check_new_name), STEP(check_target), STEP(act_as_caller), STEP(act_as_daemon),
+    STEP(entry_room), STEP(check_name), STEP(check_new_name), STEP(check_target), STEP(act_as_caller), STEP(act_as_daemon),
     STEP(mkdirat), STEP(mknodat), STEP(symlinkat), STEP(linkat), STEP(unlinkat), STEP(rmdirat), STEP(renameat2),
+<<<<<<< HEAD
     STEP(create_file), STEP(open_tmpfile), STEP(open_found), STEP(open_created), STEP(found_of_file), STEP(intern), STEP(open_node),
+=======
+    STEP(watch_name), STEP(watch_new_name), STEP(keep_unnamed),
+    STEP(create_file), STEP(open_tmpfile), STEP(open_found), STEP(found_of_file), STEP(intern), STEP(open_node),
+>>>>>>> refs/heads/fds
     STEP(open_existing), STEP(open_directory), STEP(add_file), STEP(add_directory), STEP(drop_file),
     STEP(drop_directory), STEP(forget_one), STEP(forget_many), STEP(read_found), STEP(intern_all), STEP(reply_empty),
     STEP(reply_entry), STEP(reply_open), STEP(reply_create), STEP(reply_direntplus), STEP(refuse_readonly),
@@ -134,13 +139,13 @@ static int decode(struct state_op *op)
 }
 
 /* A truncation of what is there already has a witness of its own, which only the interpreter makes. */
-static bool declines(const struct state_op *op, const uint64_t *words, uint32_t n)
+static bool declines(const struct state_op *op)
 {
     uint32_t flags;
     if (op->row->kinds[EVENT_OPEN] < 0)
         return false;
     memcpy(&flags, op->args, sizeof flags);
-    bool absent = op->row->witness == STATE_WITNESS_NAME && n == 2 && words[0] == 0 && words[1] == 0;
+    bool absent = op->row->witness == STATE_WITNESS_NAME && op->words_n == 2 && op->words[0] == 0 && op->words[1] == 0;
     return (flags & O_TRUNC) != 0 && !absent;
 }
 
@@ -151,7 +156,7 @@ static void give_back(struct state_lane *s, struct state_op *op)
     for (uint32_t i = 0; i < n; i++) {
         struct handle_info info;
         uint64_t key = op->records[i].key;
-        if (op->records[i].machine == MACHINE_INODE)
+        if (op->records[i].event == EVENT_ENTRY)
             state_forget(s, op, key, 1);
         else if (op->records[i].machine == MACHINE_HANDLE && table_handle_get(s->host, key, &info) == 0)
             state_drop(s, op, key, (int)info.kind);
@@ -185,7 +190,7 @@ static int run_steps(struct state_lane *s, struct state_op *op)
     op->file = -1;
     if (error == 0) {
         write_header(s, op);
-        if (row->flags & STATE_ROW_RECORDS_SESSION)
+        if (row->flags & STATE_ROW_RECORDS_SESSION && op->records_n == 0)
             record_session(op);
         records_hand_over(s, op, s->reply, row->flags & STATE_ROW_KEEPS_REPLY ? op->reply_bytes : 0);
     } else if (op->records_n > 0) {
@@ -215,7 +220,6 @@ static void answer(struct state_lane *s, struct state_op *op, int error)
 static bool run_one(struct state_lane *s, struct lane_request *r)
 {
     struct state_op *op = &s->op;
-    uint64_t words[LANE_WITNESS_WORDS];
     if (r->header.opcode >= STATE_OPCODES || (s->rows[r->header.opcode].flags & STATE_ROW_NAMED) == 0)
         return false;
     op->r = r;
@@ -225,12 +229,12 @@ static bool run_one(struct state_lane *s, struct lane_request *r)
     op->reply_bytes = 0;
     op->caller = false;
     int error = decode(op);
-    uint32_t n = error == 0 ? state_witness_words(s, op, words) : 0;
+    uint32_t n = op->words_n = error == 0 ? state_witness_words(s, op, op->words) : 0;
     host_unpin(s->host); /* the witness' */
-    if (error == 0 && declines(op, words, n))
+    if (error == 0 && declines(op))
         return false;
     if (r->witness != NULL)
-        r->witness(r, words, n);
+        r->witness(r, op->words, n);
     if (r->dst_len < op->row->reply_bytes) {
         s->counts[STATE_NO_ROOM]++;
         error = EIO;

@@ -31,6 +31,7 @@
 
 enum state_event {
     EVENT_ENTRY,
+    EVENT_UNNAMED,
     EVENT_FORGET,
     EVENT_FORGET_LAST,
     EVENT_OPEN,
@@ -38,6 +39,7 @@ enum state_event {
     EVENT_RELEASE,
     EVENT_RELEASEDIR,
     EVENT_MEET,
+    EVENT_LEAVE,
     EVENT_SESSION, /* the operation's own name */
     EVENT_COUNT
 };

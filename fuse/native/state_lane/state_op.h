@@ -40,6 +40,8 @@ struct state_op {
     uint32_t data_bytes;
     const uint8_t *tail; /* extensions */
     uint32_t tail_bytes;
+    uint64_t words[LANE_WITNESS_WORDS]; /* its witness */
+    uint32_t words_n;
     uint64_t nodeid;
     uint64_t fh;
     int node, dir, newdir, old, handle; /* pinned until host_let_go */
@@ -98,11 +100,13 @@ void text_base64(struct text *t, const uint8_t *from, size_t bytes);
 /* state_records.c, as fuse/session/record.py. */
 void record_inode_put(struct state_op *op, uint64_t nodeid, const char *record);
 void record_inode_add(struct state_op *op, uint64_t nodeid);
+void record_inode_unnamed(struct state_op *op, uint64_t nodeid, int fd);
 void record_inode_forget(struct state_op *op, uint64_t nodeid, uint64_t nlookup);
 void record_inode_forget_last(struct state_op *op, uint64_t nodeid);
 void record_handle_put(struct state_op *op, uint64_t fh, int kind, uint64_t nodeid, uint32_t flags, int fd);
 void record_handle_delete(struct state_op *op, uint64_t fh, const struct handle_info *last);
 void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd);
+void record_mount_delete(struct state_op *op, uint64_t mnt_id);
 void record_session(struct state_op *op);
 /* Moves the records into the batch; the first one carries the kept reply (0 bytes: none). */
 void records_hand_over(struct state_lane *s, struct state_op *op, const uint8_t *reply, size_t reply_bytes);
@@ -115,10 +119,15 @@ int state_component_error(const char *name, uint32_t bytes);
 int state_drop(struct state_lane *s, struct state_op *op, uint64_t fh, int kind);
 uint32_t state_entry_out(const struct state_lane *s, uint8_t *to, uint64_t nodeid, const struct wire_attr *attr);
 
-state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room,
+state_step_fn step_node, step_dir_node, step_new_dir_node, step_old_node, step_directory_handle, step_handle_room, step_entry_room,
     step_check_name, step_check_new_name, step_check_target, step_act_as_caller, step_act_as_daemon, step_mkdirat,
+<<<<<<< HEAD
     step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_create_file,
     step_open_tmpfile, step_open_found, step_open_created, step_found_of_file, step_intern, step_open_node, step_open_existing,
+=======
+    step_mknodat, step_symlinkat, step_linkat, step_unlinkat, step_rmdirat, step_renameat2, step_watch_name, step_watch_new_name, step_keep_unnamed, step_create_file,
+    step_open_tmpfile, step_open_found, step_found_of_file, step_intern, step_open_node, step_open_existing,
+>>>>>>> refs/heads/fds
     step_open_directory, step_add_file, step_add_directory, step_drop_file, step_drop_directory, step_forget_one,
     step_forget_many, step_read_found, step_intern_all, step_reply_empty, step_reply_entry, step_reply_open,
     step_reply_create, step_reply_direntplus, step_refuse_readonly;

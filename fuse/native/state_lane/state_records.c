@@ -74,6 +74,7 @@ static const struct {
 } counted_as[RECORD_KINDS] = {
     [RECORD_FIRST_ENTRY] = {MACHINE_INODE, EVENT_ENTRY},
     [RECORD_ENTRY_AGAIN] = {MACHINE_INODE, EVENT_ENTRY},
+    [RECORD_LAST_NAME_GONE] = {MACHINE_INODE, EVENT_UNNAMED},
     [RECORD_SOME_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET},
     [RECORD_ALL_FORGOTTEN] = {MACHINE_INODE, EVENT_FORGET_LAST},
     [RECORD_FILE_OPENED] = {MACHINE_HANDLE, EVENT_OPEN},
@@ -81,6 +82,7 @@ static const struct {
     [RECORD_FILE_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASE},
     [RECORD_DIRECTORY_RELEASED] = {MACHINE_HANDLE, EVENT_RELEASEDIR},
     [RECORD_MOUNT_MET] = {MACHINE_MOUNT, EVENT_MEET},
+    [RECORD_MOUNT_LEFT] = {MACHINE_MOUNT, EVENT_LEAVE},
     [RECORD_SERVED] = {MACHINE_SESSION, EVENT_SESSION},
 };
 
@@ -137,6 +139,12 @@ void record_inode_add(struct state_op *op, uint64_t nodeid)
     add(op, RECORD_ENTRY_AGAIN, nodeid, NULL, NULL);
 }
 
+void record_inode_unnamed(struct state_op *op, uint64_t nodeid, int fd)
+{
+    const uint64_t number = (uint64_t)fd;
+    add(op, RECORD_LAST_NAME_GONE, nodeid, &number, NULL);
+}
+
 void record_inode_forget(struct state_op *op, uint64_t nodeid, uint64_t nlookup)
 {
     add(op, RECORD_SOME_FORGOTTEN, nodeid, &nlookup, NULL);
@@ -166,6 +174,11 @@ void record_mount_put(struct state_op *op, uint64_t mnt_id, int fd)
     op->listed = false;
     add(op, RECORD_MOUNT_MET, mnt_id, &number, NULL);
     op->listed = listed;
+}
+
+void record_mount_delete(struct state_op *op, uint64_t mnt_id)
+{
+    add(op, RECORD_MOUNT_LEFT, mnt_id, NULL, NULL);
 }
 
 void record_session(struct state_op *op)

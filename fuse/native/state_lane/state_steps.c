@@ -145,8 +145,11 @@ void state_forget(struct state_lane *s, struct state_op *op, uint64_t nodeid, ui
     }
     if (left < 0)
         s->counts[STATE_FORGET_MORE]++;
-    if (table_inode_delete(s->host, nodeid) == 0)
-        record_inode_forget_last(op, nodeid);
+    if (table_inode_delete(s->host, nodeid) < 0)
+        return;
+    record_inode_forget_last(op, nodeid);
+    for (uint64_t mnt_id; (mnt_id = table_mount_leave(s->host)) != 0;)
+        record_mount_delete(op, mnt_id);
 }
 
 int step_forget_one(struct state_lane *s, struct state_op *op)
@@ -254,4 +257,30 @@ int step_renameat2(struct state_lane *s, struct state_op *op)
     if (arg.flags & ~RENAME_FLAGS)
         return EINVAL;
     return positive(host_rename(s->host, op->dir, op->name, op->newdir, op->name2, arg.flags));
+}
+
+static int watch(struct state_lane *s, struct state_op *op, uint32_t at)
+{
+    return at + 2 <= op->words_n ? positive(host_watch(s->host, op->words[at], op->words[at + 1])) : 0;
+}
+
+int step_watch_name(struct state_lane *s, struct state_op *op)
+{
+    return watch(s, op, 0);
+}
+
+int step_watch_new_name(struct state_lane *s, struct state_op *op)
+{
+    return watch(s, op, 2);
+}
+
+int step_keep_unnamed(struct state_lane *s, struct state_op *op)
+{
+    int32_t fd;
+    for (uint64_t nodeid; (nodeid = host_unnamed(s->host, &fd)) != 0;) {
+        if (op->records_n == 0)
+            record_session(op);
+        record_inode_unnamed(op, nodeid, fd);
+    }
+    return 0;
 }

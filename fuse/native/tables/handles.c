@@ -27,10 +27,11 @@ static uint32_t lookup(struct handles *t, const struct handle_shard *shard, uint
     return INDEX_NONE;
 }
 
-int handles_make(struct handles *t, uint32_t handles_max)
+int handles_make(struct handles *t, struct budget *budget, uint32_t handles_max)
 {
     memset(t, 0, sizeof *t);
     t->leaving = INDEX_NONE;
+    t->budget = budget;
     if (handles_max == 0 || slab_make(&t->slab, sizeof(struct handle), handles_max) < 0)
         return handles_max == 0 ? -EINVAL : -ENOMEM;
     for (uint32_t i = 0; i < HANDLE_SHARDS; i++)
@@ -93,11 +94,13 @@ int handle_add(struct handles *t, const struct handle_info *info, int fs_class)
     if (lookup(t, shard, info->fh) == INDEX_NONE)
         rc = index_insert(&shard->by_fh, index_hash(info->fh), slot);
     pthread_mutex_unlock(&shard->lock);
-    if (rc < 0)
+    if (rc < 0) {
         give_slot(t, slot);
-    else
-        t->n++;
-    return rc;
+        return rc;
+    }
+    t->n++;
+    budget_take_held(t->budget);
+    return 0;
 }
 
 static void describe(const struct handle *h, struct handle_info *info)
@@ -125,6 +128,7 @@ static bool drop_pin(struct handle *h)
 static void bury(struct handles *t, struct handle *h)
 {
     close(h->fd);
+    budget_give(t->budget);
     give_slot(t, h->slot);
 }
 

@@ -9,6 +9,7 @@
 #ifndef STEADFS_HANDLES_H
 #define STEADFS_HANDLES_H
 
+#include "fuse/native/tables/budget.h"
 #include "fuse/native/tables/index.h"
 #include "fuse/native/tables/slab.h"
 
@@ -72,11 +73,12 @@ struct handles {
     struct handle_shard shards[HANDLE_SHARDS];
     pthread_mutex_t slab_lock;
     struct slab slab;
+    struct budget *budget;
     uint32_t n;
     uint32_t leaving; /* deleted handles whose close waits for handles_settle, linked by their slots */
 };
 
-int handles_make(struct handles *t, uint32_t handles_max);
+int handles_make(struct handles *t, struct budget *budget, uint32_t handles_max);
 /* No thread may pin or hold a pin any more. Closes every descriptor of the table. */
 void handles_free(struct handles *t);
 

@@ -28,7 +28,9 @@ void inode_give_slot(struct inodes *t, uint32_t slot)
 void inode_bury(struct inodes *t, uint32_t slot)
 {
     struct inode *i = inode_at(t, slot);
-    if (i->fd >= 0)
+    if (i->fd >= 0) {
         close(i->fd);
+        budget_give(t->budget);
+    }
     inode_give_slot(t, slot);
 }

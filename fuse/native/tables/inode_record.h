@@ -15,6 +15,7 @@ enum inode_flag {
     FLAG_HANDLE = 4,  /* a handle inode */
     FLAG_TOUCHED = 8, /* used since the cache's hand passed */
     FLAG_CLASS = 16,  /* times enum fs_class, 2 bits */
+    FLAG_JOINED = 64, /* counted by its mount */
 };
 
 static inline uint32_t class_in(uint8_t flags)

@@ -11,12 +11,13 @@
 /* A slot number plus one must fit in 32 bits; the real bound is inodes_max. */
 #define INODES_LIMIT (1u << 30)
 
-int inodes_make(struct inodes *t, struct mounts *mounts, uint32_t inodes_max, uint32_t fds_max)
+int inodes_make(struct inodes *t, struct mounts *mounts, struct budget *budget, uint32_t inodes_max, uint32_t fds_max)
 {
     memset(t, 0, sizeof *t);
     if (inodes_max == 0 || inodes_max > INODES_LIMIT || fds_max == 0)
         return -EINVAL;
     t->mounts = mounts;
+    t->budget = budget;
     t->cache_max = fds_max;
     t->leaving = INDEX_NONE;
     t->cache = calloc(fds_max, sizeof *t->cache);
@@ -88,6 +89,25 @@ uint64_t inode_find(struct inodes *t, const struct identity *id, int *error)
     return nodeid;
 }
 
+uint32_t inodes_numbered(struct inodes *t, uint64_t dev, uint64_t ino, uint64_t *nodeids, uint32_t max)
+{
+    uint32_t n = 0;
+    /* The writer alone changes the table of mounts. Handle inodes lie on those in it. */
+    for (uint32_t mount = 0; mount < t->mounts->n; mount++) {
+        uint64_t mnt_id = t->mounts->all[mount].mnt_id;
+        uint32_t hash = identity_hash(dev, ino, mnt_id);
+        const struct index *ix = identity_index(t, hash);
+        struct index_walk walk = index_start(ix, hash);
+        uint32_t slot;
+        while (n < max && (slot = index_next(ix, hash, &walk)) != INDEX_NONE) {
+            const struct inode *i = inode_at(t, slot);
+            if (i->ino == ino && i->dev == dev && i->mnt_id == mnt_id && (i->flags & FLAG_HANDLE) != 0)
+                nodeids[n++] = i->nodeid;
+        }
+    }
+    return n;
+}
+
 /* Of the mount, or where that is not in the table (an fd inode's may not be) of the descriptor. */
 static uint32_t class_of(struct inodes *t, const struct inode_info *info)
 {
@@ -150,6 +170,17 @@ static int publish(struct inodes *t, uint32_t slot)
     return rc;
 }
 
+static void join_mount(struct inodes *t, uint32_t slot)
+{
+    struct inode *i = inode_at(t, slot);
+    if (!mounts_join(t->mounts, i->mnt_id))
+        return;
+    struct inode_shard *shard = inode_shard(t, i->nodeid);
+    pthread_mutex_lock(&shard->lock);
+    i->flags |= FLAG_JOINED;
+    pthread_mutex_unlock(&shard->lock);
+}
+
 int inode_add(struct inodes *t, const struct inode_info *info)
 {
     if (!acceptable(info))
@@ -167,7 +198,10 @@ int inode_add(struct inodes *t, const struct inode_info *info)
         return rc;
     }
     t->n++;
-    if (info->kind == INODE_HANDLE && info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
+    join_mount(t, slot);
+    if (info->kind == INODE_FD)
+        budget_take_held(t->budget);
+    else if (info->fd >= 0 && inode_cache_put(t, slot, info->fd) < 0)
         close(info->fd);
     return 0;
 }
@@ -187,12 +221,14 @@ int inode_delete(struct inodes *t, uint64_t nodeid)
     struct inode *i = inode_at(t, slot);
     index_remove(&shard->by_node, index_hash(nodeid), slot);
     i->flags = (uint8_t)((i->flags & ~FLAG_LIVE) | FLAG_DEAD);
-    bool has_cache = (i->flags & FLAG_HANDLE) != 0;
+    bool has_cache = (i->flags & FLAG_HANDLE) != 0, joined = (i->flags & FLAG_JOINED) != 0;
     i->pins++; /* ours: the record must outlive what follows */
     pthread_mutex_unlock(&shard->lock);
     uint32_t hash = identity_hash(i->dev, i->ino, i->mnt_id);
     index_remove(identity_index(t, hash), hash, slot);
     t->n--;
+    if (joined)
+        mounts_part(t->mounts, i->mnt_id);
     if (has_cache) {
         inode_cache_drop(t, slot);
         struct inode_pin pin = {.fd = -1, .slot = slot, .transient = -1};

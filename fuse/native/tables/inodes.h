@@ -4,9 +4,11 @@
  *
  * Two kinds. An *fd inode* is its O_PATH descriptor: the journal names the number, the table closes it when the
  * inode is deleted. A *handle inode* is its file handle: a descriptor is only a cache, opened on a mount
- * descriptor when needed and closed again when more than fds_max are open.
+ * descriptor when needed and closed again when more than fds_max are open, or when the guest's budget needs its place.
  *
- * Writers (add, delete, counts, clear) are one thread, the interpreter's; any thread may pin. A pinned inode's
+ * A handle inode whose last name goes becomes an fd inode (inode_keep).
+ *
+ * Writers (add, delete, keep, counts, clear) are one thread, the interpreter's; any thread may pin. A pinned inode's
  * descriptor stays open and keeps its number: a delete takes the inode out of the table at once and leaves the
  * close to the last unpin, so no thread can reach another file through a number that was used again. The descriptor
  * of a deleted fd inode moreover waits for inodes_settle: until the deletion is committed, the journal names it.
@@ -16,6 +18,7 @@
 #ifndef STEADFS_INODES_H
 #define STEADFS_INODES_H
 
+#include "fuse/native/tables/budget.h"
 #include "fuse/native/tables/index.h"
 #include "fuse/native/tables/missing.h"
 #include "fuse/native/tables/mounts.h"
@@ -73,6 +76,7 @@ struct inodes {
     struct slab slab;
     uint32_t n;
     struct mounts *mounts;
+    struct budget *budget;
     pthread_mutex_t cache_lock;
     uint32_t *cache; /* slots of handle inodes with an open descriptor */
     uint32_t cache_n;
@@ -93,7 +97,7 @@ struct inode_pin {
     uint64_t mnt_id;
 };
 
-int inodes_make(struct inodes *t, struct mounts *mounts, uint32_t inodes_max, uint32_t fds_max);
+int inodes_make(struct inodes *t, struct mounts *mounts, struct budget *budget, uint32_t inodes_max, uint32_t fds_max);
 /* No thread may pin or hold a pin any more. Closes every descriptor of the table. */
 void inodes_free(struct inodes *t);
 
@@ -120,5 +124,12 @@ void inodes_clear(struct inodes *t, uint64_t keep);
  * have to be opened on a file system that may wait, or the record loaded; else the error of open_by_handle_at (ESTALE: file is gone). */
 int inode_pin(struct inodes *t, uint64_t nodeid, bool may_block, struct inode_pin *pin);
 void inode_unpin(struct inodes *t, struct inode_pin *pin);
+/* Nodeids of the handle inodes with these numbers, on whatever mounts; at most max. */
+uint32_t inodes_numbered(struct inodes *t, uint64_t dev, uint64_t ino, uint64_t *nodeids, uint32_t max);
+/* A handle inode that the writer has pinned becomes an fd inode: nothing else will find it again. Its descriptor, which stays
+ * counted; -1: it is none any more. */
+int inode_keep(struct inodes *t, struct inode_pin *pin);
+/* Closes a cached descriptor that nobody uses; false: there is none. */
+bool inode_cache_give(struct inodes *t);
 
 #endif

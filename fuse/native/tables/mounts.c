@@ -38,8 +38,10 @@ int fs_class_of(int fd)
     }
 }
 
-void mounts_make(struct mounts *m)
+void mounts_make(struct mounts *m, struct budget *budget)
 {
+    m->budget = budget;
+    m->empty = m->leaving_n = 0;
     pthread_rwlock_init(&m->lock, NULL);
     m->n = 0;
 }
@@ -51,7 +53,7 @@ void mounts_free(struct mounts *m)
 }
 
 /* With the lock held. */
-static const struct mount *find(const struct mounts *m, uint64_t mnt_id)
+static struct mount *find(struct mounts *m, uint64_t mnt_id)
 {
     for (uint32_t i = 0; i < m->n; i++)
         if (m->all[i].mnt_id == mnt_id)
@@ -70,10 +72,19 @@ int mounts_add(struct mounts *m, uint64_t mnt_id, int fd)
         rc = -EEXIST;
     else if (m->n == MOUNTS_MAX)
         rc = -ENOSPC;
-    else
+    else {
         m->all[m->n++] = (struct mount){.mnt_id = mnt_id, .fd = fd, .fs_class = (uint32_t)fs_class};
+        m->empty++;
+        budget_take_held(m->budget);
+    }
     pthread_rwlock_unlock(&m->lock);
     return rc;
+}
+
+static void let_go(struct mounts *m, int fd)
+{
+    close(fd);
+    budget_give(m->budget);
 }
 
 void mounts_remove(struct mounts *m, uint64_t mnt_id)
@@ -81,11 +92,54 @@ void mounts_remove(struct mounts *m, uint64_t mnt_id)
     pthread_rwlock_wrlock(&m->lock);
     for (uint32_t i = 0; i < m->n; i++)
         if (m->all[i].mnt_id == mnt_id) {
-            close(m->all[i].fd);
+            let_go(m, m->all[i].fd);
+            m->empty -= m->all[i].inodes == 0;
             m->all[i] = m->all[--m->n];
             break;
         }
     pthread_rwlock_unlock(&m->lock);
+}
+
+bool mounts_join(struct mounts *m, uint64_t mnt_id)
+{
+    pthread_rwlock_wrlock(&m->lock);
+    struct mount *mount = find(m, mnt_id);
+    if (mount != NULL && mount->inodes++ == 0)
+        m->empty--;
+    pthread_rwlock_unlock(&m->lock);
+    return mount != NULL;
+}
+
+void mounts_part(struct mounts *m, uint64_t mnt_id)
+{
+    pthread_rwlock_wrlock(&m->lock);
+    struct mount *mount = find(m, mnt_id);
+    if (mount != NULL && --mount->inodes == 0)
+        m->empty++;
+    pthread_rwlock_unlock(&m->lock);
+}
+
+uint64_t mounts_leave(struct mounts *m)
+{
+    uint64_t left = 0;
+    if (m->empty == 0 || m->leaving_n == MOUNTS_MAX)
+        return 0;
+    pthread_rwlock_wrlock(&m->lock);
+    for (uint32_t i = 0; i < m->n && left == 0; i++)
+        if (m->all[i].inodes == 0) {
+            left = m->all[i].mnt_id;
+            m->leaving[m->leaving_n++] = m->all[i].fd;
+            m->all[i] = m->all[--m->n];
+            m->empty--;
+        }
+    pthread_rwlock_unlock(&m->lock);
+    return left;
+}
+
+void mounts_settle(struct mounts *m)
+{
+    while (m->leaving_n != 0)
+        let_go(m, m->leaving[--m->leaving_n]);
 }
 
 int mounts_fd(struct mounts *m, uint64_t mnt_id)
@@ -110,14 +164,17 @@ void mounts_clear(struct mounts *m, uint64_t keep_mnt_id)
 {
     pthread_rwlock_wrlock(&m->lock);
     uint32_t kept = 0;
+    m->empty = 0;
     for (uint32_t i = 0; i < m->n; i++) {
-        if (keep_mnt_id != 0 && m->all[i].mnt_id == keep_mnt_id)
+        if (keep_mnt_id != 0 && m->all[i].mnt_id == keep_mnt_id) {
+            m->empty += m->all[i].inodes == 0;
             m->all[kept++] = m->all[i];
-        else
-            close(m->all[i].fd);
+        } else
+            let_go(m, m->all[i].fd);
     }
     m->n = kept;
     pthread_rwlock_unlock(&m->lock);
+    mounts_settle(m);
 }
 
 struct handle_space {

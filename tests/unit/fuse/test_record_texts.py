@@ -20,7 +20,18 @@ from machine.fold import Transition
 from machine.table import Row, Table
 from specs.fuse.opcodes import OPCODES
 from specs.session import SESSION
-from specs.tables import ALL_FORGOTTEN, ENTRY_AGAIN, FIRST_ENTRY, HANDLE, INODE, MOUNT, MOUNT_MET, SOME_FORGOTTEN
+from specs.tables import (
+    ALL_FORGOTTEN,
+    ENTRY_AGAIN,
+    FIRST_ENTRY,
+    HANDLE,
+    INODE,
+    LAST_NAME_GONE,
+    MOUNT,
+    MOUNT_LEFT,
+    MOUNT_MET,
+    SOME_FORGOTTEN,
+)
 
 U16, U32, U63, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 63, 64))
 FDS = st.integers(0, 1 << 20)
@@ -105,6 +116,14 @@ def test_lookup_counts_are_given_back(nodeid: int, count: int, request: Any) -> 
 
 
 @QUICK
+@given(nodeid=U64, fd=FDS, request=REQUESTS)
+def test_an_inode_without_a_name_is_held_by_a_descriptor(nodeid: int, fd: int, request: Any) -> None:
+    effects = [["set", "inode", nodeid, {"fd": fd}]]
+    text = record.inode_unnamed(nodeid, canonical(request), fd)
+    same(text, moved(INODE, LAST_NAME_GONE, nodeid, request, effects))
+
+
+@QUICK
 @given(handle=HANDLES, request=REQUESTS)
 def test_a_handle_comes_and_goes_with_its_traffic(handle: HandleRecord, request: Any) -> None:
     fh, asked = handle.fh, canonical(request)
@@ -121,10 +140,12 @@ def test_a_handle_comes_and_goes_with_its_traffic(handle: HandleRecord, request:
 
 @QUICK
 @given(mount=U64, fd=FDS, request=REQUESTS)
-def test_a_mount_is_met(mount: int, fd: int, request: Any) -> None:
+def test_a_mount_is_met_and_left(mount: int, fd: int, request: Any) -> None:
     put = [["put", "mount", mount, record.mount_fields(fd)]]
     text = record.mount_put(mount, fd, canonical(request))
     same(text, moved(MOUNT, MOUNT_MET, mount, request, put))
+    text = record.mount_delete(mount, canonical(request))
+    same(text, moved(MOUNT, MOUNT_LEFT, mount, request, [["delete", "mount", mount]]))
 
 
 CHANGING = [row.name for row in OPCODES if row.lane == "state" and row.changes_host and not row.moves]

@@ -147,7 +147,7 @@ def test_a_plan_after_its_effect_is_without_it() -> None:
         return after_effect(OPERATION[name], PRIMITIVE)
 
     assert after("MKDIR") == (
-        "dir_node", "check_name", "act_as_caller", "act_as_daemon", "open_found", "intern", "reply_entry",
+        "dir_node", "entry_room", "check_name", "act_as_caller", "act_as_daemon", "open_found", "intern", "reply_entry",
     )  # fmt: skip
     assert after("OPEN") == ("handle_room", "node", "open_node_truncated", "add_file", "reply_open")
     assert "open_existing_truncated" in after("CREATE")
@@ -163,5 +163,5 @@ def test_what_an_operation_makes_and_records_is_told_by_its_steps() -> None:
     }  # fmt: skip
     assert set(recorded_by(OPERATION["CREATE"], PRIMITIVE)) == {
         ("inode", "entry"), ("mount", "meet"), ("handle", "open"),
-        ("inode", "forget"), ("inode", "forget_last"), ("handle", "release"),
+        ("inode", "forget"), ("inode", "forget_last"), ("mount", "leave"), ("handle", "release"),
     }  # fmt: skip

@@ -108,6 +108,14 @@ def unlink(guest: Guest, d: int) -> Iterator[Any]:
 
 
 @of("UNLINK")
+def unlink_of_a_fifo_that_the_guest_holds(guest: Guest, d: int) -> Iterator[Any]:
+    nodeid = guest.mknod(d, b"fifo", stat.S_IFIFO | 0o600).nodeid
+    yield
+    yield guest.unlink(d, b"fifo")  # type: ignore[func-returns-value]
+    assert guest.getattr(nodeid).nlink == 0
+
+
+@of("UNLINK")
 def unlink_of_nothing(guest: Guest, d: int) -> Iterator[Any]:
     yield
     yield answered(lambda: guest.unlink(d, b"nothing"))
@@ -118,6 +126,14 @@ def rmdir(guest: Guest, d: int) -> Iterator[Any]:
     guest.mkdir(d, b"made")
     yield
     yield guest.rmdir(d, b"made")  # type: ignore[func-returns-value]
+
+
+@of("RMDIR")
+def rmdir_of_a_working_directory(guest: Guest, d: int) -> Iterator[Any]:
+    nodeid = guest.mkdir(d, b"made").nodeid
+    yield
+    yield guest.rmdir(d, b"made")  # type: ignore[func-returns-value]
+    assert guest.getattr(nodeid).nlink == 0
 
 
 @of("RMDIR")
@@ -133,6 +149,15 @@ def rename(guest: Guest, d: int) -> Iterator[Any]:
     a_file(guest, d, b"new", b"replaced")
     yield
     yield guest.rename(d, b"old", d, b"new")  # type: ignore[func-returns-value]
+
+
+@of("RENAME")
+def rename_over_a_symlink_that_the_guest_holds(guest: Guest, d: int) -> Iterator[Any]:
+    a_file(guest, d, b"old")
+    nodeid = guest.symlink(d, b"new", b"target").nodeid
+    yield
+    yield guest.rename(d, b"old", d, b"new")  # type: ignore[func-returns-value]
+    assert guest.readlink(nodeid) == b"target"
 
 
 @of("RENAME")
