@@ -116,16 +116,35 @@ static void make(int dir, uint64_t n, int kind)
     atomic_store(&newest, n);
 }
 
+/* As UNLINK does it: the inode is held by its descriptor from then on, which other threads go on using. */
+static void unlink_known(int dir, const char *name, uint64_t n)
+{
+    struct stat st;
+    struct found none = {.fd = -1};
+    int32_t fd = -1;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || host_watch(host, st.st_dev, st.st_ino) < 0)
+        fail("watch", (int)n);
+    bool by_handle = host->watched_n != 0;
+    if (unlinkat(dir, name, 0) < 0)
+        fail("unlink", -errno);
+    uint64_t nodeid = host_unnamed(host, &fd);
+    if (by_handle ? nodeid != n || fd < 0 : nodeid != 0)
+        fail("not held without a name", (int)n);
+    host_let_go(host, &none, NULL, 0);
+}
+
 static void drop(int dir, uint64_t n)
 {
     char name[32];
     struct handle_info last;
     snprintf(name, sizeof name, "%llu", (unsigned long long)n);
+    if (n % 2 == 0)
+        unlink_known(dir, name, n);
     if (table_handle_delete(host, n, HANDLE_FILE, &last) < 0 || table_inode_delete(host, n) < 0)
         fail("delete", (int)n);
     if (n % 3 == 0)
         table_settle(host);
-    if (unlinkat(dir, name, 0) < 0)
+    if (n % 2 != 0 && unlinkat(dir, name, 0) < 0)
         fail("unlink", -errno);
 }
 
@@ -151,6 +170,7 @@ int main(int argc, char **argv)
     host = host_new(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC), 1000, 1000, CACHE_FDS, 0);
     if (dir < 0 || host == NULL)
         fail("start", -errno);
+    int64_t room = host_fds_room(host);
     host_settings(host, 1, 0);
     struct found f;
     if (host_identify(host, dir, &f) < 0 || table_mount_add(host, f.mnt_id, dup(dir)) < 0)
@@ -183,6 +203,9 @@ int main(int argc, char **argv)
     host_sums(host, &sums);
     if (sums.cached_fds > CACHE_FDS)
         fail("cache bound", (int)sums.cached_fds);
+    table_clear(host, 0, 0);
+    if (host_fds_room(host) != room)
+        fail("descriptors miscounted", (int)(room - host_fds_room(host)));
     lane_free(lane);
     host_free(host);
     printf("good %llu refused %llu opened by handle %llu\n", (unsigned long long)good, (unsigned long long)refused,

@@ -14,7 +14,16 @@ from machine.check import Allowed, check
 from machine.fold import Transition
 from specs.fuse.opcodes import OPCODES
 from specs.machines import JOURNALED
-from specs.tables import ALL_FORGOTTEN, DIRECTORY_RELEASED, FILE_RELEASED, FIRST_ENTRY, MOUNT_LEFT, MOUNT_MET, SOME_FORGOTTEN
+from specs.tables import (
+    ALL_FORGOTTEN,
+    DIRECTORY_RELEASED,
+    FILE_RELEASED,
+    FIRST_ENTRY,
+    LAST_NAME_GONE,
+    MOUNT_LEFT,
+    MOUNT_MET,
+    SOME_FORGOTTEN,
+)
 from tests.stateful.history import History
 
 STEPS = 2500
@@ -109,6 +118,7 @@ def test_each_request_moved_only_what_its_opcode_declares(rows: list[Transition]
             root = opcode.name == "INIT" and move == ("inode", FIRST_ENTRY.event) and row.key == 1
             assert move in opcode.moves or move in BESIDE_MOVES or own_event or root, (request, row)
     assert len(seen) > 20
+    assert {("inode", row.event) for row in (ALL_FORGOTTEN, LAST_NAME_GONE)} <= {(row.machine, row.event) for row in rows}
 
 
 def test_a_reply_is_kept_once_and_only_where_it_can_not_be_made_again(rows: list[Transition]) -> None:

@@ -58,11 +58,21 @@ static struct index *identity_index(struct inodes *t, uint32_t hash)
     return &t->by_identity[hash / (UINT32_MAX / INODE_SHARDS + 1)];
 }
 
-static bool same_file(const struct inode *i, const struct identity *id)
+/* Other threads change other flags of it. */
+static bool is_found_by_handle(struct inodes *t, const struct inode *i)
+{
+    struct inode_shard *shard = inode_shard(t, i->nodeid);
+    pthread_mutex_lock(&shard->lock);
+    bool found = (i->flags & FLAG_HANDLE) != 0;
+    pthread_mutex_unlock(&shard->lock);
+    return found;
+}
+
+static bool same_file(struct inodes *t, const struct inode *i, const struct identity *id)
 {
     if (i->ino != id->ino || i->dev != id->dev || i->mnt_id != id->mnt_id)
         return false;
-    if ((i->flags & FLAG_HANDLE) == 0)
+    if (!is_found_by_handle(t, i))
         return true;
     return i->handle_len == id->handle_len && i->handle_type == id->handle_type &&
            memcmp(inode_handle(i), id->handle, id->handle_len) == 0;
@@ -75,7 +85,7 @@ static uint64_t find_here(struct inodes *t, const struct identity *id)
     struct index_walk walk = index_start(ix, hash);
     uint32_t slot;
     while ((slot = index_next(ix, hash, &walk)) != INDEX_NONE)
-        if (same_file(inode_at(t, slot), id))
+        if (same_file(t, inode_at(t, slot), id))
             return inode_at(t, slot)->nodeid;
     return 0;
 }
@@ -101,7 +111,7 @@ uint32_t inodes_numbered(struct inodes *t, uint64_t dev, uint64_t ino, uint64_t 
         uint32_t slot;
         while (n < max && (slot = index_next(ix, hash, &walk)) != INDEX_NONE) {
             const struct inode *i = inode_at(t, slot);
-            if (i->ino == ino && i->dev == dev && i->mnt_id == mnt_id && (i->flags & FLAG_HANDLE) != 0)
+            if (i->ino == ino && i->dev == dev && i->mnt_id == mnt_id && is_found_by_handle(t, i))
                 nodeids[n++] = i->nodeid;
         }
     }
