@@ -24,7 +24,7 @@ def test_a_step_is_what_a_row_or_a_refusal_of_the_table_says(table: Table, state
     assert len(rows) + len(refusals) == 1
     if rows:
         dest = state if rows[0].dest == "=" else rows[0].dest
-        assert STEPS[table.name](state, event) == Allowed(dest, rows[0].effects)
+        assert STEPS[table.name](state, event) == Allowed(dest, rows[0].effects, rows[0].causes)
     else:
         with pytest.raises(Refused) as raised:
             STEPS[table.name](state, event)
