@@ -148,8 +148,8 @@ def test_without_readdirplus_it_is_not_offered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("option", "at_most", "at_least"), [("prefer", 130, 0), ("never", 1200, 300)])
 def test_inodes_hold_descriptors_only_without_file_handles(share: Path, option: str, at_most: int, at_least: int) -> None:
-    """300 inodes in a process that may open 1,200 files, of which some 720 are never the guest's. By handle they are found again
-    even after a rename."""
+    """300 inodes in a process that may open 1,200 files, of which some 720 are never the guest's. By handle they are found
+    again even after a rename."""
     with mounted(share, f"--inode-file-handles={option}", "--rlimit-nofile=1200") as (served, guest):
         nodes = []
         for index in range(300):

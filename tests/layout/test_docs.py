@@ -59,3 +59,14 @@ def test_the_readme_names_the_commands_that_there_are() -> None:
     assert set(re.findall(r"`make (\w+)`|^    (?:\$ )?make (\w+)", text, re.MULTILINE)) <= {
         pair for target in targets for pair in ((target, ""), ("", target))
     }
+
+
+GENERATED = {"docs/options.md", *(f"docs/machines/{path.name}" for path in MACHINES.iterdir())}
+MARKDOWN_COLUMNS_MAX = 128
+
+
+@pytest.mark.parametrize("page", [path for path in named(".md") if relative(path) not in GENERATED], ids=relative)
+def test_prose_wraps(page: Path) -> None:
+    """Tables and code can't; pages that are made from tables are read as tables."""
+    long = [line for line in page.read_text().splitlines() if len(line) > MARKDOWN_COLUMNS_MAX]
+    assert [line for line in long if not line.startswith(("|", "    "))] == []
