@@ -19,19 +19,24 @@ from device.rings.native import DEADLINE_S, check, ns
 from device.rings.recovery import RingRecovery
 from device.rings.requests import Requests
 from device.rings.vrings import Vrings
+from specs.limits import LIMIT
+
+AGAIN_NS = LIMIT["signal_again_first_ns"]
 
 
 class Engine:
     """Vrings with their queue threads, the pool, the inbox of stateful requests.
 
-    `queues` counts hiprio (queue 0); `ops` is the address of a `struct lane_ops` that outlives the engine.
+    `queues` counts hiprio (queue 0); `ops` is the address of a `struct lane_ops` that outlives the engine. `again_ns`: after
+    that a used element that the guest hasn't looked at is signalled again (0: never).
     """
 
-    def __init__(self, *, queues: int, ops: int, pool_threads: int = 4, poll_ns_max: int = 0) -> None:
+    def __init__(self, *, queues: int, ops: int, pool_threads: int = 4, poll_ns_max: int = 0, again_ns: int = AGAIN_NS) -> None:
         config = ffi.new("struct engine_config *")
         config.queues = queues
         config.pool_threads = pool_threads
         config.poll_ns_max = poll_ns_max
+        config.again_ns = again_ns
         config.ops = ffi.cast("const struct lane_ops *", ops)
         out = ffi.new("struct engine **")
         check(lib.engine_new(config, out), "engine_new")

@@ -64,13 +64,6 @@ int engine_vring_setup(struct engine *e, uint32_t queue, const struct vring_spec
     return error;
 }
 
-void control_wake(struct vring *v)
-{
-    const uint64_t one = 1;
-    while (write(v->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
-}
-
 int engine_vring_start(struct engine *e, uint32_t queue)
 {
     struct vring *v = vring_of(e, queue);
@@ -93,7 +86,7 @@ int control_stop_thread(struct vring *v, uint64_t deadline_ns)
     if (!v->thread_made)
         return 0;
     __atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
-    control_wake(v);
+    vring_wake(v);
     pthread_mutex_lock(&v->control_lock);
     while (!v->thread_ended && error == 0)
         error = thread_cond_wait(&v->control_cond, &v->control_lock, deadline_ns);
@@ -140,7 +133,7 @@ int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_n
     pthread_mutex_lock(&v->control_lock);
     v->kick_fd = fd < 0 ? -1 : fd;
     uint32_t generation = __atomic_add_fetch(&v->kick_generation, 1, __ATOMIC_RELEASE);
-    control_wake(v);
+    vring_wake(v);
     while (v->thread_made && !v->thread_ended && v->kick_seen != generation && error == 0)
         error = thread_cond_wait(&v->control_cond, &v->control_lock, deadline);
     pthread_mutex_unlock(&v->control_lock);

@@ -67,7 +67,7 @@ static void let_go(struct vring *v)
     bool rest = !vring_is_broken(v) && vring_arm(v);
     pthread_mutex_unlock(&v->pop_lock);
     if (rest)
-        control_wake(v);
+        vring_wake(v);
 }
 
 /* The first ring that has something; NULL when the inbox has more than `known`, or at the end of the time. */
