@@ -144,6 +144,33 @@ static void look_at_control(struct vring *v, int *kick_fd)
     pthread_mutex_unlock(&v->control_lock);
 }
 
+/* Whether it is to end, for good: the control side may have thought better of a stop that took long, and start a vring whose
+ * thread still is. One lock decides which of both it was. */
+static bool ends(struct vring *v)
+{
+    pthread_mutex_lock(&v->control_lock);
+    v->thread_ended = vring_stopping(v);
+    if (v->thread_ended)
+        pthread_cond_broadcast(&v->control_cond);
+    pthread_mutex_unlock(&v->control_lock);
+    return v->thread_ended;
+}
+
+static void serve(struct vring *v, int *kick_fd)
+{
+    while (!vring_stopping(v)) {
+        if (__atomic_load_n(&v->kick_generation, __ATOMIC_ACQUIRE) != v->kick_seen)
+            look_at_control(v, kick_fd);
+        if (!vring_is_broken(v))
+            drain(v);
+        if (!disturbed(v))
+            idle(v, kick_fd);
+        pop_ring(v);
+    }
+    if (!vring_is_broken(v))
+        vring_arm(v); /* a guest that kicks while we are paused loses nothing: the count stays in the eventfd */
+}
+
 void *queue_main(void *argument)
 {
     struct vring *v = argument;
@@ -151,21 +178,9 @@ void *queue_main(void *argument)
     look_at_control(v, &kick_fd);
     pthread_mutex_lock(&v->pop_lock);
     unseen_begin(v);
-    while (!vring_stopping(v)) {
-        if (__atomic_load_n(&v->kick_generation, __ATOMIC_ACQUIRE) != v->kick_seen)
-            look_at_control(v, &kick_fd);
-        if (!vring_is_broken(v))
-            drain(v);
-        if (!disturbed(v))
-            idle(v, &kick_fd);
-        pop_ring(v);
-    }
-    if (!vring_is_broken(v))
-        vring_arm(v); /* a guest that kicks while we are paused loses nothing: the count stays in the eventfd */
+    do
+        serve(v, &kick_fd);
+    while (!ends(v));
     pthread_mutex_unlock(&v->pop_lock);
-    pthread_mutex_lock(&v->control_lock);
-    v->thread_ended = true;
-    pthread_cond_broadcast(&v->control_cond);
-    pthread_mutex_unlock(&v->control_lock);
     return NULL;
 }
