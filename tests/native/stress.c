@@ -118,7 +118,7 @@ static void disturb(struct engine *e, uint32_t turn)
     uint32_t queue = turn % QUEUES;
     struct guest *g = &guests[queue];
     if (turn % 4 == 0) {
-        if (engine_vring_pause(e, queue, DEADLINE_NS) != 0)
+        if (engine_vring_pause(e, queue, DEADLINE_NS, false) != 0)
             fail("a vring can't be paused", queue);
         if (engine_vring_start(e, queue) != 0)
             fail("a vring can't be started", queue);
@@ -173,7 +173,7 @@ static void check_end(struct engine *e)
 {
     for (uint32_t queue = 0; queue < QUEUES; queue++) {
         struct vring_counters c;
-        if (engine_vring_pause(e, queue, DEADLINE_NS) != 0 || engine_vring_base(e, queue) != guests[queue].avail_idx)
+        if (engine_vring_pause(e, queue, DEADLINE_NS, false) != 0 || engine_vring_base(e, queue) != guests[queue].avail_idx)
             fail("base", queue);
         engine_counters(e, queue, &c);
         if (queue == 0)

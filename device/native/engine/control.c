@@ -117,13 +117,17 @@ int control_stop_thread(struct vring *v, uint64_t deadline_ns)
     return 0;
 }
 
-int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns)
+int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns, bool gone)
 {
     struct vring *v = vring_of(e, queue);
     uint64_t deadline = thread_deadline(timeout_ns);
     if (v == NULL)
         return -ENOENT;
+    if (gone)
+        pool_fail(&e->pool, v); /* also while the thread works on, which may take long */
     int error = control_stop_thread(v, deadline);
+    if (gone)
+        pool_fail(&e->pool, v);
     return error != 0 ? error : pool_wait_idle(&e->pool, v, deadline);
 }
 

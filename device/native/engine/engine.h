@@ -69,7 +69,8 @@ int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_n
 int engine_call_set(struct engine *e, uint32_t queue, int fd);
 int engine_err_set(struct engine *e, uint32_t queue, int fd);
 int engine_vring_start(struct engine *e, uint32_t queue);
-int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns);
+/* `gone`: nobody will look at its replies any more, and what only waits to be executed is failed. */
+int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns, bool gone);
 int engine_vring_base(struct engine *e, uint32_t queue);
 int engine_vring_signal(struct engine *e, uint32_t queue);
 int engine_vring_in_flight(struct engine *e, uint32_t queue);
