@@ -35,7 +35,12 @@ class Echo:
     """The fake file side of tests/native/echo.c, loaded from a shared library."""
 
     class _State(ctypes.Structure):
-        _fields_ = (("classified", ctypes.c_uint64), ("executed", ctypes.c_uint64), ("closed", ctypes.c_int))
+        _fields_ = (
+            ("classified", ctypes.c_uint64),
+            ("executed", ctypes.c_uint64),
+            ("closed", ctypes.c_int),
+            ("at_once", ctypes.c_uint64),
+        )
 
     def __init__(self) -> None:
         loaded = ctypes.CDLL(str(echo_library()))

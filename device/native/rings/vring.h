@@ -109,6 +109,7 @@ struct vring {
     uint64_t state_at_idle; /* its counters.state and .data when it last had nothing to do */
     uint64_t data_at_idle;
     struct vring_watch watch;
+    bool by_consumer; /* who pops is not the queue's thread but the interpreter's, on which all queues depend */
     bool unrung; /* pushed into the inbox since the last inbox_pushed */
     struct request *batch[VRING_BATCH];
     struct iovec scratch[LANE_IOV_MAX];
