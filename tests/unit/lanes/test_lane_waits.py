@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from fuse._native import ffi
 
+from tests.play.slow_fuse import CONTENT, TARGET, Gate, mounted
 from tests.unit.host_share import MEMORY, Share, shared
 from tests.unit.lanes.lane_guest import LaneGuest, Reply
-from tests.unit.lanes.slow_fuse import CONTENT, TARGET, Gate, mounted
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 
 from device.errors import CallerError, PeerError
 from machine.fold import Records
+from tests.unit.vhost.control_bench import Bench
 from tests.unit.vhost.session_play import USER_ADDRESS, new_fd, open_fds
-from tests.unit.vhost.test_session_control import Bench
 
 TROUBLE = (PeerError("nonsense"), OSError(24, "too many"), TimeoutError("slow"))
 REGION = {"guest_address": 1 << 24, "size": 1 << 20, "user_address": USER_ADDRESS + (1 << 24), "mmap_offset": 0}

@@ -1,6 +1,6 @@
 """A FUSE file system of one file and one symlink whose server answers when it is let: what a network share does on a bad day.
 
-Run as a program it is the server: SERVER FUSE_FD GATE_FD.
+Run as a program it is the server: FUSE_FD GATE_FD PATIENCE_S.
 """
 
 import ctypes
@@ -51,23 +51,24 @@ class Gate:
     def open(self) -> None:
         self._words[0] = 0
 
-    def pass_through(self) -> None:
+    def pass_through(self, patience_s: float) -> None:
         """The server's."""
         self._words[1] += 1
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + patience_s
         while self._words[0] and time.monotonic() < until:
             time.sleep(0.001)
 
 
 @contextmanager
-def mounted(at: Path) -> Iterator[Gate]:
+def mounted(at: Path, patience_s: float = PATIENCE_S) -> Iterator[Gate]:
     """Mounts it; unmounted, and the server ended, afterwards."""
     libc = ctypes.CDLL(None, use_errno=True)
     fuse, gate = os.open("/dev/fuse", os.O_RDWR), Gate(os.memfd_create("gate"))
     options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
     if libc.mount(b"slow", os.fsencode(at), b"fuse", 0, options) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(at))
-    server = subprocess.Popen([sys.executable, __file__, str(fuse), str(gate.fd)], pass_fds=(fuse, gate.fd))
+    command = [sys.executable, __file__, str(fuse), str(gate.fd), str(patience_s)]
+    server = subprocess.Popen(command, pass_fds=(fuse, gate.fd))
     os.close(fuse)
     try:
         yield gate
@@ -105,7 +106,7 @@ def _answer(opcode: int, node: int, body: bytes) -> tuple[int, bytes]:  # noqa: 
     return (0, b"") if opcode in (_RELEASE, _FLUSH) else (_ENOSYS, b"")
 
 
-def _serve(fuse: int, gate: Gate) -> None:
+def _serve(fuse: int, gate: Gate, patience_s: float) -> None:
     while True:
         try:
             message = os.read(fuse, 1 << 20)
@@ -116,10 +117,10 @@ def _serve(fuse: int, gate: Gate) -> None:
         _, opcode, unique, node, *_ = _HEAD.unpack_from(message)
         if opcode in _NO_REPLY:
             continue
-        gate.pass_through()
+        gate.pass_through(patience_s)
         error, body = _answer(opcode, node, message[_HEAD.size :])
         os.write(fuse, _OUT.pack(_OUT.size + len(body), -error, unique) + body)
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), Gate(int(sys.argv[2])))
+    _serve(int(sys.argv[1]), Gate(int(sys.argv[2])), float(sys.argv[3]))
