@@ -31,6 +31,8 @@ LIMITS = (
     Limit("attr_timeout_always_ns", 86400000000000, "--cache always and metadata: a day, as virtiofsd"),
     Limit("poll_ns_max", 32000, "about twice a wake-up of 8 to 16 us; the guest pays for more with its own cores"),
     Limit("state_lane_spin_ns", 20000, "a sleeping interpreter needs as long to wake up; a guest that waits sends by then"),
+    Limit("signal_again_first_ns", 100000000, "guests lose interrupts; one that has not looked at a reply for so long waits"),
+    Limit("signal_again_last_ns", 1000000000, "waits double up to it: a guest that is stopped for longer gets no more"),
     Limit("quarantine_deaths_max", 3, "a request that was being executed when so many workers died by a fault is answered EIO"),
     Limit("quarantine_kills_max", 48, "the same for SIGKILL from outside: a request causes that only by the host's memory"),
     Limit("deaths_before_ready_max", 8, "workers in a row that can't even begin: another won't either"),

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import time
+from collections.abc import Callable
 
 from device.errors import CallerError, PeerError
 
 NS_PER_S = 1_000_000_000
-# A queue thread ends between two requests, and none of them may block: seconds mean a machine in trouble.
-DEADLINE_S = 10.0
+SLICE_S = 0.1
+"""What takes as long as a disk does is waited for in parts, and between two of them somebody is told that we wait."""
 
 
 def check(code: int, what: str) -> int:
@@ -32,6 +34,17 @@ def _reason(number: int) -> str:
         errno.ENOENT: "no such region or vring",
     }
     return reasons[number]
+
+
+def waited(call: Callable[[int], int], waiting: Callable[[], object], deadline_s: float | None) -> int:
+    """Has `call`, which is given nanoseconds, wait in slices: as long as it takes, or until the deadline. Returns its code."""
+    until = None if deadline_s is None else time.monotonic() + deadline_s
+    while True:
+        left_s = SLICE_S if until is None else min(SLICE_S, max(0.0, until - time.monotonic()))
+        code = call(ns(left_s))
+        if code != -errno.ETIMEDOUT or (until is not None and time.monotonic() >= until):
+            return code
+        waiting()
 
 
 def fd_or_none(fd: int | None) -> int:

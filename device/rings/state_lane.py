@@ -6,9 +6,11 @@ in by the composition root: this module knows the engine, and of the journal and
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
+from device.errors import CallerError, PeerError
 from device.rings.requests import Requests, whole
 from specs.limits import LIMIT
 
@@ -22,6 +24,15 @@ REQUESTS_PER_CALL = 256
 would make the journal's tail longer, which is time that the guest waits after a crash."""
 BATCHES_PER_CALL_MAX = 4
 """The same, where Python has to look at each batch."""
+
+
+@contextmanager
+def _nobody_elses_fault() -> Iterator[None]:
+    """What fails within a batch is no message's refusal: a new worker finds in the slots how far the batch was."""
+    try:
+        yield
+    except (PeerError, OSError) as error:
+        raise CallerError(f"a batch could not be completed: {error}") from error
 
 
 class Executes(Protocol):
@@ -81,6 +92,10 @@ class StateLane:
 
         Only after False will the door-bell ring for the next request.
         """
+        with _nobody_elses_fault():
+            return self._serve()
+
+    def _serve(self) -> bool:
         natively = self._natively
         if natively is not None and not self.left and natively.begin():
             more, published, count, executed = natively.serve(SPIN_NS, REQUESTS_PER_CALL)
@@ -100,8 +115,9 @@ class StateLane:
 
     def drain(self) -> None:
         """Serves all that was popped before a vring is stopped or memory changes."""
-        while (count := self._requests.take()) != 0:
-            self._batch(count)
+        with _nobody_elses_fault():
+            while (count := self._requests.take()) != 0:
+                self._batch(count)
 
     def _batch(self, count: int, executed: int = 0) -> None:
         self._execute_all(count, executed)

@@ -1,20 +1,25 @@
 """The vrings: what the front-end says of each, when its thread runs, how it fares."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from device._native import ffi, lib
 from device.errors import PeerError
-from device.rings.native import DEADLINE_S, check, fd_or_none, ns
+from device.rings.native import check, fd_or_none, waited
 from machine.crash_points import crash_step
 
 
 class Vrings:
-    """All of one device, by number; 0 is hiprio."""
+    """All of one device, by number; 0 is hiprio.
+
+    What a vring's requests still do on a disk is waited for as long as it takes, or up to a deadline (TimeoutError: then all
+    is as before, but for the requests that were served). `waiting` is called now and then meanwhile.
+    """
 
     def __init__(self, native: Any, queues: int) -> None:
         self.native = native
+        self.waiting: Callable[[], object] = lambda: None
         self._queues = queues
 
     @crash_step("set a vring up")
@@ -44,9 +49,11 @@ class Vrings:
         spec.event_idx, spec.indirect, spec.keep_inflight = event_idx, indirect, keep_inflight
         check(lib.engine_vring_setup(self.native, queue, spec), f"vring {queue}")
 
-    def set_kick(self, queue: int, fd: int | None, deadline_s: float = DEADLINE_S) -> None:
+    def set_kick(self, queue: int, fd: int | None, deadline_s: float | None = None) -> None:
         """SET_VRING_KICK; None: no fd, the vring is looked at by a timer. On return the old fd is let go."""
-        check(lib.engine_kick_set(self.native, queue, fd_or_none(fd), ns(deadline_s)), f"kick fd of vring {queue}")
+        number = fd_or_none(fd)
+        code = waited(lambda ns: lib.engine_kick_set(self.native, queue, number, ns), self.waiting, deadline_s)
+        check(code, f"kick fd of vring {queue}")
 
     def set_call(self, queue: int, fd: int | None) -> None:
         """SET_VRING_CALL; None: no signals. On return the old fd is let go."""
@@ -61,12 +68,14 @@ class Vrings:
         """Starts the queue thread of a configured vring (call it when it is both started and enabled). Idempotent."""
         check(lib.engine_vring_start(self.native, queue), f"vring {queue}")
 
-    def pause(self, queue: int, deadline_s: float = DEADLINE_S) -> None:
+    def pause(self, queue: int, deadline_s: float | None = None, *, gone: bool = False) -> None:
         """Stops popping: the queue thread has ended, and no pool thread works for this vring any more. Idempotent.
 
-        Stateful requests stay to be taken and published by the caller; `in_flight` counts them.
+        `gone`: nobody will look at the replies; what only waits for its turn in the pool is failed instead of run. Stateful
+        requests stay to be taken and published by the caller; `in_flight` counts them.
         """
-        check(lib.engine_vring_pause(self.native, queue, ns(deadline_s)), f"vring {queue}")
+        code = waited(lambda ns: lib.engine_vring_pause(self.native, queue, ns, gone), self.waiting, deadline_s)
+        check(code, f"vring {queue}")
 
     def base(self, queue: int) -> int:
         """The next avail index of a paused vring with nothing in flight (GET_VRING_BASE). CallerError otherwise."""
@@ -90,12 +99,12 @@ class Vrings:
         return ffi.string(lib.vring_broken_name(reason)).decode() if reason else None
 
     @contextmanager
-    def paused(self, deadline_s: float = DEADLINE_S) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """All running vrings paused for the body, started again after it. Drain before you change memory in it."""
         queues = [queue for queue in range(self._queues) if self.running(queue)]
         try:
             for queue in queues:
-                self.pause(queue, deadline_s)
+                self.pause(queue)
             yield
         finally:
             for queue in queues:

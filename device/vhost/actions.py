@@ -22,9 +22,10 @@ class MemoryRegion:
 
 @dataclass(frozen=True, slots=True)
 class PauseVring:
-    """Stop serving the vring, drain it. Answers with its next avail index (int)."""
+    """Stop serving the vring, drain it. Answers with its next avail index (int). `gone`: nobody will look at the replies."""
 
     index: int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from machine.fold import Records, Transition
 
 log = logging.getLogger("steadfs.control")
 
+DISCONNECT_TRIES = 3  # an engine that is short of something may have it by then; one that is broken hasn't
+
 
 class Memory(Protocol):
     """See device.rings.memory.GuestMemory."""
@@ -52,7 +54,7 @@ class Vrings(Protocol):
     def set_call(self, queue: int, fd: int | None) -> None: ...
     def set_err(self, queue: int, fd: int | None) -> None: ...
     def start(self, queue: int) -> None: ...
-    def pause(self, queue: int) -> None: ...
+    def pause(self, queue: int, *, gone: bool = False) -> None: ...
     def base(self, queue: int) -> int: ...
 
 
@@ -93,12 +95,26 @@ class Control:
         return self._run(self.session.connect())
 
     def disconnect(self, reason: str) -> None:
-        """The front-end is gone; afterwards another may come."""
-        self._run(self.session.disconnect(reason))
+        """The front-end is gone; afterwards another may come. It can't be refused: what fails is tried again, at last by a new
+        worker, to whom the keeper says it once more."""
+        for _ in range(DISCONNECT_TRIES):
+            try:
+                self._run(self.session.disconnect(reason))
+            except (PeerError, OSError) as error:
+                log.error("the front-end is gone, but: %s", error)
+                trouble = error
+            else:
+                return
+        raise CallerError(f"what belongs to a front-end that is gone can't be let go of: {trouble}")
 
-    def broken(self, index: int) -> None:
-        """The engine found a vring malformed."""
-        self._run(self.session.broken(index))
+    def broken(self, index: int) -> bool:
+        """The engine found a vring malformed. False: it could not be stopped, and nothing has changed; say it again."""
+        try:
+            self._run(self.session.broken(index))
+        except (PeerError, OSError) as error:
+            log.error("vring %d is broken, but: %s", index, error)
+            return False
+        return True
 
     def restore(self, records: Records) -> dict[int, do.StartVring]:
         """Takes over an earlier worker's connection: memory, in-flight region, kick, call and err descriptors.
@@ -157,8 +173,8 @@ class Control:
     def _perform(self, action: do.Action) -> Any:  # noqa: PLR0911, PLR0912 - one arm for each action, in their order
         engine = self._engine
         match action:
-            case do.PauseVring(index):
-                engine.vrings.pause(index)
+            case do.PauseVring(index, gone):
+                engine.vrings.pause(index, gone=gone)
                 self._callbacks.drain(index)
                 return engine.vrings.base(index)
             case do.ResumeVring(index):
@@ -186,9 +202,7 @@ class Control:
             case do.Record(transitions):
                 return self._record(transitions)
             case do.CloseFds(fds):
-                for fd in fds:
-                    os.close(fd)
-                return None
+                return _close(fds)
 
     def _start(self, start: do.StartVring) -> None:
         self._setup(start, start.base, keep_inflight=False)
@@ -225,6 +239,15 @@ class Control:
 
 def _region(region: do.MemoryRegion) -> Region:
     return Region(region.guest_address, region.size, region.user_address, region.mmap_offset, region.fd)
+
+
+def _close(fds: Sequence[int]) -> None:
+    """Each is closed, also one of a file system that reports an error by the way."""
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError as error:
+            log.warning("descriptor %d: %s", fd, error)
 
 
 def _signal_fd(fd: int | None) -> int | None:

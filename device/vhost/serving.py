@@ -77,6 +77,14 @@ def changes(before: Records, after: Records) -> list[Action]:
     return actions
 
 
+def undoing(before: Records, after: Records, count: int) -> list[Action]:
+    """What takes back the first `count` of `changes`. Memory is set as a whole: it may have become anything."""
+    done = {(type(action), getattr(action, "index", None)) for action in changes(before, after)[:count]}
+    memory = [SetMemory(tuple(regions(before["region"])))] if any(index is None for _, index in done) else []
+    back = [action for action in changes(after, before) if (type(action), getattr(action, "index", None)) in done]
+    return [*memory, *(action for action in back if not isinstance(action, (SetMemory, AddMemory, RemoveMemory)))]
+
+
 def _inflight(records: Records) -> tuple[int, ...]:
     """The in-flight region, which the engine changes only while nothing is in flight."""
     connection = records["connection"].get(0)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from device.errors import PeerError
+from device.errors import CallerError, PeerError
 from device.vhost import on_connection, on_memory, on_vring, serving, wire
 from device.vhost.actions import Action, CloseFds, EndSession, PauseVring, Record, ResumeVring
 from device.vhost.answer import Answer, Handler
@@ -164,20 +164,32 @@ class Session:
         """Whatever may fail, before anything is recorded; a failure resumes what was paused."""
         pauses = serving.to_pause(self.records, draft.records)
         prepared = _Prepared({}, [])
+        changed = 0
         try:
             for index in pauses:
-                prepared.bases[index] = yield PauseVring(index)
+                prepared.bases[index] = yield PauseVring(index, gone=_is_gone(index, draft.records))
             for action in answer.actions:
                 prepared.results.append((yield action))
             for action in serving.changes(self.records, draft.records):
                 yield action
+                changed += 1
             for cause, why in draft.apart:
                 yield _APART[cause.machine, cause.event](why)
         except (PeerError, OSError):
+            # Descriptors that are refused will be closed, and what is not recorded has not happened.
+            yield from self._undo(serving.undoing(self.records, draft.records, changed))
             for index in pauses[: len(prepared.bases) + 1]:
                 yield ResumeVring(index)
             raise
         return prepared
+
+    @staticmethod
+    def _undo(actions: list[Action]) -> Generator[Action, Any, None]:
+        try:
+            for action in actions:  # noqa: UP028 - a list can't be sent the answers
+                yield action
+        except (PeerError, OSError) as error:
+            raise CallerError(f"engine and records disagree: {error}") from error
 
     def _complete(self, draft: Draft, bases: dict[int, int], fds: Sequence[int]) -> Generator[Action, Any, str | None]:
         """Records, starts, closes. Returns what is wrong with a vring that could not be started, if any."""
@@ -239,6 +251,12 @@ class Session:
             "shmem_config": _ZERO_SHMEM_CONFIG,
         }
         return Reply(wire.encode_reply(frame.code, bodies[kind]), refused=why)
+
+
+def _is_gone(index: int, after: Records) -> bool:
+    """Whether nobody will look at the vring's replies: the front-end is gone, or it is broken."""
+    vring = after["vring"].get(index)
+    return vring is None or vring["state"] == "broken"
 
 
 def _name_of(error: Exception) -> str:

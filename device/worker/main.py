@@ -66,6 +66,7 @@ class Worker:
         prepared.engine.set_slots(self._slots_fd)
         self.lane = self.recorder.lane = self._make_lane()
         callbacks = Callbacks(self.recorder.record_control, self._drain, self._end_session)
+        prepared.engine.vrings.waiting = self._while_waiting
         self.control = Control(session, prepared.engine, callbacks)
         self._answering = Answering(promotion, self.control, self.lane, prepared.files, self._update_live)
         self._broken_vrings = BrokenVrings(prepared.engine, self.control)
@@ -146,6 +147,12 @@ class Worker:
         self.live.set(held_requests=self.lane.held, **self.journal.archive_counters())
         self._answering.hear()
 
+    def _while_waiting(self) -> None:
+        """The pool is at work on what a vring that stops has asked for. Pool threads may wait for us to load something."""
+        self._lifeline.progress()
+        while self.recorder.load():
+            pass
+
     def _drain(self, queue: int) -> None:
         self.lane.drain()
         if self.prepared.engine.vrings.in_flight(queue) != 0:
@@ -190,5 +197,5 @@ class BrokenVrings:
                 logger.error("vring %d is broken: %s", index, why)
                 # A vring that was stopped meanwhile has begun anew, or will: this break is none of its next start.
                 vring = self._control.session.records["vring"].get(index)
-                if vring is not None and vring["state"] == "started_enabled":
-                    self._control.broken(index)
+                if vring is not None and vring["state"] == "started_enabled" and not self._control.broken(index):
+                    del self._breaks[index]

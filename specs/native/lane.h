@@ -84,6 +84,7 @@ struct lane_request {
     uint16_t head;                /* descriptor head index, the name of the request in its ring */
     int32_t error;                /* errno of the reply, 0 = success; for counters and slots */
     uint64_t progress;            /* bytes already done before LANE_BLOCK; the file side's own */
+    bool at_once;                 /* who executes it serves all queues: not what a frozen file system may hold up */
     uint64_t popped_ns;           /* CLOCK_MONOTONIC; 0 when not measured */
     /* Stores at most LANE_WITNESS_WORDS words, instead of earlier ones: should this process die before the reply is
      * out, the next one finds them in `left`. NULL: nothing is kept. */

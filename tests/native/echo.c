@@ -51,6 +51,7 @@ static enum lane_result execute(void *ctx, struct lane_request *r, bool may_bloc
     while (r->header.opcode == ECHO_BLOCK && __atomic_load_n(&echo->closed, __ATOMIC_ACQUIRE))
         sched_yield();
     __atomic_fetch_add(&echo->executed, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&echo->at_once, r->at_once && !may_block, __ATOMIC_RELAXED);
     uint32_t head = r->in_len - (uint32_t)sizeof r->header;
     fits = lane_put(r, at, r->in + sizeof r->header, head);
     at += head;

@@ -11,6 +11,7 @@ struct echo {
     uint64_t classified;
     uint64_t executed;
     int closed; /* while set, ECHO_BLOCK waits */
+    uint64_t at_once; /* executed by a thread that serves all queues */
 };
 
 struct lane_ops echo_ops(struct echo *echo);

@@ -311,7 +311,7 @@ static void set_up_ring(void)
         .avail = GPA_R + AVAIL_AT,
         .used = GPA_R + USED_AT,
     };
-    if (engine_vring_pause(engine, 0, DEADLINE_NS) != 0 || engine_vring_setup(engine, 0, &spec) != 0 ||
+    if (engine_vring_pause(engine, 0, DEADLINE_NS, false) != 0 || engine_vring_setup(engine, 0, &spec) != 0 ||
         engine_vring_start(engine, 0) != 0)
         fail("set up", num);
 }

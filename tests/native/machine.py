@@ -35,7 +35,12 @@ class Echo:
     """The fake file side of tests/native/echo.c, loaded from a shared library."""
 
     class _State(ctypes.Structure):
-        _fields_ = (("classified", ctypes.c_uint64), ("executed", ctypes.c_uint64), ("closed", ctypes.c_int))
+        _fields_ = (
+            ("classified", ctypes.c_uint64),
+            ("executed", ctypes.c_uint64),
+            ("closed", ctypes.c_int),
+            ("at_once", ctypes.c_uint64),
+        )
 
     def __init__(self) -> None:
         loaded = ctypes.CDLL(str(echo_library()))
@@ -198,10 +203,12 @@ class Queue:
 class Rig:
     """An engine with memory and vrings; use it in a `with`."""
 
-    def __init__(self, queues: int = 2, pool_threads: int = 2, poll_ns_max: int = 0, num: int = 16) -> None:
+    def __init__(self, queues: int = 2, pool_threads: int = 2, poll_ns_max: int = 0, num: int = 16, again_ns: int = 0) -> None:
         self.echo = Echo()
         self.memory = Memory()
-        self.engine = Engine(queues=queues, ops=self.echo.ops, pool_threads=pool_threads, poll_ns_max=poll_ns_max)
+        self.engine = Engine(
+            queues=queues, ops=self.echo.ops, pool_threads=pool_threads, poll_ns_max=poll_ns_max, again_ns=again_ns
+        )
         self.engine.memory.replace([self.memory.region()])
         self.queues = [Queue(self.memory, self.engine, index, num) for index in range(queues)]
         self.own_fds: list[int] = []

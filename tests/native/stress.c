@@ -3,8 +3,9 @@
  * queue threads, pool, and a consumer of stateful requests that also pauses vrings and changes their fds. A notification
  * that gets lost is a guest that sleeps too long; a reply given twice or never is counted.
  *
- *   stress REQUESTS DEPTH EVENT_IDX POLL_NS SPIN_NS DISTURB MIX
- *   POLL_NS: the queue threads' spins, SPIN_NS: the consumer's, over the same rings. MIX: d = data only, s = stateful only (both on one vring), a = all lanes. Prints ns per request.
+ *   stress REQUESTS DEPTH EVENT_IDX POLL_NS SPIN_NS DISTURB MIX AGAIN_NS
+ *   POLL_NS: the queue threads' spins, SPIN_NS: the consumer's, over the same rings. MIX: d = data only, s = stateful only (both on one vring), a = all lanes. AGAIN_NS: see
+ *   struct engine_config; 0 where a signal that is lost is to be found. Prints ns per request.
  */
 #define _GNU_SOURCE
 #include "echo.h"
@@ -118,7 +119,7 @@ static void disturb(struct engine *e, uint32_t turn)
     uint32_t queue = turn % QUEUES;
     struct guest *g = &guests[queue];
     if (turn % 4 == 0) {
-        if (engine_vring_pause(e, queue, DEADLINE_NS) != 0)
+        if (engine_vring_pause(e, queue, DEADLINE_NS, false) != 0)
             fail("a vring can't be paused", queue);
         if (engine_vring_start(e, queue) != 0)
             fail("a vring can't be started", queue);
@@ -128,7 +129,7 @@ static void disturb(struct engine *e, uint32_t turn)
     }
 }
 
-static struct engine *set_up(uint8_t **base, bool event_idx, uint64_t poll_ns)
+static struct engine *set_up(uint8_t **base, bool event_idx, uint64_t poll_ns, uint64_t again_ns)
 {
     struct engine *e;
     uint64_t each = (guest_bytes(NUM) + 4095) / 4096 * 4096, bytes = QUEUES * each;
@@ -137,7 +138,8 @@ static struct engine *set_up(uint8_t **base, bool event_idx, uint64_t poll_ns)
         fail("memfd", 0);
     *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     struct memory_region_spec region = {.gpa = 0x10000, .size = bytes, .uva = 0x10000, .fd = fd};
-    struct engine_config config = {.queues = QUEUES, .pool_threads = 2, .poll_ns_max = poll_ns, .ops = echo_shared_ops()};
+    struct engine_config config = {.queues = QUEUES, .pool_threads = 2, .poll_ns_max = poll_ns, .again_ns = again_ns,
+                                   .ops = echo_shared_ops()};
     if (engine_new(&config, &e) != 0 || engine_memory_set(e, &region, 1) != 0)
         fail("engine", 0);
     int slots = memfd_create("slots", MFD_CLOEXEC), inflight = memfd_create("inflight", MFD_CLOEXEC);
@@ -173,7 +175,7 @@ static void check_end(struct engine *e)
 {
     for (uint32_t queue = 0; queue < QUEUES; queue++) {
         struct vring_counters c;
-        if (engine_vring_pause(e, queue, DEADLINE_NS) != 0 || engine_vring_base(e, queue) != guests[queue].avail_idx)
+        if (engine_vring_pause(e, queue, DEADLINE_NS, false) != 0 || engine_vring_base(e, queue) != guests[queue].avail_idx)
             fail("base", queue);
         engine_counters(e, queue, &c);
         if (queue == 0)
@@ -193,7 +195,7 @@ int main(int argc, char **argv)
 {
     pthread_t threads[QUEUES];
     uint8_t *base;
-    if (argc != 8)
+    if (argc != 9)
         return 2;
     requests = strtoull(argv[1], NULL, 10);
     depth = (uint32_t)strtoul(argv[2], NULL, 10);
@@ -201,7 +203,8 @@ int main(int argc, char **argv)
     bool disturbing = argv[6][0] == '1';
     mix = argv[7][0];
     uint32_t active = mix == 'a' ? QUEUES : 1;
-    struct engine *e = set_up(&base, argv[3][0] == '1', strtoull(argv[4], NULL, 10));
+    struct engine *e = set_up(&base, argv[3][0] == '1', strtoull(argv[4], NULL, 10),
+                              strtoull(argv[8], NULL, 10));
     running = active;
     ended = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     uint64_t begin = thread_now_ns();

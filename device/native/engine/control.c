@@ -64,11 +64,23 @@ int engine_vring_setup(struct engine *e, uint32_t queue, const struct vring_spec
     return error;
 }
 
-void control_wake(struct vring *v)
+static void join_thread(struct vring *v)
 {
-    const uint64_t one = 1;
-    while (write(v->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
-        ;
+    pthread_join(v->thread, NULL);
+    v->thread_made = false;
+}
+
+/* Of a thread that was not to be stopped, or whose stop took longer than somebody would wait. */
+static bool thread_goes_on(struct vring *v)
+{
+    pthread_mutex_lock(&v->control_lock);
+    bool ended = v->thread_ended;
+    if (!ended)
+        __atomic_store_n(&v->stop, false, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&v->control_lock);
+    if (ended)
+        join_thread(v);
+    return !ended;
 }
 
 int engine_vring_start(struct engine *e, uint32_t queue)
@@ -78,7 +90,7 @@ int engine_vring_start(struct engine *e, uint32_t queue)
         return -ENOENT;
     if (v->avail == NULL)
         return -EFAULT;
-    if (v->thread_made)
+    if (v->thread_made && thread_goes_on(v))
         return 0;
     __atomic_store_n(&v->stop, false, __ATOMIC_RELEASE);
     v->thread_ended = false;
@@ -92,27 +104,30 @@ int control_stop_thread(struct vring *v, uint64_t deadline_ns)
     int error = 0;
     if (!v->thread_made)
         return 0;
-    __atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
-    control_wake(v);
     pthread_mutex_lock(&v->control_lock);
+    __atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
+    vring_wake(v);
     while (!v->thread_ended && error == 0)
         error = thread_cond_wait(&v->control_cond, &v->control_lock, deadline_ns);
     bool ended = v->thread_ended;
     pthread_mutex_unlock(&v->control_lock);
     if (!ended)
         return error;
-    pthread_join(v->thread, NULL);
-    v->thread_made = false;
+    join_thread(v);
     return 0;
 }
 
-int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns)
+int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns, bool gone)
 {
     struct vring *v = vring_of(e, queue);
     uint64_t deadline = thread_deadline(timeout_ns);
     if (v == NULL)
         return -ENOENT;
+    if (gone)
+        pool_fail(&e->pool, v); /* also while the thread works on, which may take long */
     int error = control_stop_thread(v, deadline);
+    if (gone)
+        pool_fail(&e->pool, v);
     return error != 0 ? error : pool_wait_idle(&e->pool, v, deadline);
 }
 
@@ -128,6 +143,12 @@ static int make_nonblocking(int fd)
     return 0;
 }
 
+/* With the control lock held: the thread polls the new descriptor, or there is none that polls the old one. */
+static bool kick_taken_over(const struct vring *v, uint32_t generation)
+{
+    return !v->thread_made || v->thread_ended || v->kick_seen == generation;
+}
+
 int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_ns)
 {
     struct vring *v = vring_of(e, queue);
@@ -138,11 +159,19 @@ int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_n
     if (error != 0)
         return error;
     pthread_mutex_lock(&v->control_lock);
+    int before = v->kick_fd;
     v->kick_fd = fd < 0 ? -1 : fd;
     uint32_t generation = __atomic_add_fetch(&v->kick_generation, 1, __ATOMIC_RELEASE);
-    control_wake(v);
-    while (v->thread_made && !v->thread_ended && v->kick_seen != generation && error == 0)
+    vring_wake(v);
+    while (!kick_taken_over(v, generation) && error == 0)
         error = thread_cond_wait(&v->control_cond, &v->control_lock, deadline);
+    if (kick_taken_over(v, generation)) {
+        error = 0;
+    } else {
+        /* Refused: the caller closes it, and its number will be somebody else's. */
+        v->kick_fd = before;
+        __atomic_add_fetch(&v->kick_generation, 1, __ATOMIC_RELEASE);
+    }
     pthread_mutex_unlock(&v->control_lock);
     return error;
 }

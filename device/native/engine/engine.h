@@ -24,6 +24,7 @@ struct engine_config {
     uint32_t queues; /* with hiprio */
     uint32_t pool_threads; /* 0: what would block runs in the queue thread */
     uint64_t poll_ns_max;  /* 0: no polling */
+    uint64_t again_ns;     /* after which a used element that the guest hasn't looked at is signalled again; 0: never */
     const struct lane_ops *ops; /* outlives the engine */
 };
 /* cdef end */
@@ -68,7 +69,8 @@ int engine_kick_set(struct engine *e, uint32_t queue, int fd, uint64_t timeout_n
 int engine_call_set(struct engine *e, uint32_t queue, int fd);
 int engine_err_set(struct engine *e, uint32_t queue, int fd);
 int engine_vring_start(struct engine *e, uint32_t queue);
-int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns);
+/* `gone`: nobody will look at its replies any more, and what only waits to be executed is failed. */
+int engine_vring_pause(struct engine *e, uint32_t queue, uint64_t timeout_ns, bool gone);
 int engine_vring_base(struct engine *e, uint32_t queue);
 int engine_vring_signal(struct engine *e, uint32_t queue);
 int engine_vring_in_flight(struct engine *e, uint32_t queue);
@@ -123,8 +125,6 @@ int engine_counters(struct engine *e, uint32_t queue, struct vring_counters *out
 bool engine_quiesced(struct engine *e);
 /* Ends the queue thread, without waiting for the pool. -ETIMEDOUT: call it again. */
 int control_stop_thread(struct vring *v, uint64_t deadline_ns);
-/* Has the queue thread look at its ring and at what control wants. */
-void control_wake(struct vring *v);
 /* The body of a queue thread. */
 void *queue_main(void *vring);
 

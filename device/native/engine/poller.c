@@ -67,7 +67,7 @@ static void let_go(struct vring *v)
     bool rest = !vring_is_broken(v) && vring_arm(v);
     pthread_mutex_unlock(&v->pop_lock);
     if (rest)
-        control_wake(v);
+        vring_wake(v);
 }
 
 /* The first ring that has something; NULL when the inbox has more than `known`, or at the end of the time. */
@@ -109,8 +109,10 @@ static bool drain(struct engine *e, struct vring *v)
     uint64_t data = v->counters.data;
     bool more = true;
     count(&v->counters.polled, 1);
+    v->by_consumer = true;
     for (uint32_t n = 0; more && n < v->num && vring_available(v) > 0; n++)
         more = (v->counters.data == data || !inbox_has_some(&e->inbox)) && pop_one(v);
+    v->by_consumer = false;
     pop_flush(v);
     v->unrung = false; /* this is the consumer */
     return more && !vring_is_broken(v);

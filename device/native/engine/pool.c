@@ -19,18 +19,24 @@ static struct request *next_request(struct pool *pool)
     return r;
 }
 
-static void run(struct pool *pool, struct request *r)
+/* Returns with the lock held. */
+static void finish(struct pool *pool, struct request *r)
 {
     struct vring *v = r->vring;
-    CRASH_POINT("pool executing");
-    if (pool->ops->execute(pool->ops->ctx, &r->lane, true) != LANE_DONE)
-        lane_finish(&r->lane, EIO, 0); /* it was told that it may block */
-    CRASH_POINT("pool executed");
     vring_publish(v, &r, 1);
     vring_signal(v, false);
     pthread_mutex_lock(&pool->lock);
     if (--v->in_pool == 0)
         pthread_cond_broadcast(&pool->idle);
+}
+
+static void run(struct pool *pool, struct request *r)
+{
+    CRASH_POINT("pool executing");
+    if (pool->ops->execute(pool->ops->ctx, &r->lane, true) != LANE_DONE)
+        lane_finish(&r->lane, EIO, 0); /* it was told that it may block */
+    CRASH_POINT("pool executed");
+    finish(pool, r);
 }
 
 static void *pool_main(void *argument)
@@ -96,6 +102,38 @@ void pool_push(struct pool *pool, struct request *r)
     pool->last = r;
     pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
+}
+
+/* With the lock held: takes the vring's requests out of the queue. */
+static struct request *take_out(struct pool *pool, const struct vring *v)
+{
+    struct request *out = NULL, **link = &pool->first;
+    pool->last = NULL;
+    while (*link != NULL) {
+        struct request *r = *link;
+        if (r->vring == v) {
+            *link = r->next;
+            r->next = out;
+            out = r;
+        } else {
+            pool->last = r;
+            link = &r->next;
+        }
+    }
+    return out;
+}
+
+void pool_fail(struct pool *pool, const struct vring *v)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct request *next, *r = take_out(pool, v);
+    pthread_mutex_unlock(&pool->lock);
+    for (; r != NULL; r = next) {
+        next = r->next; /* once published it is the guest's */
+        lane_finish(&r->lane, EIO, 0);
+        finish(pool, r);
+        pthread_mutex_unlock(&pool->lock);
+    }
 }
 
 int pool_wait_idle(struct pool *pool, const struct vring *v, uint64_t deadline_ns)

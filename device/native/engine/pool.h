@@ -26,6 +26,8 @@ int pool_start(struct pool *pool, uint32_t threads, const struct lane_ops *ops);
 /* What still waits is dropped, what runs is waited for. -ETIMEDOUT: call it again. */
 int pool_stop(struct pool *pool, uint64_t deadline_ns);
 void pool_push(struct pool *pool, struct request *r);
+/* Answers with EIO what waits here for its turn: nobody will look at the replies. What runs, runs on. */
+void pool_fail(struct pool *pool, const struct vring *v);
 /* Waits until no request of the vring is here. -ETIMEDOUT. */
 int pool_wait_idle(struct pool *pool, const struct vring *v, uint64_t deadline_ns);
 

@@ -81,6 +81,7 @@ static void run_data(struct vring *v, struct request *r)
     count(&v->counters.data, 1);
     if (r->slot != NULL)
         begin(r->slot);
+    r->lane.at_once = v->by_consumer;
     CRASH_POINT("data executing");
     if (ops->execute(ops->ctx, &r->lane, inline_only) == LANE_DONE) {
         CRASH_POINT("data executed");

@@ -4,6 +4,7 @@
  */
 #include "device/native/engine/engine.h"
 #include "device/native/engine/pop.h"
+#include "device/native/engine/unseen.h"
 #include "device/native/os/thread.h"
 
 #include <errno.h>
@@ -61,11 +62,14 @@ static bool empty_eventfd(int fd)
     return got == (ssize_t)sizeof value || (got < 0 && errno == EAGAIN);
 }
 
-/* Sleeps until a kick (returns true), a wake-up by control side or poller, or the timer of a vring without kick. */
+/* Sleeps until a kick (returns true), a wake-up by control side, poller or publisher, or a timer: of a vring without kick, or
+ * for what the guest may not have seen. */
 static bool sleep_until_kick(struct vring *v, int *kick_fd)
 {
     struct pollfd fds[2] = {{.fd = v->wake_fd, .events = POLLIN}, {.fd = *kick_fd, .events = POLLIN}};
-    int timeout_ms = vring_is_broken(v) || *kick_fd >= 0 ? -1 : NO_KICK_POLL_MS;
+    int timeout_ms = unseen_timeout_ms(v);
+    if (!vring_is_broken(v) && *kick_fd < 0)
+        timeout_ms = NO_KICK_POLL_MS;
     nfds_t n = vring_is_broken(v) || *kick_fd < 0 ? 1 : 2;
     count(&v->counters.sleeps, 1);
     /* The interpreter wakes up on this core, perhaps, and first of all wants the lock: without it, it could not look at the
@@ -77,6 +81,7 @@ static bool sleep_until_kick(struct vring *v, int *kick_fd)
         inbox_pushed(&v->engine->inbox);
     int woken = poll(fds, n, timeout_ms);
     pthread_mutex_lock(&v->pop_lock);
+    unseen_woke(v);
     if (woken < 0)
         return false;
     if (fds[0].revents != 0)
@@ -139,27 +144,43 @@ static void look_at_control(struct vring *v, int *kick_fd)
     pthread_mutex_unlock(&v->control_lock);
 }
 
+/* Whether it is to end, for good: the control side may have thought better of a stop that took long, and start a vring whose
+ * thread still is. One lock decides which of both it was. */
+static bool ends(struct vring *v)
+{
+    pthread_mutex_lock(&v->control_lock);
+    v->thread_ended = vring_stopping(v);
+    if (v->thread_ended)
+        pthread_cond_broadcast(&v->control_cond);
+    pthread_mutex_unlock(&v->control_lock);
+    return v->thread_ended;
+}
+
+static void serve(struct vring *v, int *kick_fd)
+{
+    while (!vring_stopping(v)) {
+        if (__atomic_load_n(&v->kick_generation, __ATOMIC_ACQUIRE) != v->kick_seen)
+            look_at_control(v, kick_fd);
+        if (!vring_is_broken(v))
+            drain(v);
+        if (!disturbed(v))
+            idle(v, kick_fd);
+        pop_ring(v);
+    }
+    if (!vring_is_broken(v))
+        vring_arm(v); /* a guest that kicks while we are paused loses nothing: the count stays in the eventfd */
+}
+
 void *queue_main(void *argument)
 {
     struct vring *v = argument;
     int kick_fd = -1;
     look_at_control(v, &kick_fd);
     pthread_mutex_lock(&v->pop_lock);
-    while (!vring_stopping(v)) {
-        if (__atomic_load_n(&v->kick_generation, __ATOMIC_ACQUIRE) != v->kick_seen)
-            look_at_control(v, &kick_fd);
-        if (!vring_is_broken(v))
-            drain(v);
-        if (!disturbed(v))
-            idle(v, &kick_fd);
-        pop_ring(v);
-    }
-    if (!vring_is_broken(v))
-        vring_arm(v); /* a guest that kicks while we are paused loses nothing: the count stays in the eventfd */
+    unseen_begin(v);
+    do
+        serve(v, &kick_fd);
+    while (!ends(v));
     pthread_mutex_unlock(&v->pop_lock);
-    pthread_mutex_lock(&v->control_lock);
-    v->thread_ended = true;
-    pthread_cond_broadcast(&v->control_cond);
-    pthread_mutex_unlock(&v->control_lock);
     return NULL;
 }

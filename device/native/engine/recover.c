@@ -76,7 +76,9 @@ int engine_resubmit(struct engine *e, uint32_t queue, uint32_t head, int32_t err
     if (v == NULL || head >= v->num || v->avail == NULL || error < 0)
         return -EINVAL;
     pthread_mutex_lock(&v->pop_lock);
+    v->by_consumer = true;
     int rc = pop_again(v, (uint16_t)head, error);
+    v->by_consumer = false;
     pthread_mutex_unlock(&v->pop_lock);
     return rc;
 }

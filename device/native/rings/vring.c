@@ -66,7 +66,9 @@ static void start_afresh(struct vring *v)
     v->event_idx = v->spec.event_idx;
     v->last_avail = v->avail_seen = v->spec.base;
     v->used_idx = __atomic_load_n(used_idx_field(v), __ATOMIC_ACQUIRE);
+    v->used_at_setup = v->used_idx;
     v->signalled_valid = false;
+    v->watch = (struct vring_watch){.used = v->used_idx, .avail = v->last_avail};
     v->batch_n = 0;
     v->batch_bytes = 0;
     v->poll_ns = 0;
@@ -266,6 +268,32 @@ static bool guest_wants_signal(struct vring *v, uint16_t new)
     return !valid || (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
+bool vring_unseen(struct vring *v, uint16_t *event)
+{
+    uint16_t used = __atomic_load_n(&v->used_idx, __ATOMIC_RELAXED);
+    *event = 0;
+    if (!v->event_idx)
+        return used != v->used_at_setup && !(__atomic_load_n(&v->avail[0], __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
+    *event = __atomic_load_n(&v->avail[2 + v->num], __ATOMIC_RELAXED);
+    /* In front of the used index: it has seen all there is, or will be told of later ones only. */
+    return (uint16_t)(*event - used) > v->num;
+}
+
+void vring_wake(struct vring *v)
+{
+    const uint64_t one = 1;
+    while (write(v->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+/* After the fence of guest_wants_signal: either the thread sees the new used index before it sleeps, or we see that it
+ * sleeps. */
+static void have_it_watched(struct vring *v)
+{
+    if (__atomic_load_n(&v->untimed, __ATOMIC_RELAXED) && __atomic_exchange_n(&v->untimed, false, __ATOMIC_RELAXED))
+        vring_wake(v);
+}
+
 void vring_signal(struct vring *v, bool always)
 {
     const uint64_t one = 1;
@@ -277,5 +305,6 @@ void vring_signal(struct vring *v, bool always)
     else
         count(&v->counters.signals_suppressed, 1);
     CRASH_POINT("after the signal");
+    have_it_watched(v);
     pthread_mutex_unlock(&v->call_lock);
 }

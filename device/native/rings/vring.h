@@ -72,8 +72,19 @@ struct vring_counters {
     uint64_t written_bytes; /* to guest memory, by used elements */
     uint64_t signals;
     uint64_t signals_suppressed;
+    uint64_t signals_again; /* for used elements that the guest had not looked at (unseen.c) */
 };
 /* cdef end */
+
+/* What the queue thread saw at its last look for used elements that nobody fetches (unseen.c). */
+struct vring_watch {
+    uint16_t used;
+    uint16_t avail;
+    uint16_t event;
+    bool unseen;
+    uint64_t wait_ns;    /* between this look and the next, if the guest still hasn't looked */
+    uint64_t look_at_ns; /* 0: there is nothing to look for */
+};
 
 struct vring {
     /* --- constant while it runs */
@@ -97,6 +108,8 @@ struct vring {
     uint64_t poll_ns; /* queue thread */
     uint64_t state_at_idle; /* its counters.state and .data when it last had nothing to do */
     uint64_t data_at_idle;
+    struct vring_watch watch;
+    bool by_consumer; /* who pops is not the queue's thread but the interpreter's, on which all queues depend */
     bool unrung; /* pushed into the inbox since the last inbox_pushed */
     struct request *batch[VRING_BATCH];
     struct iovec scratch[LANE_IOV_MAX];
@@ -104,6 +117,7 @@ struct vring {
     /* --- publication, under used_lock (used_idx is read without it) */
     pthread_mutex_t used_lock __attribute__((aligned(64)));
     uint16_t used_idx;
+    uint16_t used_at_setup;
     struct inflight inflight;
 
     /* --- signals, under call_lock */
@@ -123,7 +137,8 @@ struct vring {
     uint32_t kick_generation; /* atomic */
     uint32_t kick_seen;
     int wake_fd;
-    bool stop;        /* atomic */
+    bool stop;        /* atomic; written under control_lock */
+    bool untimed;     /* atomic: the thread sleeps until it is woken up, and whoever signals does that */
     uint8_t broken;   /* atomic, enum vring_broken */
     uint32_t in_flight; /* atomic: popped and not published */
     uint32_t in_pool;   /* under the pool's lock */
@@ -179,6 +194,11 @@ void vring_disarm(struct vring *v);
 
 /* Used elements for n requests of this vring, their slots and in-flight entries; then they are free. */
 void vring_publish(struct vring *v, struct request *const *batch, uint32_t n);
+/* Whether the guest has used elements that it has not looked at, as far as the ring tells: by used_event, which it moves
+ * on as it looks (then *event is that); without EVENT_IDX all that is known is that it wants to be interrupted. */
+bool vring_unseen(struct vring *v, uint16_t *event);
+/* Has the queue thread look at its ring and at what control wants. */
+void vring_wake(struct vring *v);
 /* Signals the guest when it asked for it, once for all published since the last time; `always`: in any case. */
 void vring_signal(struct vring *v, bool always);
 

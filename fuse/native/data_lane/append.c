@@ -14,18 +14,43 @@ _Static_assert(WITNESS_WORDS <= LANE_WITNESS_WORDS, "the ring side keeps them al
 
 void append_locks_init(struct append_locks *locks)
 {
-    for (uint32_t i = 0; i < APPEND_LOCKS; i++)
-        pthread_mutex_init(&locks->lock[i], NULL);
+    pthread_mutex_init(&locks->lock, NULL);
+    pthread_cond_init(&locks->freed, NULL);
+    locks->held = NULL;
 }
 
-void append_lock(struct append_locks *locks, uint64_t nodeid)
+/* With the lock held. */
+static bool is_held(const struct append_locks *locks, uint64_t nodeid)
 {
-    pthread_mutex_lock(&locks->lock[nodeid % APPEND_LOCKS]);
+    const struct append_hold *hold = locks->held;
+    while (hold != NULL && hold->nodeid != nodeid)
+        hold = hold->next;
+    return hold != NULL;
 }
 
-void append_unlock(struct append_locks *locks, uint64_t nodeid)
+bool append_lock(struct append_locks *locks, struct append_hold *hold, uint64_t nodeid, bool may_block)
 {
-    pthread_mutex_unlock(&locks->lock[nodeid % APPEND_LOCKS]);
+    pthread_mutex_lock(&locks->lock);
+    while (may_block && is_held(locks, nodeid))
+        pthread_cond_wait(&locks->freed, &locks->lock);
+    bool ours = !is_held(locks, nodeid);
+    if (ours) {
+        *hold = (struct append_hold){.nodeid = nodeid, .next = locks->held};
+        locks->held = hold;
+    }
+    pthread_mutex_unlock(&locks->lock);
+    return ours;
+}
+
+void append_unlock(struct append_locks *locks, const struct append_hold *hold)
+{
+    pthread_mutex_lock(&locks->lock);
+    struct append_hold **link = &locks->held;
+    while (*link != hold)
+        link = &(*link)->next;
+    *link = hold->next;
+    pthread_cond_broadcast(&locks->freed);
+    pthread_mutex_unlock(&locks->lock);
 }
 
 static uint64_t size_of(int fd)

@@ -13,8 +13,9 @@
 #include "fuse/native/data_lane/lane_op.h"
 
 void append_locks_init(struct append_locks *locks);
-void append_lock(struct append_locks *locks, uint64_t nodeid);
-void append_unlock(struct append_locks *locks, uint64_t nodeid);
+/* False, where it may not block: somebody appends to that file. `hold` is the caller's until append_unlock. */
+bool append_lock(struct append_locks *locks, struct append_hold *hold, uint64_t nodeid, bool may_block);
+void append_unlock(struct append_locks *locks, const struct append_hold *hold);
 
 /* For a request that another process left with a witness: r->progress is what that one has put into the file. */
 void append_resume(struct lane *lane, struct lane_request *r, int fd, uint64_t size);

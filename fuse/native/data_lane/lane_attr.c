@@ -24,6 +24,10 @@ static int take_inode(struct lane *lane, const struct lane_request *r, bool may_
     s->handle = NULL;
     int rc = inode_pin(&lane->host->inodes, r->header.nodeid, may_block, &s->pin);
     s->fd = rc < 0 ? -1 : s->pin.fd;
+    if (rc == 0 && only_pool(s->pin.fs_class, may_block)) {
+        inode_unpin(&lane->host->inodes, &s->pin);
+        rc = -EAGAIN;
+    }
     return rc;
 }
 
@@ -33,8 +37,13 @@ static int take_subject(struct lane *lane, const struct lane_request *r, uint32_
     if ((flags & WIRE_GETATTR_FH) == 0)
         return take_inode(lane, r, may_block, s);
     s->handle = handle_pin_any(&lane->host->handles, fh, r->header.nodeid);
-    s->fd = s->handle != NULL ? s->handle->fd : -1;
-    return s->handle != NULL ? 0 : -EBADF;
+    if (s->handle == NULL)
+        return -EBADF;
+    s->fd = s->handle->fd;
+    if (!only_pool(handle_class(s->handle, may_block), may_block))
+        return 0;
+    handle_unpin(&lane->host->handles, s->handle);
+    return -EAGAIN;
 }
 
 static void leave(struct lane *lane, struct subject *s)

@@ -4,7 +4,9 @@
  *
  * In a queue's thread they must not wait for a disk: there they are RWF_NOWAIT, and what that doesn't do at once
  * goes to the pool with the bytes already moved in request->progress. Files in memory need no such care, and tmpfs
- * refuses NOWAIT.
+ * refuses NOWAIT. Remote ones always go to the pool, whatever their file system makes of NOWAIT.
+ *
+ * A write to a frozen file system waits in spite of NOWAIT: it is never done by a thread that serves all queues.
  *
  * Each request says with which flags it is meant. The guest may have changed O_DIRECT since it opened the file, and
  * pages that its kernel writes back are never direct; a write may be synchronous alone. Nothing of it is done to the
@@ -76,8 +78,9 @@ static enum lane_result read_file(struct lane_request *r, struct handle *h, int 
                                   bool may_block)
 {
     struct iovec iov[LANE_IOV_MAX];
-    bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
-    if (nowait && has_flag(h, HANDLE_NO_NOWAIT_READ))
+    uint32_t fs_class = handle_class(h, may_block);
+    bool nowait = fs_class != FS_MEMORY && !may_block;
+    if (only_pool(fs_class, may_block) || (nowait && has_flag(h, HANDLE_NO_NOWAIT_READ)))
         return LANE_BLOCK;
     while (r->progress < arg->size) {
         uint64_t wanted;
@@ -145,9 +148,6 @@ static enum lane_result write_file(struct lane_request *r, struct handle *h, int
     if (wanted != arg->size - r->progress || n > LANE_IOV_MAX)
         return lane_errno(r, EIO);
     bool nowait = handle_class(h, may_block) != FS_MEMORY && !may_block;
-    /* An append must not be done in two parts, between which another one may come. What is synchronous waits. */
-    if (nowait && (append || has_flag(h, HANDLE_NO_NOWAIT) || ((arg->flags | h->open_flags) & O_DSYNC) != 0))
-        return LANE_BLOCK;
     if (append)
         append_witness(r, h->fd);
     int flags = (nowait ? RWF_NOWAIT : 0) | (append ? RWF_APPEND : 0) | sync_of(arg->flags);
@@ -170,20 +170,39 @@ static enum lane_result append_file(struct lane *lane, struct lane_request *r, s
                                     const struct wire_write_in *arg, bool may_block)
 {
     struct append_locks *locks = &lane->append_locks;
-    append_lock(locks, r->header.nodeid);
+    struct append_hold hold;
+    if (!append_lock(locks, &hold, r->header.nodeid, may_block))
+        return LANE_BLOCK;
     if (r->left_n > 0)
         append_resume(lane, r, h->fd, arg->size);
     enum lane_result result = r->progress > 0 && r->progress == arg->size ? write_done(r, h)
                                                                          : write_file(r, h, fd, arg, true, may_block);
-    append_unlock(locks, r->header.nodeid);
+    append_unlock(locks, &hold);
     return result;
+}
+
+/* With a write-back cache the guest's kernel places appends itself. */
+static bool is_append(const struct lane *lane, const struct wire_write_in *arg)
+{
+    return (arg->flags & O_APPEND) != 0 && !lane->writeback;
+}
+
+/* Whether it would wait, as far as that can be told before it is tried. */
+static bool write_waits(const struct lane *lane, const struct lane_request *r, struct handle *h,
+                        const struct wire_write_in *arg)
+{
+    uint32_t fs_class = handle_class(h, false);
+    if (fs_class == FS_MEMORY)
+        return false;
+    /* An append must not be done in two parts, between which another one may come. What is synchronous waits. */
+    return is_append(lane, arg) || ((arg->flags | h->open_flags) & O_DSYNC) != 0 || is_otherwise(lane, h, arg->flags) ||
+           r->at_once || fs_class == FS_REMOTE || has_flag(h, HANDLE_NO_NOWAIT);
 }
 
 static enum lane_result write_as_asked(struct lane *lane, struct lane_request *r, struct handle *h,
                                        const struct wire_write_in *arg, bool may_block)
 {
-    /* With a write-back cache the guest's kernel places appends itself. */
-    bool append = (arg->flags & O_APPEND) != 0 && !lane->writeback;
+    bool append = is_append(lane, arg);
     bool kill = (arg->write_flags & WIRE_WRITE_KILL_SUIDGID) != 0;
     int rc = kill ? killpriv_begin(h->fd) : 0;
     if (rc < 0)
@@ -215,7 +234,7 @@ enum lane_result op_write(struct lane *lane, struct lane_request *r, bool may_bl
     if ((arg.write_flags & WIRE_WRITE_CACHE) != 0)
         arg.flags &= ~(uint32_t)O_DIRECT;
     enum lane_result result = LANE_BLOCK;
-    if (may_block || handle_class(h, false) == FS_MEMORY || !is_otherwise(lane, h, arg.flags))
+    if (may_block || !write_waits(lane, r, h, &arg))
         result = write_as_asked(lane, r, h, &arg, may_block);
     handle_unpin(&lane->host->handles, h);
     return result;

@@ -55,11 +55,17 @@ struct lane_row {
 };
 /* cdef end */
 
-/* Locks for appends to all files, by nodeid. Two files that share one only wait for each other. */
-#define APPEND_LOCKS 64u
+/* An append that is being done, on the stack of the thread that does it. */
+struct append_hold {
+    uint64_t nodeid;
+    struct append_hold *next;
+};
 
+/* Files that are being appended to, as few as there are threads. */
 struct append_locks {
-    pthread_mutex_t lock[APPEND_LOCKS];
+    pthread_mutex_t lock;
+    pthread_cond_t freed;
+    struct append_hold *held;
 };
 
 struct lane_count {

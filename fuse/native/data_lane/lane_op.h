@@ -25,6 +25,12 @@ lane_op_fn op_read, op_write, op_getattr, op_statx, op_statfs, op_readdir, op_re
         arg_; \
     })
 
+/* Whether only the pool may do it: NFS, SMB, FUSE and what else is not known may wait for anything, also for a question. */
+static inline bool only_pool(uint32_t fs_class, bool may_block)
+{
+    return fs_class == FS_REMOTE && !may_block;
+}
+
 /* Done with a positive errno (0: an empty reply). */
 static inline enum lane_result lane_errno(struct lane_request *r, int error)
 {

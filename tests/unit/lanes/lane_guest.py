@@ -1,6 +1,7 @@
 """Plays the ring side against the native lane: requests and replies in plain memory, cut into iovecs at will."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,29 +78,35 @@ class LaneGuest:
         src_cuts: list[int] | None = None,
         dst_cuts: list[int] | None = None,
         may_block: bool = False,
+        at_once: bool = False,
+        source: tuple[Any, int] | None = None,
+        blocked: Callable[[], object] = lambda: None,
     ) -> Reply:
-        """One request with `room` bytes for the reply's body; a LANE_BLOCK is followed by a call as in the pool."""
+        """One request with `room` bytes for the reply's body; a LANE_BLOCK is followed by a call as in the pool, and by one of
+        `blocked` before. `source`: memory and its length that follow the body."""
         self.unique += 1
-        total = IN_BYTES + len(body)
+        total = IN_BYTES + len(body) + (source[1] if source else 0)
         message = IN_HEADER.pack(total, NAMES[name], self.unique, nodeid, self.uid, self.gid, 7, 0, 0) + body
         kind, error, head = self.classify(NAMES[name], total)
         if kind != lib.LANE_DATA:
             raise Verdict(kind, error)
-        head = min(head, total)
+        head = min(head, len(message))
         memory = ffi.new("uint8_t[]", message)
         reply = ffi.new("uint8_t[]", OUT_BYTES + room + 1)
         request = ffi.new("struct lane_request *")
         ffi.memmove(ffi.addressof(request.header), message, IN_BYTES)
-        src, src_n = cut(memory + head, total - head, src_cuts or [])
+        src, src_n = cut(memory + head, len(message) - head, src_cuts or []) if source is None else cut(*source, [])
         dst, dst_n = cut(reply, OUT_BYTES + room, dst_cuts or [])
         setattr(request, "in", memory)  # a keyword in Python
         request.in_len, request.in_total = head, total
         request.src, request.src_n = src, src_n
         request.dst, request.dst_n, request.dst_len = dst, dst_n, OUT_BYTES + room
-        blocked = self.ops.execute(self.ops.ctx, request, may_block) == lib.LANE_BLOCK
-        if blocked:
+        request.at_once = at_once
+        to_the_pool = self.ops.execute(self.ops.ctx, request, may_block) == lib.LANE_BLOCK
+        if to_the_pool:
+            blocked()
             assert self.ops.execute(self.ops.ctx, request, True) == lib.LANE_DONE
-        return self._reply(request, reply, blocked)
+        return self._reply(request, reply, to_the_pool)
 
     def _reply(self, request: Any, reply: Any, blocked: bool) -> Reply:
         out = bytes(ffi.buffer(reply, request.reply_len))

@@ -63,7 +63,7 @@ def test_a_loaded_handle_answers_like_an_opened_one_and_stays_so(share: Share, n
     assert pair.ask(pair.loaded) == pair.ask(pair.opened)
 
 
-@pytest.mark.parametrize("name", [name for name in ASKS if name not in ("READ", "WRITE")])
+@pytest.mark.parametrize("name", ASKS)
 def test_the_first_who_must_not_wait_goes_to_the_pool_which_finds_out(share: Share, name: str) -> None:
     pair = Pair(share, name)
     assert pair.ask(pair.loaded).blocked

@@ -36,7 +36,13 @@ def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads
     event_idx: int, poll_ns: int, spin_ns: int
 ) -> None:
     """Requests of all lanes on three vrings, with pauses and kick fds changed meanwhile, without a data race."""
-    run(harness("stress", "thread"), 10000, 16, event_idx, poll_ns, spin_ns, 1, "a")
+    run(harness("stress", "thread"), 10000, 16, event_idx, poll_ns, spin_ns, 1, "a", 0)
+
+
+@pytest.mark.parametrize("event_idx", [0, 1])
+def test_signals_that_are_given_again_race_with_nobody(event_idx: int) -> None:
+    """So often that publishers meet with queue threads on their way into sleep."""
+    run(harness("stress", "thread"), 10000, 3, event_idx, 0, 5000, 1, "a", 10000)
 
 
 @pytest.mark.parametrize("event_idx", [0, 1])
@@ -44,11 +50,11 @@ def test_no_notification_is_lost_and_no_reply_given_twice_between_racing_threads
 def test_no_kick_is_lost_when_the_consumer_ends_its_look_at_the_rings(event_idx: int, depth: int) -> None:
     """Spins as long as the guest's turn-around takes: it sends now before, now after their end."""
     for spin_ns in (1000, 5000, 20000):
-        run(harness("stress", "thread"), 4000, depth, event_idx, 0, spin_ns, 1, "a")
+        run(harness("stress", "thread"), 4000, depth, event_idx, 0, spin_ns, 1, "a", 0)
 
 
 def test_the_same_under_the_address_sanitizer() -> None:
-    run(harness("stress", "address"), 20000, 16, 1, 20000, 20000, 1, "a")
-    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "d")
-    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "s")
-    run(harness("stress", "address"), 20000, 1, 1, 0, 20000, 0, "s")
+    run(harness("stress", "address"), 20000, 16, 1, 20000, 20000, 1, "a", 0)
+    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "d", 0)
+    run(harness("stress", "address"), 20000, 1, 1, 0, 0, 0, "s", 0)
+    run(harness("stress", "address"), 20000, 1, 1, 0, 20000, 0, "s", 0)

@@ -103,6 +103,20 @@ def test_a_data_request_found_by_the_consumer_is_answered_and_its_look_goes_on(e
         assert rig.engine.vrings.counters(1)["kicks"] == 0
 
 
+def test_a_data_request_says_whether_the_thread_that_executes_it_serves_all_queues() -> None:
+    """The consumer must not meet with a frozen file system; a queue's thread only stops its own queue."""
+    with Rig() as rig:
+        queue = rig.queues[1].start()
+        before = rig.echo.state.at_once
+        queue.send(queue.chain(0, request(DATA, 1)))
+        queue.replies(1)
+        assert rig.echo.state.at_once == before
+        with waiting(rig, queue, False):
+            queue.offer(queue.chain(2, request(DATA, 2)))
+            queue.replies(1)
+            assert rig.echo.state.at_once == before + 1
+
+
 def test_a_broken_ring_ends_the_look_and_is_reported() -> None:
     with Rig() as rig:
         queue = rig.queues[1].start()
