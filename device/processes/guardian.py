@@ -247,5 +247,5 @@ class Guardian:
             self._page.end_by_ms = now_ms() + END_DEADLINE_MS
 
     def _leave(self, code: int) -> NoReturn:
-        logging.shutdown()
+        """Handlers of the log aren't closed: the others use them."""
         os._exit(code)

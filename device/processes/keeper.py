@@ -12,13 +12,13 @@ import select
 from collections.abc import Sequence
 
 from device.exits import Exit
-from device.processes.exit_status import kill_and_wait
+from device.processes.exit_status import Tell, WorkerMain, kill_and_wait
 from device.processes.front_end import FrontEnd
 from device.processes.guardian import END_DEADLINE_MS, Guardian
 from device.processes.listener import Listener
 from device.processes.relay import Kind, Note
 from device.processes.shared_page import SharedPage, now_ms
-from device.processes.worker_life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, WorkerLife, WorkerMain
+from device.processes.worker_life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, WorkerLife
 from device.sandbox.place import Sandbox
 
 log = logging.getLogger("steadfs.keeper")
@@ -33,6 +33,7 @@ class Keeper:
         page: SharedPage,
         listener: Listener,
         main: WorkerMain,
+        tell: Tell,
         held: Sequence[int],
         sandbox: Sandbox,
         *,
@@ -44,7 +45,7 @@ class Keeper:
         self._held = (*held, *sandbox.held)
         self._front = FrontEnd(page, listener, sandbox.proc, keep_listening=keep_listening)
         self._relay = self._front.relay
-        self._worker = WorkerLife(page, main, sandbox, self._relay, self._fds_to_keep, watchdog_s)
+        self._worker = WorkerLife(page, main, tell, sandbox, self._relay, self._fds_to_keep, watchdog_s)
         self._told_end = 0
         self._wake = -1
         self._guardians_fds: frozenset[int] = frozenset()

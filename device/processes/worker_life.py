@@ -10,11 +10,10 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 from device.exits import Exit
-from device.processes.exit_status import how_it_ended, kill, shell_status
-from device.processes.promotion import Promotion, WaitingSpare
+from device.processes.exit_status import Tell, WorkerMain, be, how_it_ended, kill, shell_status
+from device.processes.promotion import Promotion
 from device.processes.relayed import Relayed
 from device.processes.shared_page import SharedPage, is_dead, now_ms
 from device.processes.spare import Spare
@@ -39,10 +38,6 @@ WITH_PROCESS = LIVING | {"stalled", "ending"}
 _BY_SIGKILL = 128 + signal.SIGKILL + 1
 
 
-WorkerMain = Callable[[WaitingSpare], int]
-"""Runs a spare in its own process, and the worker that it becomes, and returns its exit code; never raises."""
-
-
 class WorkerLife:
     """`fds_to_keep` tells what no worker may close; `watchdog_s` 0: a worker may take any time."""
 
@@ -50,6 +45,7 @@ class WorkerLife:
         self,
         page: SharedPage,
         main: WorkerMain,
+        tell: Tell,
         sandbox: Sandbox,
         relay: Relayed,
         fds_to_keep: Callable[[], frozenset[int]],
@@ -58,6 +54,7 @@ class WorkerLife:
         self._page = page
         self._noticed_ns = 0
         self._main = main
+        self._tell = tell
         self._relay = relay
         self._fds_to_keep = fds_to_keep
         self._watchdog = Watchdog(page, watchdog_s)
@@ -138,7 +135,7 @@ class WorkerLife:
     def _make_spare(self) -> None:
         waiting = self.spare.make()
         if waiting is not None:
-            _be(waiting, self._main, self._page)
+            be(waiting, self._main, self._tell, self._page)
 
     # --- duties
 
@@ -231,23 +228,6 @@ class WorkerLife:
             pid, seconds = self._page.worker_pid, self._watchdog.seconds
             log.error("worker %d has made no progress for %d s: it is killed (--watchdog)", pid, seconds)
             self._page.watchdog_kills += 1
-
-
-def _be(spare: WaitingSpare, main: WorkerMain, page: SharedPage) -> NoReturn:
-    """In a new process. One that was never promoted leaves no code."""
-    code = int(Exit.INTERNAL)
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in (signal.SIGINT, signal.SIGHUP):  # meant for the guardian, which passes them on
-            signal.signal(number, signal.SIG_IGN)
-        code = main(spare)
-    finally:
-        if spare.promoted:
-            page.worker_code = code + 1
-        logging.shutdown()
-        os._exit(code)
 
 
 class Watchdog:
