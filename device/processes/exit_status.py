@@ -36,6 +36,13 @@ def kill_and_wait(pidfd: int, seconds: float = 5.0) -> None:
         time.sleep(0.001)
 
 
+def oom_kills(proc: str) -> int:
+    """How many processes the kernel has killed for want of memory, of the host or of a cgroup: proc_vmstat(5)."""
+    with contextlib.suppress(OSError, ValueError, StopIteration), open(f"{proc}/vmstat", "rb") as file:
+        return int(next(line for line in file if line.startswith(b"oom_kill ")).split()[1])
+    return 0
+
+
 def shell_status(status: int) -> int:
     """As a shell tells it: the exit code, or 128 and the signal."""
     code = os.waitstatus_to_exitcode(status)

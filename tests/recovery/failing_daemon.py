@@ -1,10 +1,14 @@
 """steadfsd as installed, but a worker fails where it is told to: by an exception at a statement of device/worker.
 
 `python -m tests.recovery.failing_daemon PAGE -- OPTIONS`. On the page stands one order: write down each statement that a worker
-comes to, or fail at one. Only workers are watched, not what a spare rehearses.
+comes to, or fail at one. Only workers are watched, not what a spare rehearses. Beside it: whether processes and threads are
+refused, as by a limit on them.
 """
 
+import ctypes
+import errno
 import mmap
+import os
 import struct
 import sys
 from pathlib import Path
@@ -12,7 +16,9 @@ from types import FrameType
 from typing import Any
 
 from device.commands import daemon
+from device.processes import spawn, worker_life
 from device.worker import main as worker_main
+from device.worker import prepared
 from tests.play.daemons import Kind
 
 FILES = sorted(str(path) for path in Path(worker_main.__file__).parent.glob("*.py"))
@@ -20,7 +26,7 @@ ERRORS: tuple[type[BaseException], ...] = (MemoryError, AssertionError, SystemEx
 _LINES_MAX = 512
 _ORDER = struct.Struct("=BBBxH")  # what to do, which error, which file, which line
 _NOTHING, _TRACE, _FAIL = range(3)
-_SEEN_AT = 64
+_REFUSED_AT, _SEEN_AT = 32, 64
 
 Statement = tuple[int, int]
 """Which of the files, and the line."""
@@ -62,6 +68,10 @@ class Orders:
         """The first worker that comes there fails, with that one of ERRORS."""
         _ORDER.pack_into(self._page, 0, _FAIL, error, *statement)
 
+    def refuse(self, *, processes: bool = False, threads: bool = False) -> None:
+        """From now on, as long as it is said."""
+        self._page[_REFUSED_AT : _REFUSED_AT + 2] = bytes((processes, threads))
+
     def done(self) -> bool:
         """Whether one has failed."""
         return self._page[0] == _NOTHING
@@ -92,14 +102,32 @@ class _Watch:
 def main(words: list[str]) -> int:
     """As steadfsd's."""
     at = words.index("--")
-    watch = _Watch(_map(Path(words[0])))
+    page = _map(Path(words[0]))
+    watch = _Watch(page)
+    clone = spawn._clone
+
+    def refused(flags: int, pid_at: int) -> int:
+        if page[_REFUSED_AT]:
+            ctypes.set_errno(errno.EAGAIN)
+            return -1
+        return clone(flags, pid_at)
+
+    class Threads(prepared.Engine):
+        def __init__(self, **named: Any) -> None:
+            if page[_REFUSED_AT + 1]:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            super().__init__(**named)
+
+    spawn._clone = refused
+    setattr(prepared, "Engine", Threads)  # noqa: B010 - a name that it has imported
 
     class Watched(worker_main.Worker):
         def __init__(self, *args: Any) -> None:
             sys.settrace(watch.function)
             super().__init__(*args)
 
-    setattr(daemon, "Worker", Watched)  # noqa: B010 - a name that it has imported
+    worker_life.SERVED_ENOUGH_MS.update(dict.fromkeys(worker_life.SERVED_ENOUGH_MS, 0))  # the test has its own pace
+    setattr(daemon, "Worker", Watched)  # noqa: B010 - likewise
     from device.commands.cli import main as steadfsd  # noqa: PLC0415
 
     return steadfsd(words[at + 1 :])
