@@ -17,6 +17,7 @@ from typing import Any
 
 from device.commands import daemon
 from device.processes import spawn, worker_life
+from device.rings.engine import Engine
 from device.worker import main as worker_main
 from device.worker import prepared
 from tests.play.daemons import Kind
@@ -112,13 +113,13 @@ def main(words: list[str]) -> int:
             return -1
         return clone(flags, pid_at)
 
-    class Threads(prepared.Engine):
+    class Threads(Engine):
         def __init__(self, **named: Any) -> None:
             if page[_REFUSED_AT + 1]:
                 raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             super().__init__(**named)
 
-    spawn._clone = refused
+    spawn._clone = refused  # type: ignore[assignment]
     setattr(prepared, "Engine", Threads)  # noqa: B010 - a name that it has imported
 
     class Watched(worker_main.Worker):
