@@ -72,6 +72,9 @@ FIELDS = (
     "archive_bytes",
     "archive_dropped_commits",
     "spare_pid",
+    "last_worker_death_cause",
+    "worker_deaths_in_a_row",
+    "worker_back_off_ms",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

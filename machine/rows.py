@@ -51,6 +51,17 @@ class Message:
     cite: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a process of ours died. `own_fault`: so many in a row before one serves are enough. `served`: the limit that says for
+    how long it must have served for the pauses between deaths to begin anew."""
+
+    name: str
+    own_fault: bool
+    served: str
+    doc: str
+
+
 Lane = Literal["data", "state", "refuse", "silent"]
 """data: no effect on device state, native threads; state: effects, the executor and a commit; refuse: an errno at
 once; silent: taken without a reply."""

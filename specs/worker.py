@@ -1,5 +1,6 @@
 """The worker's life, as the keeper sees it. Its one record is a word of the page that outlives the keeper."""
 
+from machine.rows import Death
 from machine.table import Event, Refusal, Row, Table
 
 # A keeper that takes over doesn't enter a state, it finds one. So what a state asks of the keeper is no action on entry but a
@@ -15,6 +16,23 @@ from machine.table import Event, Refusal, Row, Table
 # backing_off    Nobody serves until `retry_at_ms`.
 # ending         The worker was told; a new keeper tells it again. It is followed by none.
 # failed, ended  Duty: the exit code, which ends keeper and guardian.
+#
+# A worker that died is followed at once; one that died soon as well by the next after 5 ms, then 10, 20, … up to a second
+# (limits back_off_*). How long it must have served for these pauses to begin anew depends on why it died. Only faults of its
+# own end the device: what is done from outside may go on for as long as it likes.
+_TROUBLE = "served_after_trouble_ms"
+
+DEATHS = (
+    Death("none", False, "served_after_kill_ms", "nobody has died yet"),
+    Death("killed", False, "served_after_kill_ms", "SIGKILL from outside, as far as anybody knows"),
+    Death("no-memory", False, _TROUBLE, "SIGKILL, and the kernel has counted another process killed for want of memory"),
+    Death("trouble", False, _TROUBLE, "it ended since a limit or a file system had no room: that may pass"),
+    Death("stopped", False, _TROUBLE, "it was told that it is the worker, did not take the word in time, and was killed"),
+    Death("stalled", True, _TROUBLE, "it made no progress and was killed by --watchdog"),
+    Death("fault", True, _TROUBLE, "an exit code of its own, or a signal other than SIGKILL"),
+)
+"""Why a worker died. The page has the place in this list."""
+
 _YOUNG = ("starting", "replaying")
 _LIVING = (*_YOUNG, "serving")
 _DOOMED = ("stalled", "ending")
@@ -29,7 +47,7 @@ WORKER = Table(
         Event("spawn", "the keeper is about to tell the spare that it is the worker, or to clone one"),
         Event("replay", "the worker has found the record of an earlier one and goes on from it"),
         Event("ready", "the worker serves"),
-        Event("stall", "its progress mark has stood still for as long as --watchdog allows: it is killed"),
+        Event("stall", "no progress for as long as --watchdog allows, or it doesn't take its word: it is killed"),
         Event("die", "its process is gone, whatever the reason"),
         Event("wait", "it died before it served: the next one comes a little later"),
         Event("give_up", "another one would not live either"),
@@ -42,7 +60,7 @@ WORKER = Table(
         Row(_LIVING, ("stall",), "stalled"),
         Row((*_LIVING, "stalled"), ("die",), "crashed"),
         Row(("crashed",), ("wait",), "backing_off"),
-        Row(("crashed",), ("give_up",), "failed", cite="limit deaths_before_ready_max, or an error of the first start"),
+        Row(("crashed",), ("give_up",), "failed", cite="limit faults_before_ready_max, or an error of the first start"),
         Row((*_LIVING, "stalled"), ("end",), "ending"),
         Row(("none", "crashed", "backing_off"), ("end",), "ended", cite="nobody is there who could end"),
         Row(("ending",), ("die",), "ended"),

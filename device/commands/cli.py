@@ -71,17 +71,22 @@ def _start(words: Sequence[str]) -> int:
 
 
 def _guarded(work: Callable[[], int]) -> int:
-    """The exit code of a process of ours, keeper or worker: an error becomes one line and a code."""
+    """The exit code of the process that was started: an error becomes one line and a code."""
     try:
         return work()
     except Exception as error:  # whoever started us gets a line and a code, whatever it was
-        line, code = told(error)
-        if code == Exit.INTERNAL:
-            log.debug("internal error", exc_info=True)
-        return _fail(line, code)
+        return _tell(error)
 
 
-def told(error: Exception) -> tuple[str, Exit]:
+def _tell(error: BaseException) -> int:
+    """An error's line, said; its exit code."""
+    line, code = told(error)
+    if code == Exit.INTERNAL:
+        log.debug("internal error", exc_info=error)
+    return _fail(line, code)
+
+
+def told(error: BaseException) -> tuple[str, Exit]:
     """The line for an operator, and the exit code."""
     match error:
         case OperatorError():
@@ -95,6 +100,8 @@ def told(error: Exception) -> tuple[str, Exit]:
         case OSError(errno=number) if number in LIMITS_OF_THE_SYSTEM:
             limit, remedy = LIMITS_OF_THE_SYSTEM[number]
             found = f"{limit}: {error.strerror}; {remedy}", Exit.LIMIT
+        case MemoryError():
+            found = told(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
         case _:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             found = f"internal error: {what}; run it with --log-level=debug and report it", Exit.INTERNAL
@@ -191,7 +198,7 @@ def _information(words: Sequence[str]) -> str | None:
 def _serve(options: Options) -> int:
     from device.commands import daemon  # noqa: PLC0415 - it loads the native layers, which --help doesn't need
 
-    return int(daemon.run(options, _guarded))
+    return int(daemon.run(options, _tell))
 
 
 def _fail(line: str, code: int) -> int:

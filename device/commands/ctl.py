@@ -12,6 +12,7 @@ from device.rings import slots
 from journal.archive.wire import trouble_name
 from journal.errors import JournalError
 from journal.live import LOST_WHY, read_live
+from specs.worker import DEATHS
 
 _SIGNALLED = 128
 _IN_FLIGHT = ("popped", "executing", "executed", "committed")
@@ -25,6 +26,8 @@ def status(directory: Path) -> dict[str, int | bool | str]:
     found["archive_trouble"] = trouble_name(int(found["archive_trouble"]))
     found["in_flight"] = in_flight(directory)
     found["running"] = any(_alive(int(found[name])) for name in ("guardian_pid", "keeper_pid"))
+    cause = int(found["last_worker_death_cause"])
+    found["last_worker_death_cause"] = DEATHS[cause].name if cause < len(DEATHS) else str(cause)
     for name in ("last_worker_death", "last_keeper_death"):
         found[name] = death(int(found[name]))
     return found

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from device.commands.syslog import held_by
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
+from device.processes.exit_status import Tell
 from device.processes.guardian import Guardian
 from device.processes.keeper import Keeper
 from device.processes.listener import Listener, adopt, listen_at
@@ -38,10 +38,10 @@ log = logging.getLogger("steadfs")
 PID_NAMESPACE = "/proc/self/ns/pid"
 
 
-def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
+def run(options: Options, tell: Tell) -> int:
     """Serves until the front-end has gone; returns the exit code. Raises OperatorError, JournalError.
 
-    `guarded` turns a worker's errors into one line and an exit code.
+    `tell` is for errors of workers.
     """
     for number in SIGNALS:
         signal.signal(number, _end_early)
@@ -50,7 +50,7 @@ def run(options: Options, guarded: Callable[[Callable[[], int]], int]) -> int:
         hold = take_journal(options)
         undo.callback(hold.release)
         made = _make(options, hold, undo)
-        code = _guardian(options, guarded, hold, made).run()
+        code = _guardian(options, tell, hold, made).run()
         _clear(options, hold, made.sandbox, code)
     return code
 
@@ -129,7 +129,7 @@ def _clear(options: Options, hold: Hold, sandbox: Sandbox, code: int) -> None:
 
 def _guardian(
     options: Options,
-    guarded: Callable[[Callable[[], int]], int],
+    tell: Tell,
     hold: Hold,
     made: Made,
 ) -> Guardian:
@@ -139,7 +139,8 @@ def _guardian(
     keeper = Keeper(
         page,
         listener,
-        lambda spare: guarded(lambda: _work(options, hold, made, spare)),
+        lambda spare: _work(options, hold, made, spare),
+        tell,
         (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs"))),
         sandbox,
         keep_listening=options.keep_listening,
@@ -165,7 +166,7 @@ def _guardian(
 
 def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     """A spare, and the worker that it becomes, in its own process. Where the journal's directory has no name, an error gets it
-    here."""
+    here. Raises whatever a worker dies of; nothing is closed then."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     rights.give_up(rights.unneeded(inode_flags=options.allow_inode_flags))
     place = made.sandbox.settle()
@@ -180,15 +181,14 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     try:
         own = Hold(place.journal, hold.fd, place.pid)
         worker = Worker(options, own, promotion, prepared, made.session, made.archive)
-        try:
-            worker.start()
-            if promotion.generation == 1:
-                log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
-            gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more
-            gc.enable()
-            return worker.serve()
-        finally:
-            worker.close()
+        worker.start()
+        if promotion.generation == 1:
+            log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
+        gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more
+        gc.enable()
+        code = worker.serve()
+        worker.close()  # only now: what a worker has that doesn't end in order is its successor's
+        return code
     except JournalError as error:
         if place.journal.is_absolute():
             raise

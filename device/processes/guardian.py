@@ -31,6 +31,7 @@ GUARDIANS_EXTRA_MS = 3_000
 FAULTS_MAX = 8
 """Keepers in a row that end by themselves: another would too. Those that are killed aren't counted."""
 BACK_OFF_S = 0.01
+CLONE_FIRST_MS, CLONE_MAX_MS, CLONE_DOUBLED_MAX = 20, 1000, 8
 
 
 class Become(BaseException):
@@ -59,6 +60,9 @@ class Guardian:
         self._maker = 0
         self._child = 0
         self._faults = 0
+        self._clone_at_ms = 0
+        self._clone_failures = 0
+        self._said_at_ms = 0
         self._pairs = [socket.socketpair() for _ in range(2)]
         for pair in self._pairs:
             for end in pair:
@@ -89,10 +93,12 @@ class Guardian:
         self._child = self._faults = 0
         told = False
         while not self._page.code:
-            if self._keeper_is_gone():
-                self._new_keeper()
+            if not self._keeper_is_gone():
+                self._await()
+            elif self._new_keeper():
                 continue
-            self._await()
+            else:
+                self._pause()
             if self._page.end_by_ms:
                 self._pass_on(told)
                 told = True
@@ -135,19 +141,31 @@ class Guardian:
                     log.warning("keeper %d died: %s; the next one takes over", pid, how_it_ended(status))
                 self._faults = self._faults + 1 if os.WIFEXITED(status) else 0
             elif pid != page.spare_pid:  # a worker of a keeper that is dead; its successor may be there already
-                page.last_worker_death = shell_status(status) + 1
+                page.last_worker_death = page.reaped_status = shell_status(status) + 1
+                page.reaped_pid = pid
 
-    def _new_keeper(self) -> None:
+    def _pause(self) -> None:
+        """No keeper can be made now. Only a signal is heard."""
+        poll = select.poll()
+        poll.register(self.wake_fd, select.POLLIN)
+        if poll.poll(self.clone_in_ms() + 1):
+            os.read(self.wake_fd, 4096)
+
+    def _new_keeper(self) -> bool:
+        """Whether the question is settled: there is one, or will be none. A limit that keeps it from being made may pass."""
         if self._page.code:
-            return
+            return True
+        if self.clone_in_ms():
+            return False
         if self._faults >= FAULTS_MAX:
             log.error("%d keepers in a row failed: giving up", self._faults)
             self._page.code = Exit.INTERNAL + 1
-            return
+            return True
         if self._faults:
             time.sleep(BACK_OFF_S * self._faults)
         self._maker = os.getpid()
-        self._child = self._clone(self._keep)
+        self._child = self._clone(self._keep) or -1
+        return self._child > 0
 
     def _pass_on(self, told: bool) -> None:
         """The page says that it is time to end; a signal wakes the keeper, who may be waiting."""
@@ -207,7 +225,8 @@ class Guardian:
         log.warning("guardian %d is gone; the keeper makes a new one", page.guardian_pid)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(page.guardian_pid, os.WNOHANG)
-        self._enter_guardian(self._clone(self._guard))
+        if pid := self._clone(self._guard):
+            self._enter_guardian(pid)
 
     def _enter_guardian(self, pid: int) -> None:
         page = self._page
@@ -222,13 +241,33 @@ class Guardian:
     # --- both
 
     def _clone(self, role: Callable[[], int]) -> int:
-        """The child takes signals only when it has its own handlers."""
+        """The child takes signals only when it has its own handlers. 0: there can't be one now, see `clone_in_ms`."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = clone_sharing_files()
+        try:
+            pid = clone_sharing_files()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            self._put_off(error)
+            return 0
         if pid == 0:
             raise Become(role) from None
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._clone_failures = 0
         return pid
+
+    def _put_off(self, error: OSError) -> None:
+        """A first keeper isn't waited for: whoever starts the daemon is told."""
+        if self._page.keeper_generation == 0:
+            raise error
+        self._clone_at_ms = now_ms() + min(CLONE_FIRST_MS << min(self._clone_failures, CLONE_DOUBLED_MAX), CLONE_MAX_MS)
+        self._clone_failures += 1
+        if now_ms() >= self._said_at_ms + CLONE_MAX_MS:
+            self._said_at_ms = now_ms()
+            log.error("guardian or keeper can't be made now, and will be later: %s", error.strerror)
+
+    def clone_in_ms(self) -> int:
+        """After how long another try is due; 0: at once."""
+        return max(0, self._clone_at_ms - now_ms())
 
     def _begin(self, pair: int, numbers: tuple[int, ...]) -> None:
         be_subreaper()
@@ -247,5 +286,5 @@ class Guardian:
             self._page.end_by_ms = now_ms() + END_DEADLINE_MS
 
     def _leave(self, code: int) -> NoReturn:
-        logging.shutdown()
+        """Handlers of the log aren't closed: the others use them."""
         os._exit(code)

@@ -12,13 +12,13 @@ import select
 from collections.abc import Sequence
 
 from device.exits import Exit
-from device.processes.exit_status import kill_and_wait
+from device.processes.exit_status import Tell, WorkerMain, kill_and_wait
 from device.processes.front_end import FrontEnd
 from device.processes.guardian import END_DEADLINE_MS, Guardian
 from device.processes.listener import Listener
 from device.processes.relay import Kind, Note
 from device.processes.shared_page import SharedPage, now_ms
-from device.processes.worker_life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, WorkerLife, WorkerMain
+from device.processes.worker_life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, WorkerLife
 from device.sandbox.place import Sandbox
 
 log = logging.getLogger("steadfs.keeper")
@@ -33,6 +33,7 @@ class Keeper:
         page: SharedPage,
         listener: Listener,
         main: WorkerMain,
+        tell: Tell,
         held: Sequence[int],
         sandbox: Sandbox,
         *,
@@ -44,13 +45,15 @@ class Keeper:
         self._held = (*held, *sandbox.held)
         self._front = FrontEnd(page, listener, sandbox.proc, keep_listening=keep_listening)
         self._relay = self._front.relay
-        self._worker = WorkerLife(page, main, sandbox, self._relay, self._fds_to_keep, watchdog_s)
+        self._worker = WorkerLife(page, main, tell, sandbox, self._relay, self._fds_to_keep, watchdog_s)
         self._told_end = 0
         self._wake = -1
+        self._guardian: Guardian | None = None
         self._guardians_fds: frozenset[int] = frozenset()
 
     def run(self, guardian: Guardian) -> int:
         """Until the last worker has ended in order, or none can be kept alive; returns the exit code."""
+        self._guardian = guardian
         self._wake, self._guardians_fds = guardian.wake_fd, guardian.fds()
         self._told_end = 0
         self._take_over()
@@ -85,7 +88,7 @@ class Keeper:
         poll = select.poll()
         for fd in (self._relay.fileno(), self._wake):
             poll.register(fd, select.POLLIN)
-        if worker.state in WITH_PROCESS:
+        if worker.state in WITH_PROCESS and page.worker_pid:
             poll.register(page.worker_pidfd, select.POLLIN)
         if worker.spare.there:
             poll.register(page.spare_pidfd, select.POLLIN)
@@ -123,7 +126,8 @@ class Keeper:
     def _may_replace_guardian(self) -> bool:
         """Not from a worker's death until the next one is ready. Meanwhile that one looks which descriptors are open, and
         closes what no record names: a descriptor opened here must not be among them."""
-        return not self._page.end_by_ms and self._worker.state not in (*YOUNG, *AFTER_DEATH)
+        later = self._guardian is not None and self._guardian.clone_in_ms()
+        return not (later or self._page.end_by_ms) and self._worker.state not in (*YOUNG, *AFTER_DEATH)
 
     def _idle(self) -> bool:
         return self._relay.state == "idle" and self._worker.state == "serving" and not self._page.end_by_ms
@@ -132,6 +136,8 @@ class Keeper:
         if self._idle() and self._front.waits:
             return 0
         limits = [self._worker.patience_ms()]
+        if self._guardian is not None and (later := self._guardian.clone_in_ms()):
+            limits.append(later + 1)
         if self._page.end_by_ms:
             limits.append(max(0, self._page.end_by_ms - now_ms()) + 1)
         return min((limit for limit in limits if limit is not None), default=None)

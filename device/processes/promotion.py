@@ -79,6 +79,7 @@ class WaitingSpare:
                 self._look(proc_fd, keeper_generation)
             if self._page.keeper_generation == keeper_generation:
                 self.promoted = True
+                self._page.taken_generation = told.generation
                 follows = told.generation > 1  # a first one has no predecessor: what there is was inherited
                 return replace(told, found=tuple(fd for fd in self._table if fd not in own)) if follows else told
         return None

@@ -129,7 +129,23 @@ class SharedPage(ctypes.Structure):
         ("retry_at_ms", ctypes.c_uint64),
         ("progress", ctypes.c_uint64),
         ("last_worker_death", ctypes.c_uint64),
-        ("died_by_fault", ctypes.c_uint64),
+        ("death_cause", ctypes.c_uint64),
+        # how long it serves, and how it went with those before; all of it may be off by one after a keeper's death
+        ("ready_at_ms", ctypes.c_uint64),
+        ("death_counted", ctypes.c_uint64),
+        ("deaths_in_a_row", ctypes.c_uint64),
+        ("faults_in_a_row", ctypes.c_uint64),
+        ("back_off_ms", ctypes.c_uint64),
+        ("oom_kills", ctypes.c_uint64),
+        # a worker stores its generation when it takes the word; until when it should
+        ("taken_generation", ctypes.c_uint64),
+        ("take_by_ms", ctypes.c_uint64),
+        ("words_not_taken", ctypes.c_uint64),
+        # a worker or a spare that could not be cloned, times in a row
+        ("clone_failures", ctypes.c_uint64),
+        # what the guardian has reaped for a keeper that is dead: the status is stored first
+        ("reaped_status", ctypes.c_uint64),
+        ("reaped_pid", ctypes.c_uint64),
         ("last_keeper_death", ctypes.c_uint64),
         ("watchdog_kills", ctypes.c_uint64),
         # the spare has no state: the kernel makes it by storing `spare_pid` in clone(2); itself it stores `spare_waits`.
@@ -139,6 +155,7 @@ class SharedPage(ctypes.Structure):
         ("spare_pidfd_pid", ctypes.c_uint64),
         ("spare_waits", ctypes.c_uint64),
         ("spare_deaths", ctypes.c_uint64),
+        ("spare_faults", ctypes.c_uint64),
         ("spare_retry_at_ms", ctypes.c_uint64),
         # the generation of the worker whose death was noticed last, and of the keeper that noticed it, which is stored before:
         # until the next worker is ready, that keeper opens and closes no descriptor

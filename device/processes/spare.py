@@ -8,9 +8,11 @@ nothing: the next worker closes the descriptors that it had opened.
 import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable
 
+from device.exits import Exit
 from device.processes.exit_status import kill, kill_and_wait
 from device.processes.promotion import Promotion, WaitingSpare, encode
 from device.processes.relay import DATAGRAM_BYTES_MAX, make_pair
@@ -19,8 +21,10 @@ from specs.limits import LIMIT
 
 log = logging.getLogger("steadfs.keeper")
 
-DEATHS_MAX = LIMIT["spare_deaths_max"]
+FAULTS_MAX = LIMIT["spare_faults_max"]
 BACK_OFF_FIRST_MS = 20
+PAUSE_MAX_MS = LIMIT["back_off_max_ms"]
+DOUBLED_MAX = 8
 
 
 class Spare:
@@ -50,20 +54,32 @@ class Spare:
     def due_in_ms(self) -> int | None:
         """After how long another is to be made; None: not now."""
         page = self._page
-        if self.there or page.spare_deaths >= DEATHS_MAX:
+        if self.there or page.spare_faults >= FAULTS_MAX:
             return None
         return max(0, int(page.spare_retry_at_ms) - now_ms())
 
     def make(self) -> WaitingSpare | None:
-        """A new one; in the child, what it waits for."""
+        """A new one; in the child, what it waits for. Raises OSError when there can't be one now."""
         page = self._page
         self._drain()
         page.spare_waits = 0
         page.spare_pidfd_pid = 0
+        page.clone_failures += 1  # until there is one
         if self._clone(page.where("spare_pid")) == 0:
             return WaitingSpare(page, self._relay, self._its)
-        self._open_pidfd()
+        try:
+            self._open_pidfd()
+        except OSError:  # one that nobody can wait for is of no use
+            os.kill(page.spare_pid, signal.SIGKILL)
+            os.waitpid(page.spare_pid, 0)
+            self._forget()
+            raise
+        page.clone_failures = 0
         return None
+
+    def pause_ms(self) -> int:
+        """After one that could not be made."""
+        return min(BACK_OFF_FIRST_MS << min(int(self._page.clone_failures), DOUBLED_MAX), PAUSE_MAX_MS)
 
     def take_over(self) -> None:
         """A new keeper's: the dead one may have been at anything."""
@@ -95,11 +111,11 @@ class Spare:
         return self.there and is_dead(self._page.spare_pidfd)
 
     def note_death(self) -> None:
-        """Another comes, a little later each time; after many deaths in a row, none until there is another worker."""
+        """Another comes, a little later each time; after many that failed in a row, none until there is another worker."""
         page = self._page
         log.warning("the spare worker %d died", page.spare_pid)
-        self._reap()
-        page.spare_retry_at_ms = now_ms() + (BACK_OFF_FIRST_MS << min(int(page.spare_deaths), DEATHS_MAX))
+        page.spare_faults += self._reap() not in (0, signal.SIGKILL, Exit.LIMIT << 8)
+        page.spare_retry_at_ms = now_ms() + (BACK_OFF_FIRST_MS << min(int(page.spare_deaths), DOUBLED_MAX))
         page.spare_deaths += 1
         self._forget()
 
@@ -124,9 +140,11 @@ class Spare:
         self._page.spare_pid = 0
         copy_to(self._page.empty_fd, self._page.spare_pidfd)
 
-    def _reap(self) -> None:
+    def _reap(self) -> int:
+        """Its status; 0: not known."""
         with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
-            os.waitpid(self._page.spare_pid, os.WNOHANG)
+            return os.waitpid(self._page.spare_pid, os.WNOHANG)[1]
+        return 0
 
     def _drain(self) -> None:
         """What a dead one has not read."""

@@ -10,24 +10,29 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 from device.exits import Exit
-from device.processes.exit_status import how_it_ended, kill, shell_status
-from device.processes.promotion import Promotion, WaitingSpare
+from device.processes.exit_status import Tell, WorkerMain, be, how_it_ended, kill, oom_kills, shell_status
+from device.processes.promotion import Promotion
 from device.processes.relayed import Relayed
 from device.processes.shared_page import SharedPage, is_dead, now_ms
 from device.processes.spare import Spare
 from device.processes.spawn import clone_sharing_files
 from device.sandbox.place import Sandbox
 from specs.limits import LIMIT
-from specs.worker import WORKER
+from specs.worker import DEATHS, WORKER
 
 log = logging.getLogger("steadfs.keeper")
 
-DEATHS_BEFORE_READY_MAX = LIMIT["deaths_before_ready_max"]
-BACK_OFF_FIRST_MS = 5
-BACK_OFF_MAX_MS = 1000
+FAULTS_BEFORE_READY_MAX = LIMIT["faults_before_ready_max"]
+BACK_OFF_FIRST_MS = LIMIT["back_off_first_ms"]
+BACK_OFF_MAX_MS = LIMIT["back_off_max_ms"]
+WORD_TAKEN_MAX_MS = LIMIT["word_taken_max_ms"]
+SERVED_ENOUGH_MS = {death.name: LIMIT[death.served] for death in DEATHS}
+CAUSE = {death.name: number for number, death in enumerate(DEATHS)}
+ABANDONED_AFTER_MS = 1000
+"""A process that is frozen doesn't die. One that never took the word holds nothing, and will die before it does anything."""
+LOOK_AGAIN_MS = 100
 SPARE_AFTER_MS = 2
 WATCHDOG_LOOKS = 4
 """Of its time: a keeper that was stopped itself sees one look without progress, not all of them."""
@@ -37,10 +42,7 @@ AFTER_DEATH = frozenset({"crashed", "backing_off"})
 LIVING = YOUNG | {"serving"}
 WITH_PROCESS = LIVING | {"stalled", "ending"}
 _BY_SIGKILL = 128 + signal.SIGKILL + 1
-
-
-WorkerMain = Callable[[WaitingSpare], int]
-"""Runs a spare in its own process, and the worker that it becomes, and returns its exit code; never raises."""
+_TROUBLE = frozenset({Exit.LIMIT + 1, Exit.JOURNAL_DIR + 1, Exit.ARCHIVE + 1})
 
 
 class WorkerLife:
@@ -50,6 +52,7 @@ class WorkerLife:
         self,
         page: SharedPage,
         main: WorkerMain,
+        tell: Tell,
         sandbox: Sandbox,
         relay: Relayed,
         fds_to_keep: Callable[[], frozenset[int]],
@@ -58,14 +61,18 @@ class WorkerLife:
         self._page = page
         self._noticed_ns = 0
         self._main = main
+        self._tell = tell
         self._relay = relay
+        self._proc = sandbox.proc
+        self._said_at_ms = 0
         self._fds_to_keep = fds_to_keep
         self._watchdog = Watchdog(page, watchdog_s)
         self._duties = {
             "none": self.spawn,
-            "starting": self._look_how_far,
+            "starting": self._see_it_start,
             "replaying": self._look_how_far,
             "stalled": lambda: kill(page.worker_pidfd),
+            "ending": self._end_nobody,
             "crashed": self._follow,
             "backing_off": self._follow_later,
             "failed": self._tell_code,
@@ -99,7 +106,8 @@ class WorkerLife:
         self._relay.take_back()
         page.worker_pid = 0
         page.worker_code = 0
-        page.spare_deaths = 0
+        page.spare_deaths = page.spare_faults = 0
+        page.ready_at_ms = 0
         page.generation += 1
         self.move("spawn")
         self._promote()
@@ -107,7 +115,7 @@ class WorkerLife:
     def take_over(self) -> None:
         """A new keeper's: goes on with the processes that live, and completes a promotion that the dead one began."""
         self.spare.take_over()
-        if self.state in WITH_PROCESS and self._page.worker_pid == 0:
+        if self.state in LIVING and self._page.worker_pid == 0:
             self._promote()
             return
         if self.state in YOUNG:
@@ -116,11 +124,19 @@ class WorkerLife:
             self.spare.tell(self._promotion())
 
     def _promote(self) -> None:
-        """The spare is the worker. If there is none, one is made now, and told like any other."""
+        """The spare is the worker. If there is none, one is made now, and told like any other. If none can be made, a first one
+        is told of; a later one is still to start."""
+        page = self._page
         if not self.spare.alive():
             self.spare.end()
-            self._page.worker_code = 0
-            self._make_spare()
+            page.worker_code = 0
+            error = self._make_spare()
+            if error is not None:
+                if page.ready_generation == 0:
+                    page.code = self._tell(error) + 1
+                page.retry_at_ms = now_ms() + self.spare.pause_ms()
+                return
+        page.take_by_ms = now_ms() + (WORD_TAKEN_MAX_MS << min(int(page.words_not_taken), 5))
         self.spare.promote(self._promotion())
         self._watchdog.restart()
         self._relay.ask_again()
@@ -132,15 +148,44 @@ class WorkerLife:
 
     def make_spare(self) -> None:
         """When one is due. In the child it never returns."""
-        if self.spare.due_in_ms() == 0:
-            self._make_spare()
+        if self.spare.due_in_ms() == 0 and self._make_spare() is not None:
+            self._page.spare_retry_at_ms = now_ms() + self.spare.pause_ms()
 
-    def _make_spare(self) -> None:
-        waiting = self.spare.make()
+    def _make_spare(self) -> OSError | None:
+        """What kept it from being made: a limit, which may pass."""
+        try:
+            waiting = self.spare.make()
+        except OSError as error:
+            if self._page.ready_generation and now_ms() >= self._said_at_ms + BACK_OFF_MAX_MS:
+                self._said_at_ms = now_ms()
+                log.error("a worker can't be made now, and will be later: %s", error.strerror)
+            return error
         if waiting is not None:
-            _be(waiting, self._main, self._page)
+            be(waiting, self._main, self._tell, self._page)
+        return None
 
     # --- duties
+
+    def _see_it_start(self) -> None:
+        """It takes its word, or another worker is made."""
+        page = self._page
+        if page.worker_pid == 0:
+            if now_ms() >= page.retry_at_ms:
+                self._promote()
+            return
+        self._look_how_far()
+        if self.state == "starting" and not self._taken() and now_ms() >= page.take_by_ms:
+            log.error("worker %d doesn't take its word (is it stopped?): it is killed", page.worker_pid)
+            page.words_not_taken += 1
+            self.move("stall")
+
+    def _taken(self) -> bool:
+        return bool(self._page.taken_generation == self._page.generation)
+
+    def _end_nobody(self) -> None:
+        """The end came while none could be made."""
+        if self._page.worker_pid == 0:
+            self.move("die")
 
     def _look_how_far(self) -> None:
         """The worker stores in the page how far it is. The spare isn't made at once when it is ready: the guest has waited, and
@@ -148,24 +193,26 @@ class WorkerLife:
         page = self._page
         if page.ready_generation == page.generation:
             page.spare_retry_at_ms = now_ms() + SPARE_AFTER_MS
+            page.ready_at_ms = now_ms()
+            page.faults_in_a_row = page.words_not_taken = 0
+            page.oom_kills = oom_kills(self._proc)
             self.move("ready")
         elif page.replaying_generation == page.generation:
             self.move("replay")
 
     def _follow(self) -> None:
         page = self._page
-        in_a_row = page.generation - page.ready_generation
         if page.end_by_ms:
             self.move("end")
         elif self._says_why():
             self.move("give_up")
-        elif in_a_row == 0:
-            self.spawn()
-        elif in_a_row >= DEATHS_BEFORE_READY_MAX:
-            log.error("%d workers in a row died before they could serve: giving up", in_a_row)
+        elif page.faults_in_a_row >= FAULTS_BEFORE_READY_MAX:
+            log.error("%d workers in a row failed before they could serve: giving up", page.faults_in_a_row)
             self.move("give_up")
+        elif page.back_off_ms == 0:
+            self.spawn()
         else:
-            page.retry_at_ms = now_ms() + min(BACK_OFF_FIRST_MS << (in_a_row - 1), BACK_OFF_MAX_MS)
+            page.retry_at_ms = now_ms() + page.back_off_ms
             self.move("wait")
 
     def _follow_later(self) -> None:
@@ -182,14 +229,18 @@ class WorkerLife:
     def _says_why(self) -> bool:
         """The first worker has said why it can't, or a later one that all is lost: another one can't either."""
         page = self._page
-        never_began = page.generation == 1 and page.ready_generation == 0 and page.worker_code
+        never_began = page.ready_generation == 0 and page.worker_code
         return bool(never_began or page.worker_code == Exit.STATE_LOST + 1)
 
     # --- death
 
     def died(self) -> bool:
         """Whether there should be a worker and is none any more."""
-        return self.state in WITH_PROCESS and self._page.worker_pid != 0 and is_dead(self._page.worker_pidfd)
+        page = self._page
+        if self.state not in WITH_PROCESS or page.worker_pid == 0:
+            return False
+        frozen = self.state == "stalled" and not self._taken() and now_ms() >= page.take_by_ms + ABANDONED_AFTER_MS
+        return frozen or is_dead(page.worker_pidfd)
 
     def note_death(self) -> None:
         """What is known of a death goes into the page; the state's duty decides what follows."""
@@ -198,56 +249,75 @@ class WorkerLife:
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
             page.death_noticed = page.generation
-        how = "by a signal, for it left no exit code"  # whose child it was not has to guess
-        fault = self.state == "stalled" or bool(page.worker_code)
-        if page.worker_code:
-            how = f"exit code {page.worker_code - 1}"
-            page.last_worker_death = page.worker_code
-        with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
-            pid, status = os.waitpid(page.worker_pid, os.WNOHANG)
-            if pid:
-                page.last_worker_death = shell_status(status) + 1
-                how = how_it_ended(status)
-                fault |= page.last_worker_death != _BY_SIGKILL
+        cause, how = self._why()
+        if page.death_counted != page.generation:
+            page.death_counted = page.generation
+            self._count(cause)
         if self.state != "ending" and not self._says_why():
-            log.warning("worker %d (generation %d) died: %s", page.worker_pid, page.generation, how)
-        page.died_by_fault = fault  # whose child it was not can't be asked: then it was killed, like its maker
+            pause = f"; the next one comes in {page.back_off_ms} ms" if page.back_off_ms else ""
+            log.warning("worker %d (generation %d) died: %s%s", page.worker_pid, page.generation, how, pause)
+        page.death_cause = cause
         self.move("die")
+
+    def _why(self) -> tuple[int, str]:
+        """The cause, by its place in DEATHS, and how the log tells it."""
+        page = self._page
+        status, how = int(page.worker_code), f"exit code {page.worker_code - 1}"
+        with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
+            pid, told = os.waitpid(page.worker_pid, os.WNOHANG)
+            if pid:
+                status, how = shell_status(told) + 1, how_it_ended(told)
+        if not status and page.reaped_pid == page.worker_pid:
+            status, how = int(page.reaped_status), f"as a shell tells it, status {page.reaped_status - 1}"
+        if status:
+            page.last_worker_death = status
+        else:
+            how = "by a signal, for it left no exit code"  # whose child it was not has to guess
+        if self.state == "stalled":
+            return (CAUSE["stalled"], "it made no progress") if self._taken() else (CAUSE["stopped"], "it took no word")
+        if status not in (0, _BY_SIGKILL):
+            return CAUSE["trouble" if status in _TROUBLE else "fault"], how
+        before, page.oom_kills = page.oom_kills, oom_kills(self._proc)
+        if page.oom_kills > before:
+            return CAUSE["no-memory"], f"{how}; the host was out of memory"
+        return CAUSE["killed"], f"{how}, from outside" if status else how
+
+    def _count(self, cause: int) -> None:
+        """How long the pause is that follows: none after a first death, and after one that had served long enough."""
+        page = self._page
+        served_ms = now_ms() - page.ready_at_ms if page.ready_at_ms else -1
+        if served_ms >= SERVED_ENOUGH_MS[DEATHS[cause].name]:
+            page.deaths_in_a_row = 0
+        page.deaths_in_a_row += 1
+        page.faults_in_a_row += DEATHS[cause].own_fault
+        again = min(int(page.deaths_in_a_row) - 1, 32)
+        page.back_off_ms = min(BACK_OFF_FIRST_MS << (again - 1), BACK_OFF_MAX_MS) if again else 0
 
     # --- time
 
     def patience_ms(self) -> int | None:
         """After how long `advance` or `watch` has something to do; None: only when something happens."""
         if self.state == "backing_off":
-            return max(0, int(self._page.retry_at_ms) - now_ms()) + 1
+            return self._until(self._page.retry_at_ms)
+        if self.state == "stalled":
+            return LOOK_AGAIN_MS
+        if self.state == "starting" and not (self._page.worker_pid and self._taken()):
+            return self._until(self._page.take_by_ms if self._page.worker_pid else self._page.retry_at_ms)
         limits = [self.spare.due_in_ms() if self.state == "serving" else None]
         if self.state in LIVING:
             limits.append(self._watchdog.patience_ms())
         return min((limit + 1 for limit in limits if limit is not None), default=None)
 
+    @staticmethod
+    def _until(at_ms: int) -> int:
+        return max(0, int(at_ms) - now_ms()) + 1
+
     def watch(self) -> None:
         """Has the watchdog look; a worker without progress is to be killed."""
-        if self.state in LIVING and self._watchdog.barks() and self.move("stall"):
+        if self.state in LIVING and self._page.worker_pid and self._watchdog.barks() and self.move("stall"):
             pid, seconds = self._page.worker_pid, self._watchdog.seconds
             log.error("worker %d has made no progress for %d s: it is killed (--watchdog)", pid, seconds)
             self._page.watchdog_kills += 1
-
-
-def _be(spare: WaitingSpare, main: WorkerMain, page: SharedPage) -> NoReturn:
-    """In a new process. One that was never promoted leaves no code."""
-    code = int(Exit.INTERNAL)
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in (signal.SIGINT, signal.SIGHUP):  # meant for the guardian, which passes them on
-            signal.signal(number, signal.SIG_IGN)
-        code = main(spare)
-    finally:
-        if spare.promoted:
-            page.worker_code = code + 1
-        logging.shutdown()
-        os._exit(code)
 
 
 class Watchdog:

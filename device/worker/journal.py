@@ -1,5 +1,6 @@
 """Composition: how a worker gets its journal and slots, and what it does when what it should go on with can't be believed."""
 
+import errno
 import logging
 import os
 import time
@@ -33,6 +34,8 @@ _LOADED_LATER = {"inode": ("ino", "fd"), "handle": ()}
 """Tables with too many records to load while the guest waits, and by what a record is asked for (fuse/recovery/loading.py)."""
 HOPELESS = "journal and rings don't tell any more what the guest waits for; the device ends, restart it together with its guest"
 SLOTS_NAME = "slots"
+_PASSES = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""What an open(2) fails with that says nothing of the file."""
 _ROOM_RETRY_S = 0.05
 _ROOM_LOG_EVERY = 100
 _STATUS = 1 << next(flag.bit for flag in PROTOCOL_FEATURES if flag.name == "STATUS")
@@ -153,6 +156,8 @@ def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
+            if error.errno in _PASSES:
+                raise  # the next worker will find them
             logger.error("the slots can't be opened: %s", error)
         else:
             try:

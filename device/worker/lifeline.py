@@ -7,6 +7,7 @@ from device.exits import Exit
 from device.processes.promotion import Promotion
 from device.processes.relay import Kind, Note
 from device.processes.shared_page import is_dead
+from specs.worker import DEATHS
 
 logger = logging.getLogger("steadfs.worker")
 
@@ -54,7 +55,7 @@ class Lifeline:
 
     def killed(self) -> bool:
         """Whether the worker before died by SIGKILL from outside, as far as anybody knows."""
-        return not self._page.died_by_fault
+        return not DEATHS[self._page.death_cause].own_fault
 
     def told(self) -> dict[str, int]:
         """Fields of the status page."""
@@ -65,6 +66,9 @@ class Lifeline:
             "keeper_pid": page.keeper_pid,
             "keeper_generation": page.keeper_generation,
             "last_worker_death": page.last_worker_death,
+            "last_worker_death_cause": page.death_cause,
+            "worker_deaths_in_a_row": page.deaths_in_a_row,
+            "worker_back_off_ms": page.back_off_ms,
             "last_keeper_death": page.last_keeper_death,
             "watchdog_kills": page.watchdog_kills,
             "spare_pid": page.spare_pid if page.spare_waits else 0,

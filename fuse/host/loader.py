@@ -22,6 +22,8 @@ class Loader:
         loaded = self._loaded
         what = lib.LOAD_INODES if table == "inode" else lib.LOAD_HANDLES
         error = int(lib.table_load(self._native, what, text, len(text), loaded))
+        if error == -errno.ENOMEM:
+            raise MemoryError(f"{table} {loaded.last_key}")  # says nothing of the record
         if error < 0:
             raise ValueError(f"{table} {loaded.last_key} can't be loaded: {errno.errorcode.get(-error, error)}")
         return int(loaded.last_key), ffi.unpack(loaded.fds, loaded.fds_n)

@@ -227,6 +227,8 @@ def _given_back(transition: Transition, lookups: Counter[int]) -> int:
 
 
 def _loaded(error: int, table: str, key: int) -> None:
+    if error == -errno.ENOMEM:
+        raise MemoryError(f"{table} {key}")  # says nothing of the record
     if error < 0:
         raise ValueError(f"{table} {key} of the journal can't be loaded: {errno.errorcode.get(-error, error)}")
 

@@ -1,4 +1,4 @@
-"""Which failures of SQLite may pass by themselves: of the file system or of memory, not of what the file holds.
+"""Which failures of SQLite may pass by themselves: of the file system, of memory, of others' locks, not of what the file holds.
 
 Waiting for the file gives nothing up: when such a failure is over, the content is as it was.
 """
@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,59 @@ from journal.errors import JournalError, JournalFailed, JournalFull, JournalUnre
 
 log = logging.getLogger("steadfs.journal")
 
-_TRANSIENT = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A result code. `content`: it says something of what the file holds, or of our use of it: waiting wouldn't help."""
+
+    name: str
+    content: bool
+    why: str
+
+
+PRIMARY = (
+    Code("OK", True, "no failure; also for errors of the sqlite3 module's own, which have no code"),
+    Code("ERROR", True, "an SQL statement that can't be: a table or column is missing"),
+    Code("INTERNAL", True, "a bug, or a file that SQLite can't make sense of"),
+    Code("PERM", False, "the file's mode forbids it: an operator's doing"),
+    Code("ABORT", False, "the statement was rolled back by another of the same connection"),
+    Code("BUSY", False, "another process has a lock: it will let go"),
+    Code("LOCKED", False, "another connection of this process has a lock"),
+    Code("NOMEM", False, "no memory"),
+    Code("READONLY", False, "the file or its file system can't be written just now"),
+    Code("INTERRUPT", False, "somebody asked for it"),
+    Code("IOERR", False, "the file system failed"),
+    Code("CORRUPT", True, "the file's structure is broken"),
+    Code("NOTFOUND", True, "an operation that SQLite doesn't know"),
+    Code("FULL", False, "no room"),
+    Code("CANTOPEN", False, "open(2) failed: no descriptors, no memory, a directory that is away"),
+    Code("PROTOCOL", False, "many tries to get the WAL's locks failed, for others had them"),
+    Code("EMPTY", True, "not used by SQLite"),
+    Code("SCHEMA", True, "the schema changes again and again, and none but us should change it"),
+    Code("TOOBIG", True, "a value is longer than any of ours"),
+    Code("CONSTRAINT", True, "rows contradict each other"),
+    Code("MISMATCH", True, "a value has another type than its column"),
+    Code("MISUSE", True, "a bug of ours"),
+    Code("NOLFS", False, "the host can't have so large a file"),
+    Code("AUTH", False, "something between us and the file forbids it"),
+    Code("FORMAT", True, "not used by SQLite"),
+    Code("RANGE", True, "a bug of ours"),
+    Code("NOTADB", True, "the file is no database"),
+    Code("NOTICE", True, "no failure, a word for the log"),
+    Code("WARNING", True, "no failure, a word for the log"),
+    Code("ROW", True, "no failure"),
+    Code("DONE", True, "no failure"),
+)
+"""Every primary result code of https://www.sqlite.org/rescode.html, without its SQLITE_."""
+
+EXTENDED = (
+    Code("IOERR_DATA", True, "a page's checksum is wrong"),
+    Code("READONLY_DBMOVED", True, "the file was renamed or removed: what is open isn't what the directory holds"),
+    Code("CANTOPEN_SYMLINK", True, "a symbolic link is where the file should be"),
+)
+"""Extended codes that say something else than their primary code, which is their lowest byte."""
+
+_CONTENT = {int(getattr(sqlite3, f"SQLITE_{code.name}", -1)): code.content for code in (*PRIMARY, *EXTENDED)}
 RETRY_S = 0.05
 LOG_EVERY = 100
 ResultT = TypeVar("ResultT")
@@ -23,8 +76,9 @@ BetweenTries = Callable[[], object]
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether it says nothing of the journal's content. By the primary result code: https://www.sqlite.org/rescode.html"""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _TRANSIENT
+    """Whether it says nothing of the journal's content. A code that isn't known says something."""
+    code = int(getattr(error, "sqlite_errorcode", 0))
+    return not _CONTENT.get(code, _CONTENT.get(code & 0xFF, True))
 
 
 def journal_error(path: Path, error: sqlite3.Error) -> JournalError:

@@ -1,5 +1,6 @@
 """What happens before a journal can be written: recognise, verify, fold, set aside, begin a life."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -14,7 +15,7 @@ from journal.database import schema
 from journal.database.load import FirstTouches, Present, checkpoint_seq, load, look_through, verify_present
 from journal.database.pragmas import prepare_writer
 from journal.database.transaction import transaction
-from journal.errors import ForeignJournal
+from journal.errors import ForeignJournal, JournalUnreachable
 from journal.limits import Limits
 from journal.writer.native_commit import Connection, with_handle
 from machine.fold import Fold
@@ -22,6 +23,10 @@ from machine.table import Table
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 """https://www.sqlite.org/fileformat.html#magic_header_string"""
+_BUSY_S = 0.1
+"""How long a statement waits for somebody's lock. Who waits longer tries again (`transient`), and says so."""
+_PASSES = frozenset({errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT})
+"""What open(2) and read(2) fail with that says nothing of the file."""
 
 
 @dataclass(slots=True)
@@ -96,7 +101,7 @@ def connect(path: Path, limits: Limits) -> Connection:
 
 def _connect(path: Path) -> Connection:
     name = str(path) if path.is_absolute() else f"file:{quote(str(path))}{relative.uri_suffix()}"
-    return sqlite3.connect(name, uri=not path.is_absolute(), isolation_level=None, factory=Connection)
+    return sqlite3.connect(name, _BUSY_S, uri=not path.is_absolute(), isolation_level=None, factory=Connection)
 
 
 def _refuse_other_files(path: Path) -> None:
@@ -107,6 +112,8 @@ def _refuse_other_files(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
+        if error.errno in _PASSES:
+            raise JournalUnreachable(path, str(error.strerror)) from error
         raise ForeignJournal(path, f"can't be read ({error.strerror})") from error
     if start not in (b"", SQLITE_MAGIC):
         raise ForeignJournal(path, "is not an SQLite database")

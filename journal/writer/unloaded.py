@@ -77,6 +77,8 @@ class Unloaded:
             self._pass(given.last)
         if given.is_damaged:
             raise _altered(given.last)
+        if given.refused == -errno.ENOMEM:
+            raise MemoryError(f"record {given.last}")  # says nothing of it
         if given.refused:
             raise ValueError(f"record {given.last} can't be loaded: {errno.errorcode.get(-given.refused, given.refused)}")
         # SQLite's errors are found again, and told, by the next question of Python's.

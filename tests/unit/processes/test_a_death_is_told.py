@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from device.processes.exit_status import oom_kills
 from device.processes.shared_page import SharedPage, make_page
 from device.processes.worker_life import WorkerLife
-from specs.worker import WORKER
+from specs.worker import DEATHS, WORKER
 
 if TYPE_CHECKING:
     from device.processes.relayed import Relayed
@@ -22,6 +23,7 @@ class _Nothing:
     """Stands for what a death is noted without."""
 
     clone_flags = 0
+    proc = "/proc"
     workers_end = None
 
 
@@ -29,14 +31,19 @@ class _Nothing:
 def page() -> Iterator[SharedPage]:
     made = make_page()
     made.worker_state = WORKER.states.index("serving")
-    made.generation = made.ready_generation = 4
+    made.generation = made.ready_generation = made.taken_generation = 4
+    made.oom_kills = oom_kills("/proc")
     yield made
     for fd in made.fixed_fds():
         os.close(fd)
 
 
+def cause(page: SharedPage) -> str:
+    return DEATHS[page.death_cause].name
+
+
 def note_death(page: SharedPage, caplog: pytest.LogCaptureFixture) -> str:
-    life = WorkerLife(page, lambda _: 0, cast("Sandbox", _Nothing()), cast("Relayed", _Nothing()), frozenset, 0)
+    life = WorkerLife(page, lambda _: 0, lambda _: 0, cast("Sandbox", _Nothing()), cast("Relayed", _Nothing()), frozenset, 0)
     with caplog.at_level(logging.WARNING):
         life.note_death()
     return caplog.messages[-1]
@@ -47,8 +54,8 @@ def test_our_childs_end_is_told_as_it_was(page: SharedPage, caplog: pytest.LogCa
     page.worker_pid = child.pid
     child.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, page.worker_pid, os.WEXITED | os.WNOWAIT)
-    assert note_death(page, caplog).endswith("died: signal 9")
-    assert not page.died_by_fault
+    assert note_death(page, caplog).endswith("died: signal 9, from outside")
+    assert cause(page) == "killed"
     child.returncode = -signal.SIGKILL  # it is reaped
 
 
@@ -57,11 +64,11 @@ def test_another_keepers_child_that_left_no_code_was_ended_by_a_signal(
 ) -> None:
     page.worker_pid = os.getppid()
     assert "by a signal" in note_death(page, caplog)
-    assert not page.died_by_fault
+    assert cause(page) == "killed"
 
 
 def test_another_keepers_child_that_left_a_code_ended_with_it(page: SharedPage, caplog: pytest.LogCaptureFixture) -> None:
     page.worker_pid = os.getppid()
     page.worker_code = 70 + 1
     assert note_death(page, caplog).endswith("died: exit code 70")
-    assert page.died_by_fault
+    assert cause(page) == "fault"

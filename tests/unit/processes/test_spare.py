@@ -22,7 +22,7 @@ from device.processes.descriptors import CLOSED_PER_STEP, Sweep, close_of_direct
 from device.processes.promotion import Promotion, WaitingSpare, encode
 from device.processes.relay import make_pair
 from device.processes.shared_page import SharedPage, is_dead, make_page, put_at
-from device.processes.spare import DEATHS_MAX, Spare
+from device.processes.spare import FAULTS_MAX, Spare
 from device.sandbox.place import Place
 from device.worker.journal import open_journal
 from device.worker.lifeline import Lifeline
@@ -189,7 +189,7 @@ def a_spare(page: SharedPage, relay: socket.socket) -> Spare:
     def clone(pid_at: int) -> int:
         pid = os.fork()
         if pid == 0:
-            os._exit(0)
+            os._exit(1)
         assert pid_at == page.where("spare_pid")
         page.spare_pid = pid
         return pid
@@ -197,10 +197,10 @@ def a_spare(page: SharedPage, relay: socket.socket) -> Spare:
     return Spare(page, relay, clone)
 
 
-def test_spares_that_die_come_later_each_time_and_then_not_at_all(page: SharedPage, ends: Ends) -> None:
+def test_spares_that_fail_come_later_each_time_and_then_not_at_all(page: SharedPage, ends: Ends) -> None:
     spare = a_spare(page, ends[1])
     waits: list[int] = []
-    for _ in range(DEATHS_MAX):
+    for _ in range(FAULTS_MAX):
         page.spare_retry_at_ms = 0
         assert spare.due_in_ms() == 0
         assert spare.make() is None
@@ -210,7 +210,7 @@ def test_spares_that_die_come_later_each_time_and_then_not_at_all(page: SharedPa
         waits.append(spare.due_in_ms() or 0)
     assert all(later > earlier for earlier, later in pairwise(waits[:-1]))
     assert spare.due_in_ms() is None
-    page.spare_deaths = 0  # as for each new worker
+    page.spare_faults = 0  # as for each new worker
     assert spare.due_in_ms() is not None
 
 
@@ -230,7 +230,7 @@ def test_a_promoted_spare_is_the_worker_and_no_spare_any_more(page: SharedPage, 
     spare.promote(promotion_of(page, ends[1]))
     assert (page.worker_pid, page.spare_pid, spare.there) == (pid, 0, False)
     eventually(lambda: is_dead(page.worker_pidfd))
-    assert os.waitpid(pid, 0) == (pid, 0)
+    assert os.waitpid(pid, 0) == (pid, 1 << 8)
 
 
 def test_a_spare_made_when_a_worker_is_needed_rehearses_nothing_and_waits_for_its_word(
