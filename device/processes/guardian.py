@@ -106,7 +106,7 @@ class Guardian:
         code = int(self._page.code) - 1
         if os.getpid() != self._first:
             self._finish(code)
-            self._leave(code)
+            _leave(code)
         return code
 
     def _await(self) -> None:
@@ -206,7 +206,7 @@ class Guardian:
             raise
         except BaseException as error:  # the guardian makes another
             log.error("the keeper failed: %s: %s", type(error).__name__, error, exc_info=True)
-        self._leave(code)
+        _leave(code)
 
     def _take_over(self) -> None:
         """Enters itself, and the guardian that made it if the keeper before died over that."""
@@ -285,6 +285,7 @@ class Guardian:
             log.info("ending on %s", signal.Signals(number).name)
             self._page.end_by_ms = now_ms() + END_DEADLINE_MS
 
-    def _leave(self, code: int) -> NoReturn:
-        """Handlers of the log aren't closed: the others use them."""
-        os._exit(code)
+
+def _leave(code: int) -> NoReturn:
+    """Handlers of the log aren't closed: the others use them."""
+    os._exit(code)

@@ -67,6 +67,7 @@ class WorkerLife:
         self._said_at_ms = 0
         self._fds_to_keep = fds_to_keep
         self._watchdog = Watchdog(page, watchdog_s)
+        self._inquest = Inquest(page, sandbox.proc)
         self._duties = {
             "none": self.spawn,
             "starting": self._see_it_start,
@@ -174,13 +175,10 @@ class WorkerLife:
                 self._promote()
             return
         self._look_how_far()
-        if self.state == "starting" and not self._taken() and now_ms() >= page.take_by_ms:
+        if self.state == "starting" and not _taken(self._page) and now_ms() >= page.take_by_ms:
             log.error("worker %d doesn't take its word (is it stopped?): it is killed", page.worker_pid)
             page.words_not_taken += 1
             self.move("stall")
-
-    def _taken(self) -> bool:
-        return bool(self._page.taken_generation == self._page.generation)
 
     def _end_nobody(self) -> None:
         """The end came while none could be made."""
@@ -204,7 +202,7 @@ class WorkerLife:
         page = self._page
         if page.end_by_ms:
             self.move("end")
-        elif self._says_why():
+        elif _says_why(self._page):
             self.move("give_up")
         elif page.faults_in_a_row >= FAULTS_BEFORE_READY_MAX:
             log.error("%d workers in a row failed before they could serve: giving up", page.faults_in_a_row)
@@ -224,13 +222,7 @@ class WorkerLife:
         if self.state == "ended":
             page.code = page.worker_code or Exit.OK + 1
         else:
-            page.code = page.worker_code if self._says_why() else Exit.INTERNAL + 1
-
-    def _says_why(self) -> bool:
-        """The first worker has said why it can't, or a later one that all is lost: another one can't either."""
-        page = self._page
-        never_began = page.ready_generation == 0 and page.worker_code
-        return bool(never_began or page.worker_code == Exit.STATE_LOST + 1)
+            page.code = page.worker_code if _says_why(self._page) else Exit.INTERNAL + 1
 
     # --- death
 
@@ -239,7 +231,7 @@ class WorkerLife:
         page = self._page
         if self.state not in WITH_PROCESS or page.worker_pid == 0:
             return False
-        frozen = self.state == "stalled" and not self._taken() and now_ms() >= page.take_by_ms + ABANDONED_AFTER_MS
+        frozen = self.state == "stalled" and not _taken(self._page) and now_ms() >= page.take_by_ms + ABANDONED_AFTER_MS
         return frozen or is_dead(page.worker_pidfd)
 
     def note_death(self) -> None:
@@ -249,18 +241,48 @@ class WorkerLife:
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
             page.death_noticed = page.generation
-        cause, how = self._why()
+        cause, how = self._inquest.cause(stalled=self.state == "stalled")
         if page.death_counted != page.generation:
             page.death_counted = page.generation
-            self._count(cause)
-        if self.state != "ending" and not self._says_why():
+            self._inquest.count(cause)
+        if self.state != "ending" and not _says_why(self._page):
             pause = f"; the next one comes in {page.back_off_ms} ms" if page.back_off_ms else ""
             log.warning("worker %d (generation %d) died: %s%s", page.worker_pid, page.generation, how, pause)
         page.death_cause = cause
         self.move("die")
 
-    def _why(self) -> tuple[int, str]:
-        """The cause, by its place in DEATHS, and how the log tells it."""
+    # --- time
+
+    def patience_ms(self) -> int | None:
+        """After how long `advance` or `watch` has something to do; None: only when something happens."""
+        if self.state == "backing_off":
+            return _until(self._page.retry_at_ms)
+        if self.state == "stalled":
+            return LOOK_AGAIN_MS
+        if self.state == "starting" and not (self._page.worker_pid and _taken(self._page)):
+            return _until(self._page.take_by_ms if self._page.worker_pid else self._page.retry_at_ms)
+        limits = [self.spare.due_in_ms() if self.state == "serving" else None]
+        if self.state in LIVING:
+            limits.append(self._watchdog.patience_ms())
+        return min((limit + 1 for limit in limits if limit is not None), default=None)
+
+    def watch(self) -> None:
+        """Has the watchdog look; a worker without progress is to be killed."""
+        if self.state in LIVING and self._page.worker_pid and self._watchdog.barks() and self.move("stall"):
+            pid, seconds = self._page.worker_pid, self._watchdog.seconds
+            log.error("worker %d has made no progress for %d s: it is killed (--watchdog)", pid, seconds)
+            self._page.watchdog_kills += 1
+
+
+class Inquest:
+    """Why a worker died, and what pause follows. `proc`: where the keeper finds a procfs."""
+
+    def __init__(self, page: SharedPage, proc: str) -> None:
+        self._page = page
+        self._proc = proc
+
+    def cause(self, *, stalled: bool) -> tuple[int, str]:
+        """By its place in DEATHS, and how the log tells it; `stalled`: the keeper itself has killed the worker."""
         page = self._page
         status, how = int(page.worker_code), f"exit code {page.worker_code - 1}"
         with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
@@ -273,8 +295,8 @@ class WorkerLife:
             page.last_worker_death = status
         else:
             how = "by a signal, for it left no exit code"  # whose child it was not has to guess
-        if self.state == "stalled":
-            return (CAUSE["stalled"], "it made no progress") if self._taken() else (CAUSE["stopped"], "it took no word")
+        if stalled:
+            return (CAUSE["stalled"], "it made no progress") if _taken(page) else (CAUSE["stopped"], "it took no word")
         if status not in (0, _BY_SIGKILL):
             return CAUSE["trouble" if status in _TROUBLE else "fault"], how
         before, page.oom_kills = page.oom_kills, oom_kills(self._proc)
@@ -282,7 +304,7 @@ class WorkerLife:
             return CAUSE["no-memory"], f"{how}; the host was out of memory"
         return CAUSE["killed"], f"{how}, from outside" if status else how
 
-    def _count(self, cause: int) -> None:
+    def count(self, cause: int) -> None:
         """How long the pause is that follows: none after a first death, and after one that had served long enough."""
         page = self._page
         served_ms = now_ms() - page.ready_at_ms if page.ready_at_ms else -1
@@ -293,31 +315,20 @@ class WorkerLife:
         again = min(int(page.deaths_in_a_row) - 1, 32)
         page.back_off_ms = min(BACK_OFF_FIRST_MS << (again - 1), BACK_OFF_MAX_MS) if again else 0
 
-    # --- time
 
-    def patience_ms(self) -> int | None:
-        """After how long `advance` or `watch` has something to do; None: only when something happens."""
-        if self.state == "backing_off":
-            return self._until(self._page.retry_at_ms)
-        if self.state == "stalled":
-            return LOOK_AGAIN_MS
-        if self.state == "starting" and not (self._page.worker_pid and self._taken()):
-            return self._until(self._page.take_by_ms if self._page.worker_pid else self._page.retry_at_ms)
-        limits = [self.spare.due_in_ms() if self.state == "serving" else None]
-        if self.state in LIVING:
-            limits.append(self._watchdog.patience_ms())
-        return min((limit + 1 for limit in limits if limit is not None), default=None)
+def _taken(page: SharedPage) -> bool:
+    """Whether the spare has taken its word."""
+    return bool(page.taken_generation == page.generation)
 
-    @staticmethod
-    def _until(at_ms: int) -> int:
-        return max(0, int(at_ms) - now_ms()) + 1
 
-    def watch(self) -> None:
-        """Has the watchdog look; a worker without progress is to be killed."""
-        if self.state in LIVING and self._page.worker_pid and self._watchdog.barks() and self.move("stall"):
-            pid, seconds = self._page.worker_pid, self._watchdog.seconds
-            log.error("worker %d has made no progress for %d s: it is killed (--watchdog)", pid, seconds)
-            self._page.watchdog_kills += 1
+def _says_why(page: SharedPage) -> bool:
+    """The first worker has said why it can't, or a later one that all is lost: another one can't either."""
+    never_began = page.ready_generation == 0 and page.worker_code
+    return bool(never_began or page.worker_code == Exit.STATE_LOST + 1)
+
+
+def _until(at_ms: int) -> int:
+    return max(0, int(at_ms) - now_ms()) + 1
 
 
 class Watchdog:

@@ -26,48 +26,48 @@ class Code:
 
 
 PRIMARY = (
-    Code("OK", True, "no failure; also for errors of the sqlite3 module's own, which have no code"),
-    Code("ERROR", True, "an SQL statement that can't be: a table or column is missing"),
-    Code("INTERNAL", True, "a bug, or a file that SQLite can't make sense of"),
-    Code("PERM", False, "the file's mode forbids it: an operator's doing"),
-    Code("ABORT", False, "the statement was rolled back by another of the same connection"),
-    Code("BUSY", False, "another process has a lock: it will let go"),
-    Code("LOCKED", False, "another connection of this process has a lock"),
-    Code("NOMEM", False, "no memory"),
-    Code("READONLY", False, "the file or its file system can't be written just now"),
-    Code("INTERRUPT", False, "somebody asked for it"),
-    Code("IOERR", False, "the file system failed"),
-    Code("CORRUPT", True, "the file's structure is broken"),
-    Code("NOTFOUND", True, "an operation that SQLite doesn't know"),
-    Code("FULL", False, "no room"),
-    Code("CANTOPEN", False, "open(2) failed: no descriptors, no memory, a directory that is away"),
-    Code("PROTOCOL", False, "many tries to get the WAL's locks failed, for others had them"),
-    Code("EMPTY", True, "not used by SQLite"),
-    Code("SCHEMA", True, "the schema changes again and again, and none but us should change it"),
-    Code("TOOBIG", True, "a value is longer than any of ours"),
-    Code("CONSTRAINT", True, "rows contradict each other"),
-    Code("MISMATCH", True, "a value has another type than its column"),
-    Code("MISUSE", True, "a bug of ours"),
-    Code("NOLFS", False, "the host can't have so large a file"),
-    Code("AUTH", False, "something between us and the file forbids it"),
-    Code("FORMAT", True, "not used by SQLite"),
-    Code("RANGE", True, "a bug of ours"),
-    Code("NOTADB", True, "the file is no database"),
-    Code("NOTICE", True, "no failure, a word for the log"),
-    Code("WARNING", True, "no failure, a word for the log"),
-    Code("ROW", True, "no failure"),
-    Code("DONE", True, "no failure"),
+    Code("SQLITE_OK", True, "no failure; also for errors of the sqlite3 module's own, which have no code"),
+    Code("SQLITE_ERROR", True, "an SQL statement that can't be: a table or column is missing"),
+    Code("SQLITE_INTERNAL", True, "a bug, or a file that SQLite can't make sense of"),
+    Code("SQLITE_PERM", False, "the file's mode forbids it: an operator's doing"),
+    Code("SQLITE_ABORT", False, "the statement was rolled back by another of the same connection"),
+    Code("SQLITE_BUSY", False, "another process has a lock: it will let go"),
+    Code("SQLITE_LOCKED", False, "another connection of this process has a lock"),
+    Code("SQLITE_NOMEM", False, "no memory"),
+    Code("SQLITE_READONLY", False, "the file or its file system can't be written just now"),
+    Code("SQLITE_INTERRUPT", False, "somebody asked for it"),
+    Code("SQLITE_IOERR", False, "the file system failed"),
+    Code("SQLITE_CORRUPT", True, "the file's structure is broken"),
+    Code("SQLITE_NOTFOUND", True, "an operation that SQLite doesn't know"),
+    Code("SQLITE_FULL", False, "no room"),
+    Code("SQLITE_CANTOPEN", False, "open(2) failed: no descriptors, no memory, a directory that is away"),
+    Code("SQLITE_PROTOCOL", False, "many tries to get the WAL's locks failed, for others had them"),
+    Code("SQLITE_EMPTY", True, "not used by SQLite"),
+    Code("SQLITE_SCHEMA", True, "the schema changes again and again, and none but us should change it"),
+    Code("SQLITE_TOOBIG", True, "a value is longer than any of ours"),
+    Code("SQLITE_CONSTRAINT", True, "rows contradict each other"),
+    Code("SQLITE_MISMATCH", True, "a value has another type than its column"),
+    Code("SQLITE_MISUSE", True, "a bug of ours"),
+    Code("SQLITE_NOLFS", False, "the host can't have so large a file"),
+    Code("SQLITE_AUTH", False, "something between us and the file forbids it"),
+    Code("SQLITE_FORMAT", True, "not used by SQLite"),
+    Code("SQLITE_RANGE", True, "a bug of ours"),
+    Code("SQLITE_NOTADB", True, "the file is no database"),
+    Code("SQLITE_NOTICE", True, "no failure, a word for the log"),
+    Code("SQLITE_WARNING", True, "no failure, a word for the log"),
+    Code("SQLITE_ROW", True, "no failure"),
+    Code("SQLITE_DONE", True, "no failure"),
 )
 """Every primary result code of https://www.sqlite.org/rescode.html, without its SQLITE_."""
 
 EXTENDED = (
-    Code("IOERR_DATA", True, "a page's checksum is wrong"),
-    Code("READONLY_DBMOVED", True, "the file was renamed or removed: what is open isn't what the directory holds"),
-    Code("CANTOPEN_SYMLINK", True, "a symbolic link is where the file should be"),
+    Code("SQLITE_IOERR_DATA", True, "a page's checksum is wrong"),
+    Code("SQLITE_READONLY_DBMOVED", True, "the file was renamed or removed: what is open isn't what the directory holds"),
+    Code("SQLITE_CANTOPEN_SYMLINK", True, "a symbolic link is where the file should be"),
 )
 """Extended codes that say something else than their primary code, which is their lowest byte."""
 
-_CONTENT = {int(getattr(sqlite3, f"SQLITE_{code.name}", -1)): code.content for code in (*PRIMARY, *EXTENDED)}
+_CONTENT = {int(getattr(sqlite3, code.name, -1)): code.content for code in (*PRIMARY, *EXTENDED)}
 RETRY_S = 0.05
 LOG_EVERY = 100
 ResultT = TypeVar("ResultT")
