@@ -19,7 +19,7 @@ WORDING = Wording(
         "change", "changes_host", "choice", "choices", "code", "dest", "effects", "ends", "equals", "errno", "event",
         "events", "facts", "fds", "field", "fields", "gate", "given", "keeps_reply", "label", "lane", "left_out",
         "machine", "makes", "mask", "meant", "moves", "name", "names", "native", "offered", "only_whether", "opens",
-        "option", "out", "plan", "readonly", "reads", "recorded", "refusals", "repeat", "reply", "rows", "short",
-        "silent", "states", "table", "then", "value", "values", "verb", "when", "witness", "words", "writes",
+        "option", "out", "own_fault", "plan", "readonly", "reads", "recorded", "refusals", "repeat", "reply", "rows", "served",
+        "short", "silent", "states", "table", "then", "value", "values", "verb", "when", "witness", "words", "writes",
     ),
 )  # fmt: skip

@@ -44,6 +44,11 @@ class Promotion:
     noticed_ns: int = 0
     """When the keeper noticed the death of the one before (CLOCK_MONOTONIC); 0: there was none, or another keeper did."""
 
+    @property
+    def first(self) -> bool:
+        """Whether no worker has served yet: then there is nothing to go on with, though one may have died before."""
+        return bool(self.page.ready_generation == 0)
+
 
 def encode(promotion: Promotion, keeper_generation: int) -> bytes:
     """The word, a datagram to the spare."""

@@ -143,6 +143,10 @@ class SharedPage(ctypes.Structure):
         ("words_not_taken", ctypes.c_uint64),
         # a worker or a spare that could not be cloned, times in a row
         ("clone_failures", ctypes.c_uint64),
+        # what a worker has found lost and not dealt with to the end, which its successor could not find out any more: whether
+        # slots are in doubt, and why the journal is lost (journal.live.LOST_WHY)
+        ("slots_in_doubt", ctypes.c_uint64),
+        ("journal_lost", ctypes.c_uint64),
         # what the guardian has reaped for a keeper that is dead: the status is stored first
         ("reaped_status", ctypes.c_uint64),
         ("reaped_pid", ctypes.c_uint64),

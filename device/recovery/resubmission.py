@@ -8,6 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, Protocol
 
 from device.recovery import decisions as recovery
 from device.recovery.damaged_slots import Ring, popped_of_damaged
@@ -23,6 +24,12 @@ logger = logging.getLogger("steadfs.recovery")
 
 Journaled = Callable[[], Mapping[int, Sequence[Recorded]] | None]
 """What requests left in the journal, by number; None when it is lost."""
+
+
+class Doubts(Protocol):
+    """The page that outlives a worker."""
+
+    slots_in_doubt: Any
 
 
 class Resubmission:
@@ -51,9 +58,9 @@ class Resubmission:
         }
 
     @crash_step("take requests up")
-    def attach(self, starts: Mapping[int, StartVring], slots_fd: int, slots_lost: bool, journaled: Journaled) -> int:
+    def attach(self, starts: Mapping[int, StartVring], slots_fd: int, doubts: Doubts, journaled: Journaled) -> int:
         """Sets the rings up and has each request that was left in them answered, or handed to the lanes; returns how many.
-        `slots_lost`: the file is a new one.
+        `doubts`: the file is a new one, or an earlier worker has freed damaged slots in it and not taken up all their requests.
 
         Raises PeerError when a ring whose slots are damaged doesn't tell what is in flight.
         """
@@ -66,10 +73,13 @@ class Resubmission:
         waiting = recovery.in_flight(sound, used)
         self._engine.recovery.raise_counter(1 + max((slot.counter for slot in sound), default=0))
         damaged: list[tuple[int, int]] = []
+        in_doubt = bool(doubts.slots_in_doubt)
+        if any(isinstance(place, tuple) and place[0] in starts and place[1] < starts[place[0]].num for place in found):
+            doubts.slots_in_doubt = 1  # before the first of them is freed
         for queue, start in starts.items():
             bad = {place[1] for place in found if isinstance(place, tuple) and place[0] == queue and place[1] < start.num}
-            if slots_lost:
-                bad = set(range(start.num))
+            if in_doubt:
+                bad = set(range(start.num)) - {slot.head for slot in waiting if slot.queue == queue}
             popped, base = self._base(queue, used[queue], waiting, bad)
             damaged += [(queue, head) for head in sorted(popped)]
             self._engine.recovery.rebase(queue, base)

@@ -45,7 +45,6 @@ class Beginning:
     lane: StateLane
     control: Control
     slots_fd: int
-    slots_lost: bool
     lost: str
     fds_found: set[int]
 
@@ -53,7 +52,7 @@ class Beginning:
         """A first worker clears what an earlier daemon left in the journal. Returns what is to be closed beside serving."""
         begun = time.monotonic_ns()
         recovered = self.journal.take_recovered()
-        first = self.promotion.generation == 1
+        first = self.promotion.first
         if first:
             connection_copy.remove(self.journal.directory)
         if self.lost:
@@ -62,7 +61,7 @@ class Beginning:
             if recovered is not None:
                 self._end_earlier_daemon(recovered.records)
             self.prepared.executor.lifecycle.start()
-            return Sweep(set(), set())
+            return Sweep(self.fds_found, set(self.promotion.keep))  # of one that died before it served
         self.lifeline.replaying()
         sweep = self._go_on(recovered.records)
         self.live.set(
@@ -86,7 +85,8 @@ class Beginning:
         named |= fds_of(self.control.session.records) | self.promotion.keep
         sweep = Sweep(self.fds_found, named, self.prepared.host.budget)
         self.live.set(recovery_swept_ns=time.monotonic_ns())
-        quarantined = self._resume(starts, self._journaled)
+        lost = self.promotion.page.journal_lost  # an earlier worker found that out, and came to its end before all was answered
+        quarantined = self._resume(starts, (lambda: None) if lost else self._journaled)
         self.live.set(quarantined=words[INDEX["quarantined"]] + quarantined)
         return sweep
 
@@ -112,11 +112,13 @@ class Beginning:
         engine, lane = self.prepared.engine, self.lane
         resubmission = Resubmission(engine, self.control, lane, self.prepared.files, killed=self.lifeline.killed())
         try:
-            left = resubmission.attach(starts, self.slots_fd, self.slots_lost, journaled)
+            left = resubmission.attach(starts, self.slots_fd, self.promotion.page, journaled)
         except PeerError as error:
             raise OperatorError("--journal-dir", f"{self.journal.directory}: {error}; {HOPELESS}", Exit.STATE_LOST) from error
         lane.drain()
         lane.left.clear()  # data requests among them were never the state lane's
+        # Each request is answered, or has a slot of its own again.
+        self.promotion.page.slots_in_doubt = self.promotion.page.journal_lost = 0
         for queue in starts:
             engine.recovery.settle(queue)
             engine.vrings.start(queue)

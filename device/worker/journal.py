@@ -12,6 +12,7 @@ from typing import NoReturn
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
+from device.processes.shared_page import SharedPage
 from device.rings import slots
 from device.vhost.draft import NO_FD
 from journal import Hold, Journal
@@ -60,6 +61,7 @@ def open_journal(
     source: Source,
     generation: int,
     live: LivePage,
+    page: SharedPage,
     between_tries: BetweenTries,
 ) -> tuple[Journal, str]:
     """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
@@ -68,6 +70,7 @@ def open_journal(
     again and again while it waits for room or for the file system. Raises JournalError.
     """
     committed = live.words[INDEX["journal_seq"]]
+    lost = "" if generation == 1 else LOST_WHY[page.journal_lost]
     try:
         journal = _open(options, hold, archive, source, between_tries)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:
@@ -75,16 +78,20 @@ def open_journal(
             raise
         why, what = "journal damaged", str(error)
     else:
+        if lost:  # an earlier worker found that out, and began this one
+            return journal, "" if journal.last_seq else lost
         if generation == 1 or (journal.last_seq >= committed and journal.last_seq > 0):
             return journal, ""
         why = "journal cut off" if journal.last_seq else "journal missing"
         what = f"it ends at transition {journal.last_seq}, {committed} were committed"
         journal.close(finish=False)
+    if generation > 1:  # first of all: when the file is gone nothing tells any more
+        page.journal_lost = LOST_WHY.index(why)
+        live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
     name = set_aside_damaged(hold.directory)
     logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
     if generation == 1:
         return _open(options, hold, archive, source, between_tries), ""
-    live.set(states_lost=live.words[INDEX["states_lost"]] + 1, state_lost_why=LOST_WHY.index(why))
     return _open(options, hold, archive, source, between_tries), why
 
 
@@ -148,9 +155,9 @@ def all_open(fds: set[int]) -> bool:
     return True
 
 
-def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool]:
-    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. The second
-    is whether they should have been there and aren't. Raises OperatorError without room."""
+def open_slots(directory: Path, queues: int, generation: int, page: SharedPage) -> int:
+    """A later worker goes on with the slots; those of an earlier daemon name requests of a device that is gone. If they should
+    have been there and aren't, the page says so before there are others. Raises OperatorError without room."""
     path = directory / SLOTS_NAME
     if generation > 1:
         try:
@@ -162,13 +169,14 @@ def open_slots(directory: Path, queues: int, generation: int) -> tuple[int, bool
         else:
             try:
                 if slots.queues_of(fd) == queues:
-                    return fd, False
+                    return fd
             except slots.SlotsError as error:
                 logger.error("%s", error)
             os.close(fd)
+        page.slots_in_doubt = 1
     path.unlink(missing_ok=True)
     try:
-        return slots.create(path, queues=queues), generation > 1
+        return slots.create(path, queues=queues)
     except OSError as error:
         problem = f"{path}: {error.strerror}; free or enlarge the file system that holds it"
         raise OperatorError("--journal-dir", problem, Exit.JOURNAL_DIR) from error

@@ -44,6 +44,7 @@ class Worker:
     def __init__(
         self, options: Options, hold: Hold, promotion: Promotion, prepared: Prepared, session: Session, archive: Archive | None
     ) -> None:
+        life = 1 if promotion.first else promotion.generation
         begun_ns = time.monotonic_ns()
         self._lifeline = Lifeline(promotion)
         self._look_at = 0.0
@@ -55,14 +56,14 @@ class Worker:
         self.recorder = Recorder(prepared, self.live, self._lifeline)
         self.recorder.session = session
         self.journal, lost = open_journal(
-            options, hold, archive, self.recorder.record_of, promotion.generation, self.live, self._lifeline.wait
+            options, hold, archive, self.recorder.record_of, life, self.live, promotion.page, self._lifeline.wait
         )
         self.recorder.journal = self.journal
         self.live.set(recovery_opened_ns=time.monotonic_ns())
-        tell_who_serves(self.live, promotion.generation, hold.pid)
+        tell_who_serves(self.live, life, hold.pid)
         prepared.journal.opened(self.journal)
         prepared.commit = self.recorder.commit_now
-        self._slots_fd, slots_lost = open_slots(hold.directory, 1 + options.request_queues, promotion.generation)
+        self._slots_fd = open_slots(hold.directory, 1 + options.request_queues, life, promotion.page)
         prepared.engine.set_slots(self._slots_fd)
         self.lane = self.recorder.lane = self._make_lane()
         callbacks = Callbacks(self.recorder.record_control, self._drain, self._end_session)
@@ -72,7 +73,7 @@ class Worker:
         self._broken_vrings = BrokenVrings(prepared.engine, self.control)
         self._beginning = Beginning(
             promotion, self._lifeline, prepared, self.journal, self.live, self.recorder, self.lane, self.control,
-            self._slots_fd, slots_lost, lost, fds_found,
+            self._slots_fd, lost, fds_found,
         )  # fmt: skip
         self._poll = select.epoll()
 

@@ -91,7 +91,9 @@ def _begin(options: Options, hold: Hold, place: Place, generation: int, called: 
     """A worker begins, looks once whether there is something to do, and ends; whether it came so far."""
     relay = make_pair()
     with contextlib.closing(relay[0]), contextlib.closing(relay[1]):
-        promotion = Promotion(SharedPage(), generation, relay[1], frozenset())
+        page = SharedPage()
+        page.ready_generation = generation - 1
+        promotion = Promotion(page, generation, relay[1], frozenset())
         prepared = Prepared(options, replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd)))
         try:
             worker = Worker(options, hold, promotion, prepared, new_session(options), None)

@@ -360,7 +360,8 @@ def test_kinds_are_counted_before_there_is_a_journal_as_it_will_count_them(tmp_p
     directory = tmp_path / "journal"
     directory.mkdir()
     live = LivePage(directory)
-    journal, _ = open_journal(chosen, Hold(directory, -1), None, prepared.executor.record_of, 1, live, lambda: None)
+    source, page = prepared.executor.record_of, SharedPage()
+    journal, _ = open_journal(chosen, Hold(directory, -1), None, source, 1, live, page, lambda: None)
     prepared.journal.opened(journal)
     for row in OPCODES:
         if row.lane == "state":

@@ -11,6 +11,7 @@ import pytest
 
 import device.worker.journal as worker_journal
 from device.options.parsing import Options
+from device.processes.shared_page import SharedPage
 from journal import Hold
 from journal.audit.evidence.rules import read_rules
 from journal.live import LivePage
@@ -176,7 +177,8 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         hold, live = Hold.take(directory, True), LivePage(directory)
         try:
             options = Options(shared_dir=tmp_path, journal_dir=directory, journal_on_disk=True, fd=0)
-            journal, why = worker_journal.open_journal(options, hold, None, lambda table, key: None, 1, live, lambda: None)
+            source, page = (lambda table, key: None), SharedPage()
+            journal, why = worker_journal.open_journal(options, hold, None, source, 1, live, page, lambda: None)
             assert why == ""
             journal.close()
         finally:
