@@ -93,6 +93,7 @@ class Resubmission:
             logger.error("the slot of request %d of vring %d is damaged", head, queue)
             self._take_up(queue, head, None)
         self.counts["damaged"] = len(damaged)
+        doubts.slots_in_doubt = 0  # each has a slot of its own again, or is answered
         return len(waiting) + len(damaged)
 
     def _base(self, queue: int, used_idx: int, waiting: list[slots.Slot], damaged: set[int]) -> tuple[set[int], int]:

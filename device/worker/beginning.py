@@ -117,8 +117,7 @@ class Beginning:
             raise OperatorError("--journal-dir", f"{self.journal.directory}: {error}; {HOPELESS}", Exit.STATE_LOST) from error
         lane.drain()
         lane.left.clear()  # data requests among them were never the state lane's
-        # Each request is answered, or has a slot of its own again.
-        self.promotion.page.slots_in_doubt = self.promotion.page.journal_lost = 0
+        self.promotion.page.journal_lost = 0  # what was in flight then is answered
         for queue in starts:
             engine.recovery.settle(queue)
             engine.vrings.start(queue)
