@@ -183,7 +183,13 @@ class TwoNamespaces(RuleBasedStateMachine):
 
     @rule(node=nodes)
     def readlink(self, node: Node) -> None:
-        both = self.both(lambda: self.guest.readlink(node.nodeid), lambda: os.readlink(b"", dir_fd=node.fd), node)
+        def host() -> bytes:
+            """What readlink(2) says of a name; of a descriptor alone, Linux says ENOENT where it isn't a link."""
+            if not stat.S_ISLNK(os.fstat(node.fd).st_mode):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return os.readlink(b"", dir_fd=node.fd)
+
+        both = self.both(lambda: self.guest.readlink(node.nodeid), host, node)
         assert both is None or both[0] == both[1]
 
     # ---- attributes ----
