@@ -238,6 +238,8 @@ class WorkerLife:
         """What is known of a death goes into the page; the state's duty decides what follows."""
         self._noticed_ns = time.monotonic_ns()
         page = self._page
+        if self.state in YOUNG:
+            self._look_how_far()  # it may have been ready while the keeper was elsewhere: then this death isn't one before that
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
             page.death_noticed = page.generation
