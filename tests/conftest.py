@@ -1,5 +1,7 @@
 """What holds for all tests."""
 
+import gc
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +12,11 @@ UMASK = 0o022
 
 
 @pytest.fixture(autouse=True)
-def same_umask() -> Iterator[None]:
-    """An executor that ran in this process has left its own (0) behind, which the next test's daemon would inherit."""
+def what_a_daemon_leaves_behind() -> Iterator[None]:
+    """An executor that ran in this process has left its umask (0), which the next test's daemon would inherit; a command its
+    log, which tells nobody above."""
     os.umask(UMASK)
+    logging.getLogger("steadfs").propagate = True
     yield
     os.umask(UMASK)
 
@@ -37,3 +41,19 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return private, public
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For tests that run side by side (`--dist loadgroup`): a module's stay together, and so do all that start a QEMU guest,
+    since two guests at once take longer than one after the other. Those come first: they are the longest group."""
+    guests = Path(__file__).parent / "guest"
+    for item in items:
+        group = "guest" if guests in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: guests not in item.path.parents)
+
+
+def pytest_collection_finish() -> None:
+    """What all modules have made is there to stay: tests that collect garbage needn't walk through it each time."""
+    gc.collect()
+    gc.freeze()
