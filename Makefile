@@ -12,7 +12,7 @@ demo: setup
 	@$(PYTHON) -m tests.guest.commands.demo
 
 test: setup
-	$(PYTHON) -m pytest -q tests
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests
 
 # A real guest under kills of worker and keeper, for over a minute.
 .PHONY: torture-guest

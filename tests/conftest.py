@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 UMASK = 0o022
+WITH_DAEMONS = {"device", "guest", "packaging", "recovery", "security"}
+"""Folders of tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +46,14 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For tests that run side by side (`--dist loadgroup`): a module's stay together, and so do all that start a QEMU guest,
-    since two guests at once take longer than one after the other. Those come first: they are the longest group."""
-    guests = Path(__file__).parent / "guest"
+    """For tests that run side by side (`--dist loadgroup`). What starts daemons or guests runs one after the other and first:
+    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, a module together."""
+    here = Path(__file__).parent
     for item in items:
-        group = "guest" if guests in item.path.parents else str(item.path)
+        folder = item.path.relative_to(here).parts[0]
+        group = "daemons" if folder in WITH_DAEMONS else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: guests not in item.path.parents)
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in WITH_DAEMONS)
 
 
 def pytest_collection_finish() -> None:
