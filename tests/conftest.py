@@ -47,7 +47,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For tests that run side by side (`--dist loadgroup`). What starts daemons or guests runs one after the other and first:
-    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, a module together."""
+    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, by modules."""
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]
