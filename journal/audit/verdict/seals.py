@@ -140,10 +140,10 @@ class Seals:
     def _judge_times(self, end: Anchor, findings: Findings) -> None:
         for number, commit in self._late[:LATE_TOLD_MAX]:
             seal = self._ours[number]
-            what = f"and those up to {seal.head.commit_seq} were sealed late, by seal {seal.index} at {time_of(seal.time_ns)}: "
-            findings.add("seal", what + "until then they were only the worker's word", commit=commit)
+            what = f"this and all up to commit {seal.head.commit_seq} were sealed only at {time_of(seal.time_ns)}, by seal "
+            findings.add("seal", f"{what}{seal.index}: until then the worker could have changed them", commit=commit)
         if len(self._late) > LATE_TOLD_MAX:
-            findings.add("seal", f"… and {len(self._late) - LATE_TOLD_MAX} more times commits were sealed late")
+            findings.add("seal", f"{len(self._late) - LATE_TOLD_MAX} times more commits were sealed late")
         if not self._ours or end.commit_seq <= self._ours[-1].head.commit_seq:
             return
         last, (commit, time_ns) = self._ours[-1], self._newest
