@@ -9,7 +9,7 @@ from typing import Any
 from journal.archive.format import Gap
 from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Declared, Rules
-from journal.audit.evidence.seals_file import SealsRead
+from journal.audit.evidence.seals_file import SealsFile
 from journal.audit.evidence.source import Source
 from journal.audit.findings import Findings
 from journal.audit.verdict.checkpoints import Checkpoints
@@ -51,10 +51,10 @@ class Verdict:
         return self.findings.total == 0
 
 
-def verify(source: Source, pins: Pins | None = None, told: Told | None = None, seals_read: SealsRead | None = None) -> Verdict:
-    """Examines everything; `pins`: what must be in the chain; `seals_read`: what was. Bad rows are findings, not exceptions."""
+def verify(source: Source, pins: Pins | None = None, told: Told | None = None, sealed: SealsFile | None = None) -> Verdict:
+    """Examines everything; `pins`: what must be in the chain; `sealed`: what was. Bad rows are findings, not exceptions."""
     findings, pins = Findings(), pins or Pins()
-    seals = None if seals_read is None else Seals(seals_read, source.identity)
+    seals = None if sealed is None else Seals(sealed, source.identity, findings)
     for line in source.structure():
         findings.add("database", line)
     rules = check_specs(source, findings)
@@ -86,7 +86,7 @@ def verify(source: Source, pins: Pins | None = None, told: Told | None = None, s
         findings=findings,
         notes=notes,
         heads=pins.heads,
-        sealed=None if seals is None else seals.judge(source.start, end, findings, notes),
+        sealed=None if seals is None else seals.judge(end, notes),
     )
 
 

@@ -4,11 +4,12 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from journal.audit.evidence.seals_file import SealsRead, read_seals
+from journal.audit.evidence.seals_file import SealsFile
 from journal.audit.heads import KeyFailed
 from journal.chain import Anchor
 from journal.seals.files import Claim, SealFiles
@@ -17,6 +18,14 @@ from journal.seals.page import HeadPage
 from journal.seals.seal import EVENTS, Seal, parse
 
 HEAD = Claim(1_700_000_000_000_000_000, Anchor(7, 9, bytes(range(32))))
+
+
+@dataclass
+class Found:
+    seals: list[Seal]
+    wrong: list[str]
+    notes: list[str]
+    checked: bool
 
 
 class Place:
@@ -43,8 +52,9 @@ class Place:
             for event in events:
                 files.append(event, 0, HEAD)
 
-    def read(self) -> SealsRead:
-        return read_seals([self.seals], self.verification)
+    def read(self) -> Found:
+        file = SealsFile([self.seals], self.verification)
+        return Found(list(file), file.wrong, file.notes, file.checked)
 
     def index(self) -> int:
         return key_from(self.key.read_bytes(), "sealing").index
@@ -170,8 +180,8 @@ def test_what_is_no_file_of_this_key_s_seals_is_refused(place: Place, tmp_path: 
     place.seals.write_text("root:x:0:0\n" * 1000)
     with place.files() as files, pytest.raises(SealsUnusable, match="no file of seals"):
         files.begin()
-    with pytest.raises(KeyFailed, match="was made with the key"):
-        read_seals([other.seals], place.verification)
+    with pytest.raises(KeyFailed, match="the seals were made with"):
+        SealsFile([other.seals], place.verification)
 
 
 def test_newest_seals_that_are_gone_are_missed_as_soon_as_there_is_another(place: Place) -> None:
