@@ -59,9 +59,9 @@ def be_sealer(socket_: socket.socket, page: HeadPage, files: SealFiles, confine:
 def _make_sealers(socket_: socket.socket, page: HeadPage, files: SealFiles) -> None:
     event, pause_s = "begin", _AGAIN_FIRST_S
     while True:
-        maker = os.pidfd_open(os.getpid())
+        maker = _insist(lambda: os.pidfd_open(os.getpid()))
         began = time.monotonic()
-        child = os.fork()
+        child = _insist(os.fork)
         if child == 0:
             sealer = Sealer(socket_, page, files, event, maker)
             if sealer.run():
@@ -77,6 +77,19 @@ def _make_sealers(socket_: socket.socket, page: HeadPage, files: SealFiles) -> N
             time.sleep(pause_s)
         os.close(maker)
         event = "again"
+
+
+def _insist(make: Callable[[], int]) -> int:
+    """A limit that keeps a process or a descriptor from being made may pass."""
+    told = False
+    while True:
+        try:
+            return make()
+        except OSError as error:
+            if not told:
+                log.error("a sealer can't be made now, and will be later: %s", error.strerror)
+            told = True
+        time.sleep(_AGAIN_MAX_S)
 
 
 class Sealer:
