@@ -16,7 +16,7 @@ class Exit(IntEnum):
     STATE_LOST = 8
     ARCHIVE = 9
     LIMIT = 10
-    SEALS = 11
+    SEALS = 12
     INTERNAL = 70
 
 
