@@ -60,6 +60,7 @@ class Worker:
         self._sweep = Sweep(set(), set())
         self.prepared = prepared
         self.live = LivePage(hold.directory)
+        self._seals_told = head_page.told if head_page is not None else dict
         self.live.set(recovery_noticed_ns=promotion.noticed_ns, recovery_begun_ns=begun_ns)
         self.recorder = Recorder(prepared, self.live, self._lifeline)
         self.recorder.session = session
@@ -183,6 +184,7 @@ class Worker:
             held_requests=self.lane.held,
             last_recovery_fds_closed=self._sweep.closed,
             **self.journal.archive_counters(),
+            **self._seals_told(),
         )
 
 

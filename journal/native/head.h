@@ -19,13 +19,16 @@ struct commit_end {
     uint8_t digest[BLAKE2B_DIGEST_BYTES];
 };
 
-/* `journal`: which one, its meta created_ns. `asleep`: the sealer wants to be woken, by a datagram through descriptor `bell`. */
+/* `journal`: which one, its meta created_ns. `asleep`: the sealer wants to be woken, by a datagram through descriptor `bell`.
+ * `sealed`, the last transition that is, and `trouble`, an errno, the sealer tells for the status page. */
 struct head_page {
     uint64_t sequence; /* odd while the rest is being stored, 0 before the first time */
     uint64_t journal;
     struct commit_end end;
     uint64_t asleep;
     int64_t bell;
+    uint64_t sealed;
+    uint64_t trouble;
 };
 
 /* The worker's side; one thread. Wakes the sealer if it sleeps. */

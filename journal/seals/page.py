@@ -33,6 +33,14 @@ class HeadPage:
             return None
         return Claim(journal[0], Anchor(end.seq, end.last, bytes(end.digest)))
 
+    def tell(self, sealed: int, trouble: int) -> None:
+        """The sealer, for the status page: the last transition that is sealed; the errno that keeps it from more, or 0."""
+        self._c.sealed, self._c.trouble = sealed, trouble
+
+    def told(self) -> dict[str, int]:
+        """Fields of the status page; any worker may have spoilt them."""
+        return {"sealed_transition": self._c.sealed, "seal_trouble": self._c.trouble}
+
     def sleep(self) -> None:
         """The sealer: it wants to be woken by what is stored from now on. It must look once more before it waits."""
         lib.head_sleep(self._c)

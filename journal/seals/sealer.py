@@ -5,6 +5,7 @@ each death of a worker that the keeper tells of, and when nobody is left at the 
 """
 
 import ctypes
+import errno
 import logging
 import os
 import select
@@ -219,11 +220,13 @@ class Sealer:
             if event != "head" or not first:
                 self._files.append(event, generation, claim)
         except (OSError, SealsUnusable) as error:
+            self._page.tell(self._sealed.head.last if self._sealed else 0, getattr(error, "errno", 0) or errno.EIO)
             if not self._failing:
                 log.error("nothing is sealed: %s; it is tried again", getattr(error, "strerror", None) or error)
             self._failing = True
             return False
         self._sealed = claim
+        self._page.tell(claim.head.last, 0)
         if self._failing:
             log.info("history is sealed again")
         self._failing = False

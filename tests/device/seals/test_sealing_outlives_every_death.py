@@ -118,8 +118,11 @@ def test_a_full_disk_is_told_and_sealing_goes_on_when_there_is_room(share: Path,
             number += 1
             time.sleep(0.2)
             assert number < 200
+        eventually(lambda: sealed.served.status()["seal_trouble"] == "ENOSPC")
         ballast.unlink()
         sealed.wait()
+        eventually(lambda: sealed.served.status()["seal_trouble"] == "none")
+        eventually(lambda: sealed.served.told("sealed_transition") == sealed.served.told("journal_seq"))
         assert sealed.served.log().count("nothing is sealed") == sealed.served.log().count("history is sealed again") == 1
         found = sealed.verify(sealed.served.journal)
         assert [finding for finding in found["findings"] if "sealed only" not in finding["what"]] == []
