@@ -17,6 +17,7 @@ from device.exits import Exit
 from device.options.pages import help_text
 from device.options.parsing import Options, parse
 from journal.errors import ArchiveInUse, JournalError, JournalInUse, UnusableArchive
+from journal.seals.key import SealsUnusable
 
 NOFILE_DEFAULT = 1_000_000  # as virtiofsd
 NR_OPEN = Path("/proc/sys/fs/nr_open")
@@ -93,6 +94,8 @@ def told(error: BaseException) -> tuple[str, Exit]:
             found = str(error), Exit(error.exit_code)
         case UnusableArchive() | ArchiveInUse():
             found = f"--journal-archive: {error}", Exit.ARCHIVE
+        case SealsUnusable():
+            found = f"--journal-seal-key: {error}", Exit.SEALS
         case JournalInUse():
             found = f"--journal-dir: {error}", Exit.JOURNAL_IN_USE
         case JournalError():

@@ -23,7 +23,8 @@ def status(directory: Path) -> dict[str, int | bool | str]:
     found: dict[str, int | bool | str] = dict(read_live(directory))
     why = int(found["state_lost_why"])
     found["state_lost_why"] = (LOST_WHY[why].replace(" ", "-") or "none") if why < len(LOST_WHY) else str(why)
-    found["archive_trouble"] = trouble_name(int(found["archive_trouble"]))
+    for name in ("archive_trouble", "seal_trouble"):
+        found[name] = trouble_name(int(found[name]))
     found["in_flight"] = in_flight(directory)
     found["running"] = any(_alive(int(found[name])) for name in ("guardian_pid", "keeper_pid"))
     cause = int(found["last_worker_death_cause"])

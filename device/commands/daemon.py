@@ -32,10 +32,14 @@ from journal import Hold, default_directory, prepare_parent
 from journal.archive.directory import Archive
 from journal.archive.settings import ArchiveSettings
 from journal.errors import JournalError
+from journal.seals.start import Sealing
+from journal.seals.start import start as start_sealing
 
 log = logging.getLogger("steadfs")
 
 PID_NAMESPACE = "/proc/self/ns/pid"
+_ALL_CAPABILITIES = range(64)
+"""include/uapi/linux/capability.h has room for so many."""
 
 
 def run(options: Options, tell: Tell) -> int:
@@ -47,9 +51,12 @@ def run(options: Options, tell: Tell) -> int:
         signal.signal(number, _end_early)
     with ExitStack() as undo:
         undo.callback(_ignore_signals)
+        sealing = take_seals(options)  # first: the sealer inherits nothing of what the others share
+        if sealing is not None:
+            undo.callback(sealing.end)
         hold = take_journal(options)
         undo.callback(hold.release)
-        made = _make(options, hold, undo)
+        made = _make(options, hold, sealing, undo)
         code = _guardian(options, tell, hold, made).run()
         _clear(options, hold, made.sandbox, code)
     return code
@@ -64,9 +71,10 @@ class Made:
     session: Session
     """One that nothing has happened to; each worker has a copy."""
     sandbox: Sandbox
+    sealing: Sealing | None
 
 
-def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
+def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack) -> Made:
     """A start that is refused leaves no directory behind that we chose ourselves. Raises OperatorError, JournalError."""
     try:
         archive = take_archive(options)
@@ -82,13 +90,38 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
             hold.remove()
         raise
     undo.callback(sandbox.close)
-    return Made(archive, listener, session, sandbox)
+    return Made(archive, listener, session, sandbox, sealing)
 
 
 def _ignore_signals() -> None:
     """What is left to do is to end; a late signal must not spoil the status."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def take_seals(options: Options) -> Sealing | None:
+    """A sealer that runs, for --journal-seal-key. Raises OperatorError, SealsUnusable."""
+    key = options.journal_seal_key
+    if key is None:
+        return None
+    seals = options.journal_seals or key.with_name(key.name + ".seals")
+    for option, path in (("--journal-seal-key", key), ("--journal-seals", seals)):
+        _hide(options, option, path.parent, Exit.SEALS)
+        _keep_from_workers(options, option, path)
+    if options.sandbox == "none":
+        log.warning("--sandbox=none lets a captured worker read --journal-seal-key, and forge")
+    return start_sealing(key, seals, held_by(logging.getLogger("steadfs")), lambda: rights.give_up(_ALL_CAPABILITIES))
+
+
+def _keep_from_workers(options: Options, option: str, path: Path) -> None:
+    """The directories that workers reach besides the share are no place for it. Raises OperatorError."""
+    socket = options.socket_path and options.socket_path.absolute().parent
+    journal = options.journal_dir or default_directory(_journal_name(options))
+    reached = {"--journal-dir": journal, "--journal-archive": options.journal_archive, "--socket-path": socket}
+    for name, directory in reached.items():
+        if directory is not None and directory.is_dir() and path.parent.is_dir() and shows(directory, path.parent):
+            problem = f"{path} lies where workers write, in the directory of {name}; give another"
+            raise OperatorError(option, problem, Exit.SEALS)
 
 
 def take_journal(options: Options) -> Hold:
@@ -134,15 +167,16 @@ def _guardian(
     made: Made,
 ) -> Guardian:
     """What this process becomes. Its successor must be found where this one is named, in the files that it has signed."""
-    archive, listener, sandbox = made.archive, made.listener, made.sandbox
+    archive, listener, sandbox, sealing = made.archive, made.listener, made.sandbox, made.sealing
     page = make_page()
     keeper = Keeper(
         page,
         listener,
         lambda spare: _work(options, hold, made, spare),
         tell,
-        (hold.fd, *(archive.fds if archive else ()), *held_by(logging.getLogger("steadfs"))),
+        (hold.fd, *(archive.fds if archive else ()), *(sealing.fds if sealing else ()), *held_by(logging.getLogger("steadfs"))),
         sandbox,
+        sealing.died if sealing else lambda _generation: None,
         keep_listening=options.keep_listening,
         watchdog_s=options.watchdog,
     )
@@ -160,6 +194,8 @@ def _guardian(
         if archive is not None:
             archive.release()
         hold.release()
+        if sealing is not None:
+            sealing.end()
 
     return Guardian(page, keeper.run, sign, finish)
 
@@ -180,7 +216,8 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         return Exit.OK
     try:
         own = Hold(place.journal, hold.fd, place.pid)
-        worker = Worker(options, own, promotion, prepared, made.session, made.archive)
+        head_page = made.sealing.page if made.sealing else None
+        worker = Worker(options, own, promotion, prepared, made.session, made.archive, head_page)
         worker.start()
         if promotion.generation == 1:
             log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())

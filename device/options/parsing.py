@@ -65,6 +65,8 @@ class Options:
     journal_archive_file_hours: int = 24
     journal_archive_keep_mib: int = 0
     journal_archive_keep_days: int = 0
+    journal_seal_key: Path | None = None
+    journal_seals: Path | None = None
     keep_listening: bool = False
     request_queues: int = QUEUES_OFFERED
     watchdog: int = 0
@@ -91,6 +93,8 @@ def parse(arguments: Sequence[str]) -> Options:
         for field in ("socket_path", "socket_group"):
             if field in values:
                 raise _usage(given[field], "excludes --fd; give one of them")
+    if "journal_seals" in values and "journal_seal_key" not in values:
+        raise _usage("--journal-seals", "says nothing without --journal-seal-key; give both or none")
     if "journal_archive" not in values:
         for field, name in given.items():
             if field.startswith("journal_archive_"):

@@ -126,6 +126,15 @@ ROWS = (
         "older; 0: none", "N", span=(0, ARCHIVE_KEEP_DAYS_MAX), ours=True,
     ),
     OptionRow(
+        "--journal-seal-key", "journal_seal_key", "path", "history is not sealed", "seal where the journal's history ends, "
+        "every second while it grows, with this key (of steadfs-audit seal-key), which changes with each seal; mode 0600, used "
+        "by one daemon at a time", "FILE", ours=True,
+    ),
+    OptionRow(
+        "--journal-seals", "journal_seals", "path", "FILE.seals", "append the seals to this file, not to one beside the key",
+        "FILE", ours=True,
+    ),
+    OptionRow(
         "--allow-inode-flags", "allow_inode_flags", "flag", "off", "let the guest set IMMUTABLE and APPEND flags, which keep "
         "the host's root from its files as well, and project ids, by which it leaves its quota", ours=True,
     ),

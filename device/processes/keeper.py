@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from device.exits import Exit
 from device.processes.exit_status import Tell, WorkerMain, kill_and_wait
@@ -26,7 +26,7 @@ log = logging.getLogger("steadfs.keeper")
 
 class Keeper:
     """Made once, before there is a second process; each keeper runs a copy. `held` are further descriptors that no worker
-    may close."""
+    may close. `died` hears the generation of each worker that dies, maybe twice."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Keeper:
         tell: Tell,
         held: Sequence[int],
         sandbox: Sandbox,
+        died: Callable[[int], None],
         *,
         keep_listening: bool,
         watchdog_s: int,
@@ -46,6 +47,7 @@ class Keeper:
         self._front = FrontEnd(page, listener, sandbox.proc, keep_listening=keep_listening)
         self._relay = self._front.relay
         self._worker = WorkerLife(page, main, tell, sandbox, self._relay, self._fds_to_keep, watchdog_s)
+        self._died = died
         self._told_end = 0
         self._wake = -1
         self._guardian: Guardian | None = None
@@ -112,6 +114,8 @@ class Keeper:
             self._hear()
         if worker.died():
             self._hear()
+            if worker.state != "ending":
+                self._died(int(page.generation))
             worker.note_death()
         elif worker.spare.died():
             worker.spare.note_death()

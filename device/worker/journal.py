@@ -20,6 +20,7 @@ from journal.archive.directory import Archive
 from journal.database.transient import BetweenTries
 from journal.errors import ForeignJournal, JournalDamaged, JournalFailed, JournalFull, JournalUnreachable
 from journal.live import INDEX, LOST_WHY, LivePage
+from journal.seals.page import HeadPage
 from journal.writer.damaged import set_aside_damaged
 from machine.canonical import canonical, digest
 from machine.catalog import check_catalog
@@ -63,16 +64,17 @@ def open_journal(
     live: LivePage,
     page: SharedPage,
     between_tries: BetweenTries,
+    head_page: HeadPage | None = None,
 ) -> tuple[Journal, str]:
     """The journal, and why the state is lost ("": it isn't). A damaged one is set aside, and a new one begun.
 
     A first worker has no state to lose: its journal is set aside as well, with a line in the log. `between_tries` is called
-    again and again while it waits for room or for the file system. Raises JournalError.
+    again and again while it waits for room or for the file system; `head_page` is for the sealer. Raises JournalError.
     """
     committed = live.words[INDEX["journal_seq"]]
     lost = "" if generation == 1 else LOST_WHY[page.journal_lost]
     try:
-        journal = _open(options, hold, archive, source, between_tries)
+        journal = _open(options, hold, archive, source, between_tries, head_page)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:
         if generation == 1 and isinstance(error, ForeignJournal):
             raise
@@ -91,11 +93,18 @@ def open_journal(
     name = set_aside_damaged(hold.directory)
     logger.error("%s: %s; it is kept as %s and a new one begins", why, what, name or "nothing")
     if generation == 1:
-        return _open(options, hold, archive, source, between_tries), ""
-    return _open(options, hold, archive, source, between_tries), why
+        return _open(options, hold, archive, source, between_tries, head_page), ""
+    return _open(options, hold, archive, source, between_tries, head_page), why
 
 
-def _open(options: Options, hold: Hold, archive: Archive | None, source: Source, between_tries: BetweenTries) -> Journal:
+def _open(
+    options: Options,
+    hold: Hold,
+    archive: Archive | None,
+    source: Source,
+    between_tries: BetweenTries,
+    head_page: HeadPage | None,
+) -> Journal:
     """Waits for room, and while the file system fails: a worker that ended for want of it would be followed by others until
     the keeper gives up, and a state that can't be read now isn't lost."""
     text, text_digest = prepare_specs()
@@ -113,6 +122,7 @@ def _open(options: Options, hold: Hold, archive: Archive | None, source: Source,
                 load_later=_LOADED_LATER,
                 archive=archive,
                 between_tries=between_tries,
+                head_page=head_page,
             )
         except (JournalFull, JournalUnreachable) as error:
             if tries % _ROOM_LOG_EVERY == 0:

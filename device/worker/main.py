@@ -30,6 +30,7 @@ from journal import Hold
 from journal.archive.directory import Archive
 from journal.errors import JournalFailed, JournalFull
 from journal.live import LivePage
+from journal.seals.page import HeadPage
 
 logger = logging.getLogger("steadfs.worker")
 
@@ -42,7 +43,14 @@ class Worker:
     """Owns everything that serves one share; `close` lets go of it in reverse order."""
 
     def __init__(
-        self, options: Options, hold: Hold, promotion: Promotion, prepared: Prepared, session: Session, archive: Archive | None
+        self,
+        options: Options,
+        hold: Hold,
+        promotion: Promotion,
+        prepared: Prepared,
+        session: Session,
+        archive: Archive | None,
+        head_page: HeadPage | None = None,
     ) -> None:
         life = 1 if promotion.first else promotion.generation
         begun_ns = time.monotonic_ns()
@@ -52,12 +60,13 @@ class Worker:
         self._sweep = Sweep(set(), set())
         self.prepared = prepared
         self.live = LivePage(hold.directory)
+        self._seals_told = head_page.told if head_page is not None else dict
         self.live.set(recovery_noticed_ns=promotion.noticed_ns, recovery_begun_ns=begun_ns)
         self.recorder = Recorder(prepared, self.live, self._lifeline)
         self.recorder.session = session
         self.journal, lost = open_journal(
-            options, hold, archive, self.recorder.record_of, life, self.live, promotion.page, self._lifeline.wait
-        )
+            options, hold, archive, self.recorder.record_of, life, self.live, promotion.page, self._lifeline.wait, head_page,
+        )  # fmt: skip
         self.recorder.journal = self.journal
         self.live.set(recovery_opened_ns=time.monotonic_ns())
         tell_who_serves(self.live, life, hold.pid)
@@ -175,6 +184,7 @@ class Worker:
             held_requests=self.lane.held,
             last_recovery_fds_closed=self._sweep.closed,
             **self.journal.archive_counters(),
+            **self._seals_told(),
         )
 
 

@@ -66,4 +66,4 @@ def tell_who_serves(page: LivePage, generation: int, pid: int) -> None:
     )
     if generation == 1:
         page.set(started_ns=time.time_ns(), recoveries=0, quarantined=0, last_nodeid=0, last_fh=0, journal_seq=0)
-        page.set(states_lost=0, state_lost_why=0)
+        page.set(states_lost=0, state_lost_why=0, sealed_transition=0, seal_trouble=0)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from journal.archive.files import ArchiveFiles, Damaged, OtherHistory
 from journal.archive.settings import ArchiveSettings
 from journal.archive.wire import FRAME, Kind, Report, Trouble, decode_batch, decode_hello, encode_report
+from journal.own_table import close_all_but
 
 log = logging.getLogger("steadfs.archive")
 
@@ -62,7 +63,7 @@ def _become(worker: int, its: socket.socket, directory_fd: int, settings: Archiv
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # it ends when its worker does
             signal.signal(number, signal.SIG_IGN)
-        _close_all_but({0, 1, 2, its.fileno(), directory_fd})
+        close_all_but({0, 1, 2, its.fileno(), directory_fd})
         os.nice(_NICENESS)
         Archiver(its, directory_fd, settings).run()
     except Exception as error:  # its parent only sees that it is dead
@@ -70,15 +71,6 @@ def _become(worker: int, its: socket.socket, directory_fd: int, settings: Archiv
         log.debug("internal error of the archiver", exc_info=True)
     finally:
         os._exit(1)
-
-
-def _close_all_but(kept: set[int]) -> None:
-    at = 0
-    for fd in sorted(kept):
-        if fd > at:  # an empty range from 0 would be taken for all there are
-            os.closerange(at, fd)
-        at = fd + 1
-    os.closerange(at, os.sysconf("SC_OPEN_MAX"))
 
 
 class Archiver:

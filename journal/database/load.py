@@ -28,6 +28,11 @@ def checkpoint_seq(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT checkpoint_seq FROM horizon").fetchone()[0])
 
 
+def identity(connection: sqlite3.Connection) -> int:
+    """Which journal it is: `created_ns` of the table meta."""
+    return int(connection.execute("SELECT value FROM meta WHERE name = 'created_ns'").fetchone()[0])
+
+
 def anchor(connection: sqlite3.Connection) -> Anchor:
     """Where the present rows' chain begins: the end of what was trimmed."""
     return Anchor(*connection.execute("SELECT commit_seq, last, digest FROM horizon").fetchone())

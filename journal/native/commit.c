@@ -17,6 +17,8 @@ SQLITE_EXTENSION_INIT1
 struct committer {
     struct commit_end end;
     uint64_t *told;
+    struct head_page *shown;
+    uint64_t journal;
     sqlite3_stmt *insert;
     sqlite3_stmt *look;
     char *body;
@@ -88,6 +90,12 @@ struct commit_end *commit_end_of(struct committer *c)
 void commit_tell(struct committer *c, uint64_t *last)
 {
     c->told = last;
+}
+
+void commit_show(struct committer *c, struct head_page *page, uint64_t journal)
+{
+    c->shown = page;
+    c->journal = journal;
 }
 
 /* A JSON array; its length, or 0 without memory. */
@@ -162,5 +170,7 @@ int commit_batch(void *committer, const char *text, uint64_t bytes, uint32_t tra
     c->end = now;
     if (c->told != NULL)
         __atomic_store_n(c->told, now.last, __ATOMIC_RELAXED);
+    if (c->shown != NULL)
+        head_store(c->shown, c->journal, &now);
     return 0;
 }

@@ -10,17 +10,10 @@
 #ifndef STEADFS_COMMIT_H
 #define STEADFS_COMMIT_H
 
-#include "journal/native/blake2b.h"
+#include "journal/native/head.h"
 
 /* cdef begin */
 struct sqlite3;
-
-/* Where the chain stands (journal.chain.Anchor). */
-struct commit_end {
-    uint64_t seq;
-    uint64_t last;
-    uint8_t digest[BLAKE2B_DIGEST_BYTES];
-};
 
 struct committer;
 
@@ -36,6 +29,8 @@ void commit_free(struct committer *c);
 struct commit_end *commit_end_of(struct committer *c);
 /* Where to store the last transition's number after each commit; NULL: nowhere. */
 void commit_tell(struct committer *c, uint64_t *last);
+/* Where to store the end after each commit, for the sealer (head.h); NULL: nowhere. */
+void commit_show(struct committer *c, struct head_page *page, uint64_t journal);
 /* One row with `transitions` transitions, their JSON joined by commas; 0, and the end moves on. Else the code of SQLite, or -1
  * without memory: nothing was written then, as far as the database could be asked. `committer` is a struct committer. */
 int commit_batch(void *committer, const char *text, uint64_t bytes, uint32_t transitions);

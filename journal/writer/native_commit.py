@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from journal import _native
 from journal._native import ffi, lib
 from journal.chain import Anchor
+from journal.seals.page import HeadPage
 
 
 class Connection(sqlite3.Connection):
@@ -86,6 +87,10 @@ class Committer:
     def tell(self, word: int) -> None:
         """After each commit the last transition's number is stored in the u64 at this address; 0: nowhere."""
         lib.commit_tell(self._c, ffi.cast("uint64_t *", word))
+
+    def show(self, page: HeadPage) -> None:
+        """After each commit the page has its end."""
+        lib.commit_show(self._c, ffi.cast("struct head_page *", page.address), page.journal)
 
     def close(self) -> None:
         """Finalizes the statements."""

@@ -10,12 +10,14 @@ from pathlib import Path
 from journal.archive.directory import Archive
 from journal.archive.feed import ArchiveFeed
 from journal.chain import Anchor, link
+from journal.database.load import identity
 from journal.database.schema import DATABASE_NAME
 from journal.database.transaction import transaction
 from journal.database.transient import BetweenTries, journal_error, retried
 from journal.directory import Hold
 from journal.errors import ArchiveHolds, JournalDamaged
 from journal.limits import Limits
+from journal.seals.page import HeadPage
 from journal.writer.checkpoint import Checkpoint, Source
 from journal.writer.housekeeping import Housekeeping
 from journal.writer.native_commit import AVAILABLE, Committer
@@ -40,13 +42,19 @@ class Journal:
     """
 
     def __init__(
-        self, hold: Hold, owns_hold: bool, opened: Opened, source: Source, limits: Limits, archive: Archive | None
+        self,
+        hold: Hold,
+        owns_hold: bool,
+        opened: Opened,
+        source: Source,
+        limits: Limits,
+        archive: Archive | None,
+        head_page: HeadPage | None,
     ) -> None:
         """Only `open` calls it."""
         self.directory: Path = hold.directory
         self.last_seq = opened.present.end.last
-        self._commit_seq = opened.present.end.commit_seq
-        self._digest = opened.present.end.digest
+        self._end = opened.present.end
         self._recovered = opened.fold
         self._hold = hold if owns_hold else None
         self._connection = opened.connection
@@ -61,6 +69,9 @@ class Journal:
         """Commits in C, while it is lent."""
         self._committer_is_behind = True
         self._between_tries: BetweenTries = lambda: None
+        self._head_page = head_page
+        if head_page is not None:
+            self._show_heads(head_page)
 
     @classmethod
     def open(
@@ -77,6 +88,7 @@ class Journal:
         load_later: Mapping[str, Iterable[str]] | None = None,
         archive: Archive | None = None,
         between_tries: BetweenTries = lambda: None,
+        head_page: HeadPage | None = None,
     ) -> "Journal":
         """Opens the directory's journal, or begins one; a new life is noted in it.
 
@@ -85,7 +97,7 @@ class Journal:
         Of the tables in `load_later`, `take_recovered` has only the records that the rows behind the horizon touch; `unloaded`
         has the rest, which can be found by the fields named there. `archive`, also the caller's, is where history goes before
         it is deleted. Once the journal is open, `unloaded` and `recent` wait for a file that can't be read, and call
-        `between_tries` meanwhile.
+        `between_tries` meanwhile. `head_page`: where the sealer looks for the chain's end.
 
         Raises NotOnTmpfs, UnusableDirectory, JournalInUse, ForeignJournal, JournalDamaged, JournalFull, JournalFailed; of these
         JournalUnreachable says nothing of the content and may pass.
@@ -95,7 +107,7 @@ class Journal:
         try:
             opened = open_database(held.directory, tables, specs_json, specs_digest, limits, held.pid, load_later or {})
             try:
-                journal = cls(held, hold is None, opened, source, limits, archive)
+                journal = cls(held, hold is None, opened, source, limits, archive, head_page)
             except BaseException:
                 opened.connection.close()
                 raise
@@ -110,6 +122,13 @@ class Journal:
             raise
         journal._between_tries = between_tries
         return journal
+
+    def _show_heads(self, page: HeadPage) -> None:
+        """From now on the page has the chain's end: which may be another one than that of the worker before."""
+        page.journal = identity(self._connection)
+        page.store(self._end)
+        if self.committer is not None:
+            self.committer.show(page)
 
     def take_recovered(self) -> Fold | None:
         """What checkpoint and journal said when it was opened, given away once; None for a new journal."""
@@ -133,7 +152,7 @@ class Journal:
     @property
     def digest(self) -> bytes:
         """The chain's end: digest of the last commit."""
-        return self._digest
+        return self._end.digest
 
     @property
     def archive_wants_more(self) -> bool:
@@ -166,10 +185,10 @@ class Journal:
             self._make_room(archive)
         first = self.last_seq + 1
         last = self.last_seq + len(pending.kinds)
-        seq = self._commit_seq + 1
+        seq = self._end.commit_seq + 1
         body = "[" + ",".join(pending.texts) + "]"
         now = time.time_ns()
-        digest = link(self._digest, seq, first, last, now, body)
+        digest = link(self._end.digest, seq, first, last, now, body)
         try:
             if pending.clears:
                 with transaction(self._connection):
@@ -181,13 +200,14 @@ class Journal:
         except sqlite3.Error as error:
             self._doubt(error, seq, digest)
         self._committer_is_behind = True
-        self._commit_seq = seq
-        self._digest = digest
+        self._end = Anchor(seq, last, digest)
         self.last_seq = last
+        if self._head_page is not None:
+            self._head_page.store(self._end)
         self._housekeeping.bytes_since_round += len(body)
         self._trim.added(seq, last, pending.kinds)
         if archive is not None:
-            archive.added(Anchor(seq, last, digest), (len(body),))
+            archive.added(self._end, (len(body),))
         pending.committed(first, self._checkpoint)
         return last
 
@@ -198,7 +218,7 @@ class Journal:
         if committer is None or self.pending.texts or (archive is not None and archive.overfull):
             return False
         if self._committer_is_behind:
-            committer.begin_at(Anchor(self._commit_seq, self.last_seq, self._digest))
+            committer.begin_at(self._end)
             self._committer_is_behind = False
         return True
 
@@ -208,11 +228,11 @@ class Journal:
         if self.committer is None or not ends:
             return
         end, first = self.committer.end, self.last_seq + 1
-        self._trim.added_all(self._commit_seq + 1, [self.last_seq + count for count in ends], kinds)
+        self._trim.added_all(self._end.commit_seq + 1, [self.last_seq + count for count in ends], kinds)
         dirty = self._checkpoint.dirty
         for name, key in marks:
             dirty[name].setdefault(key, first)
-        self._commit_seq, self.last_seq, self._digest = end.commit_seq, end.last, end.digest
+        self._end, self.last_seq = end, end.last
         sizes = [size + len("[]") for size in sizes]
         self._housekeeping.bytes_since_round += sum(sizes)
         if self.archive is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from journal.audit.commands import diff, export, replay, report, show, sign, stats, timeline, trace
+from journal.audit.commands import diff, export, replay, report, seal_key, show, sign, stats, timeline, trace
 from journal.audit.commands import verify as verify_command
 from journal.audit.exits import Exit, UsageError
 from journal.audit.heads import CryptographyMissing, KeyFailed, SignatureWrong
@@ -26,6 +26,7 @@ COMMANDS: dict[str, ModuleType] = {
     "export": export,
     "report": report,
     "sign": sign,
+    "seal-key": seal_key,
 }
 
 _CODES = ((SignatureWrong, Exit.SIGNATURE), (CryptographyMissing, Exit.NO_CRYPTOGRAPHY), (KeyFailed, Exit.KEY))
@@ -44,14 +45,17 @@ def parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         command.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-        command.add_argument(
-            "--archive", type=Path, metavar="DIR", help="the rows that the journal deleted (--journal-archive)"
-        )
-        command.add_argument(
-            "--identity", type=int, metavar="NUMBER", help="which journal, where a directory holds the archives of several"
-        )
+        if module is not seal_key:
+            _about_a_journal(command)
         module.arguments(command)
     return top
+
+
+def _about_a_journal(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--archive", type=Path, metavar="DIR", help="the rows that the journal deleted (--journal-archive)")
+    command.add_argument(
+        "--identity", type=int, metavar="NUMBER", help="which journal, where a directory holds the archives of several"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

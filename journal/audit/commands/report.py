@@ -11,7 +11,7 @@ from journal.audit.exits import Exit, UsageError
 from journal.audit.history.history import History
 from journal.audit.output import Out, progress
 from journal.audit.pages import chart, graph, page
-from journal.audit.verdict import pins
+from journal.audit.verdict import pins, seals
 from journal.audit.verdict.verify import Verdict, verify
 from journal.errors import JournalDamaged
 
@@ -23,17 +23,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", type=Path)
     parser.add_argument("--html", type=Path, required=True, metavar="OUT", help="the page; an older one is replaced")
     pins.arguments(parser)
+    seals.arguments(parser)
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies, counts, writes."""
     if options.html.is_dir():
         raise UsageError(f"--html {options.html}: is a directory; name a file")
-    pinned = pins.from_options(options)
+    pinned, sealed = pins.from_options(options), seals.from_options(options)
     with open_source(options.journal, options.archive, options.identity) as source:
         first, last = source.start.commit_seq + 1, source.last_commit
         with progress("report: verify", first, last) as shows:
-            found = verify(source, pinned, shows.told)
+            found = verify(source, pinned, shows.told, sealed)
         with progress("report: history", first, last) as shows:
             text = render(source, found, shows.told)
     options.html.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 from journal.audit.evidence.source import open_source
 from journal.audit.exits import Exit
 from journal.audit.output import Out, progress
-from journal.audit.verdict import pins
+from journal.audit.verdict import pins, seals
 from journal.audit.verdict.verify import Verdict, verify
 
 LINES_MAX = 20
@@ -21,17 +21,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     parser.add_argument("journal", type=Path, help="journal directory (of a running device too), or a journal-N.db")
     pins.arguments(parser)
+    seals.arguments(parser)
 
 
 def run(options: argparse.Namespace, out: Out) -> Exit:
     """Verifies and tells."""
-    pinned = pins.from_options(options)
+    pinned, sealed = pins.from_options(options), seals.from_options(options)
     begun = time.perf_counter()
     with (
         open_source(options.journal, options.archive, options.identity) as source,
         progress("verify", source.start.commit_seq + 1, source.last_commit) as shows,
     ):
-        found = verify(source, pinned, shows.told)
+        found = verify(source, pinned, shows.told, sealed)
     seconds = time.perf_counter() - begun
     if out.as_json:
         out.document("verify", options.journal, document(found, seconds))
@@ -51,6 +52,7 @@ def document(found: Verdict, seconds: float) -> dict[str, Any]:
         "lives": found.lives,
         "checkpoint": {"horizon": found.horizon, "compared": found.compared, "assumed": found.assumed},
         "heads": [head.document() for head in found.heads],
+        "seals": found.sealed and found.sealed.document(found.first_seq, found.last_seq),
         "findings_total": found.findings.total,
         "findings": [finding.document() for finding in found.findings.kept],
         "notes": found.notes,
@@ -70,6 +72,8 @@ def _tell(found: Verdict, seconds: float, out: Out) -> None:
     )
     for head in found.heads:
         out.line(f"signed head {head.name}: commit {head.head.anchor.commit_seq} {head.stands}")
+    if found.sealed is not None:
+        out.line(found.sealed.line(found.first_seq, found.last_seq))
     for note in found.notes:
         out.line(f"note: {note}")
     out.line(f"head: {found.digest.hex()}")

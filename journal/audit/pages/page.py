@@ -76,6 +76,14 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]], path_column: int =
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(cells)}</tbody></table>" if cells else paragraph("none")
 
 
+def _sealed(seals: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if seals is None:
+        return []
+    up_to, word = seals["up_to"], seals["word_from"]
+    proved = "nothing" if up_to is None else f"up to transition {up_to['transition']} (commit {up_to['commit']})"
+    return [("sealed", proved if word is None else f"{proved}; from {word} on it is only the worker's word")]
+
+
 def verdict(place: object, found: Mapping[str, Any]) -> str:
     """The head of the page: whole or not, and what is wrong."""
     is_whole = found["whole"]
@@ -92,6 +100,7 @@ def verdict(place: object, found: Mapping[str, Any]) -> str:
         ),
         ("lives of the device", str(found["lives"])),
         *((f"signed head {head['file']}", f"commit {head['commit']} {head['stands']}") for head in found["heads"]),
+        *_sealed(found["seals"]),
     ]
     rows = [
         (

@@ -9,11 +9,13 @@ from typing import Any
 from journal.archive.format import Gap
 from journal.audit.evidence.partial_state import PartialState
 from journal.audit.evidence.rules import Declared, Rules
+from journal.audit.evidence.seals_file import SealsFile
 from journal.audit.evidence.source import Source
 from journal.audit.findings import Findings
 from journal.audit.verdict.checkpoints import Checkpoints
 from journal.audit.verdict.metadata import check_counts, check_lives, check_specs
 from journal.audit.verdict.pins import Pinned, Pins
+from journal.audit.verdict.seals import Sealed, Seals
 from journal.chain import Anchor, CommitRow, extend
 from journal.errors import JournalDamaged
 
@@ -41,6 +43,7 @@ class Verdict:
     findings: Findings
     notes: list[str]
     heads: tuple[Pinned, ...]
+    sealed: Sealed | None
 
     @property
     def whole(self) -> bool:
@@ -48,16 +51,17 @@ class Verdict:
         return self.findings.total == 0
 
 
-def verify(source: Source, pins: Pins | None = None, told: Told | None = None) -> Verdict:
-    """Examines everything; `pins`: what must be in the chain. Bad rows are findings, not exceptions."""
+def verify(source: Source, pins: Pins | None = None, told: Told | None = None, sealed: SealsFile | None = None) -> Verdict:
+    """Examines everything; `pins`: what must be in the chain; `sealed`: what was. Bad rows are findings, not exceptions."""
     findings, pins = Findings(), pins or Pins()
+    seals = None if sealed is None else Seals(sealed, source.identity, findings)
     for line in source.structure():
         findings.add("database", line)
     rules = check_specs(source, findings)
     state = PartialState(rules.absent if rules else {}, source.start.last == 0)
     checkpoints = Checkpoints(source, state, findings)
     examiner = _Examiner(rules, state, checkpoints, findings, source.trimmed.last)
-    end = _walk(source, examiner, findings, pins, told)
+    end = _walk(source, examiner, findings, _Watched(pins, seals, source.identity), told)
     pins.judge(source.start, end, source.identity, findings)
     for problem in source.problems():
         findings.add("archive", problem)
@@ -66,6 +70,7 @@ def verify(source: Source, pins: Pins | None = None, told: Told | None = None) -
         check_lives(source, end, findings)
     has_all = source.start.last == 0 and not source.has_gaps
     check_counts(source, rules, findings, examiner.deleted if has_all else None)
+    notes = _notes(source, end, checkpoints)
     return Verdict(
         first_commit=source.start.commit_seq + 1,
         last_commit=end.commit_seq,
@@ -79,21 +84,40 @@ def verify(source: Source, pins: Pins | None = None, told: Told | None = None) -
         assumed=checkpoints.assumed,
         trimmed=source.trimmed.last,
         findings=findings,
-        notes=_notes(source, end, checkpoints),
+        notes=notes,
         heads=pins.heads,
+        sealed=None if seals is None else seals.judge(end, notes),
     )
 
 
-def _walk(source: Source, examiner: "_Examiner", findings: Findings, pins: Pins, told: Told | None) -> Anchor:
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Whoever looks for ends of the chain that are known from elsewhere."""
+
+    pins: Pins
+    seals: Seals | None
+    identity: int | None
+
+    def met(self, end: Anchor, sound: bool) -> None:
+        self.pins.met(end, self.identity, sound)
+        if self.seals is not None:
+            self.seals.met(end, sound)
+
+    def row(self, row: CommitRow) -> None:
+        if self.seals is not None:
+            self.seals.row(row)
+
+
+def _walk(source: Source, examiner: "_Examiner", findings: Findings, watched: _Watched, told: Told | None) -> Anchor:
     """The chain, row by row; a row that breaks it is reported, and the chain goes on from what that row says itself."""
     anchor, sound = source.start, True
-    pins.met(anchor, source.identity, sound)
+    watched.met(anchor, sound)
     try:
         for row in source.rows(anchor.commit_seq if anchor.commit_seq >= 0 else 0):
             if (gap := source.gap_after(anchor)) is not None:
                 findings.add("archive", _dropped(gap), commit=gap.before.commit_seq + 1)
                 anchor = gap.after
-                pins.met(anchor, source.identity, sound)
+                watched.met(anchor, sound)
                 examiner.lose_track()
             try:
                 following = extend(anchor, row)
@@ -104,8 +128,9 @@ def _walk(source: Source, examiner: "_Examiner", findings: Findings, pins: Pins,
                 if row[1] != anchor.last + 1:
                     examiner.lose_track()
             examiner.examine(row)
+            watched.row(row)
             anchor = following
-            pins.met(anchor, source.identity, sound)
+            watched.met(anchor, sound)
             if told is not None:
                 told(anchor.commit_seq)
     except JournalDamaged as error:

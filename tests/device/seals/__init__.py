@@ -1,0 +1,1 @@
+"""A real daemon whose history is sealed."""
