@@ -75,6 +75,8 @@ FIELDS = (
     "last_worker_death_cause",
     "worker_deaths_in_a_row",
     "worker_back_off_ms",
+    "landlock_abi",
+    "landlock_files",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

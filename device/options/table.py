@@ -16,7 +16,7 @@ ARCHIVE_KEEP_MIB_MAX = 1 << 30
 ARCHIVE_KEEP_DAYS_MAX = 366 * 100
 NOFILE_LIMIT = 1 << 30  # the kernel's own ceiling for nr_open is below
 
-Kind = Literal["flag", "path", "text", "tag", "number", "choice"]
+Kind = Literal["flag", "path", "text", "tag", "number", "choice", "capabilities"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,10 @@ ROWS = (
         "the share's; `none` all", "MODE", ("namespace", "chroot", "none"),
     ),
     OptionRow(
+        "--modcaps", "modcaps", "capabilities", "none", "give workers capabilities that they don't have by default, or take "
+        "them away: names of capabilities(7) with + or - before them, as +sys_admin:-mknod", "+CAP:-CAP...",
+    ),
+    OptionRow(
         "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
         ("error", "warn", "info", "debug", "trace", "off"),
     ),
@@ -154,6 +158,7 @@ COMPAT: dict[str, tuple[str, str | None]] = {
     "loglevel": ("--log-level", None),
     "log_level": ("--log-level", None),
     "sandbox": ("--sandbox", None),
+    "modcaps": ("--modcaps", None),
     "xattr": ("--xattr", "on"),
     "no_xattr": ("--xattr", "off"),
     "writeback": ("--writeback", "on"),
@@ -183,7 +188,6 @@ UNSUPPORTED = {
     "--no-killpriv-v2": False,
     "--preserve-noatime": False,
     "--seccomp": True,
-    "--modcaps": True,
     "--uid-map": True,
     "--gid-map": True,
     "--translate-uid": True,

@@ -79,7 +79,8 @@ class WorkerLife:
             "failed": self._tell_code,
             "ended": self._tell_code,
         }
-        self.spare = Spare(page, relay.workers_end, lambda pid_at: clone_sharing_files(sandbox.clone_flags, pid_at))
+        self._sandbox = sandbox
+        self.spare = Spare(page, relay.workers_end, self._clone)
 
     @property
     def state(self) -> str:
@@ -164,6 +165,11 @@ class WorkerLife:
         if waiting is not None:
             be(waiting, self._main, self._tell, self._page)
         return None
+
+    def _clone(self, pid_at: int) -> int:
+        """With the rights that this takes, for this moment."""
+        with self._sandbox.making():
+            return clone_sharing_files(self._sandbox.clone_flags, pid_at)
 
     # --- duties
 
