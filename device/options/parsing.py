@@ -53,7 +53,7 @@ class Options:
     allow_inode_flags: bool = False
     readdirplus: bool = True
     announce_submounts: bool = True
-    inode_file_handles: FileHandles = "prefer"
+    inode_file_handles: FileHandles = "never"
     rlimit_nofile: int | None = None
     sandbox: SandboxMode = "namespace"
     modcaps: tuple[str, ...] = ()

@@ -74,8 +74,9 @@ ROWS = (
         "the guest sees one file system; inode numbers may repeat in it", sets=False,
     ),
     OptionRow(
-        "--inode-file-handles", "inode_file_handles", "choice", "prefer", "find inodes again by file handle instead "
-        "of holding a descriptor for each", "MODE", ("never", "prefer", "mandatory"),
+        "--inode-file-handles", "inode_file_handles", "choice", "never", "find inodes again by file handle instead "
+        "of holding a descriptor for each; a worker that was taken over opens any file of the share's file systems then, and "
+        "Landlock doesn't hold its files", "MODE", ("never", "prefer", "mandatory"),
     ),
     OptionRow(
         "--rlimit-nofile", "rlimit_nofile", "number", "1000000 or the most allowed",

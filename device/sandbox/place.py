@@ -191,6 +191,8 @@ def _namespace(wanted: Wanted) -> Sandbox:
 
 def _chroot(wanted: Wanted) -> Sandbox:
     """Guardian and keeper stay where they are: what they need has its path."""
+    if rights.NUMBER["sys_chroot"] not in rights.permitted():
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
     share_fd = os.open(wanted.share, _DIRECTORY)
     os.chdir("/")
     for fd, path in wanted.to_workers:

@@ -54,7 +54,7 @@ GRANTS = (
     Grant("fsetid", "worker", "set-group-ID stays where the guest's root sets it"),
     Grant("setgid", "worker", "a file is made with its caller's group"),
     Grant("setuid", "worker", "a file is made with its caller as owner"),
-    Grant("mknod", "worker", "MKNOD of a device; it can't be opened there"),
+    Grant("mknod", "worker", "MKNOD of a device, which can't be opened there", "in a namespace"),
     Grant("setfcap", "worker", "the guest gives a file capabilities (`security.capability`)"),
     Grant("dac_read_search", "worker", "open_by_handle_at(2), of any file of the share's file systems", "handles"),
     Grant("linux_immutable", "worker", "the flags IMMUTABLE and APPEND", "inode flags"),

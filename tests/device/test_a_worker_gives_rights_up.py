@@ -1,33 +1,86 @@
-"""No thread of a worker has a capability by which a guest would leave its quota or bind the host's root."""
+"""Each process of the daemon has the capabilities that its role needs, and no others, in no thread and in no set."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from device.sandbox.rights import CAP_LINUX_IMMUTABLE, CAP_SYS_RESOURCE
-from journal.live import read_live
-from tests.device.served import serving
+from device.exits import Exit
+from device.sandbox.rights import NUMBER, Condition, permitted, rights_of
+from tests.device.served import Served, eventually, serving
+from tests.device.test_the_share_is_all_there_is import memory, started
 from tests.play.fuse_wire import ROOT
+from tests.recovery.killer import kill_worker
 
+__all__ = ("memory",)
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="has no capabilities to give up")
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+CASES: tuple[tuple[tuple[str, ...], tuple[Condition, ...], tuple[str, ...]], ...] = (
+    (("--sandbox=namespace", "--inode-file-handles=never"), ("in a namespace", "not none"), ()),
+    (("--sandbox=namespace", "--inode-file-handles=prefer"), ("in a namespace", "not none", "handles"), ()),
+    (("--sandbox=chroot", "--inode-file-handles=never"), ("not none",), ()),
+    (("--sandbox=none", "--inode-file-handles=never", "--allow-inode-flags"), ("inode flags",), ()),
+    (
+        ("--sandbox=namespace", "--inode-file-handles=never", "--modcaps=+sys_admin:-mknod"),
+        ("in a namespace", "not none"),
+        ("+sys_admin", "-mknod"),
+    ),
+)
 
 
-def capabilities(status: Path) -> Iterator[int]:
-    lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if line.startswith("Cap"))
-    return (int(lines[name], 16) for name in SETS)
+def status(pid: int, thread: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/task/{thread}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="has no capabilities to give up")
-@pytest.mark.parametrize(("options", "given_up"), [((), True), (("--allow-inode-flags",), False)])
-def test_no_thread_has_what_no_operation_needs(tmp_path: Path, options: tuple[str, ...], given_up: bool) -> None:
-    ours = set(capabilities(Path("/proc/self/status")))
+def bits(numbers: frozenset[int]) -> int:
+    return sum(1 << number for number in numbers & permitted())
+
+
+def has_only(pid: int, effective: frozenset[int], permitted_too: frozenset[int]) -> None:
+    """All threads of it."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        told = status(pid, int(thread))
+        assert [int(told[name], 16) for name in SETS] == [0, bits(effective | permitted_too), bits(effective), 0, 0]
+        assert told["NoNewPrivs"] == "1"
+
+
+def look_at_all(served: Served, conditions: tuple[Condition, ...], edits: tuple[str, ...]) -> None:
+    rights = rights_of(conditions, edits)
+    spare = eventually(lambda: served.told("spare_pid") not in (0, served.told("worker_pid")) and served.told("spare_pid"))
+    for pid in (served.told("worker_pid"), spare):
+        has_only(pid, rights.worker, frozenset())
+    for pid in (served.told("guardian_pid"), served.told("keeper_pid")):
+        has_only(pid, rights.keeper, rights.worker | rights.maker)
+
+
+@as_root
+@pytest.mark.parametrize(("options", "conditions", "edits"), CASES)
+def test_each_process_has_what_its_role_needs(
+    tmp_path: Path, options: tuple[str, ...], conditions: tuple[Condition, ...], edits: tuple[str, ...]
+) -> None:
     with serving(tmp_path, *options) as served, served.guest() as guest:
         guest.statfs(ROOT)
-        worker = read_live(served.journal)["worker_pid"]
-        threads = list(Path(f"/proc/{worker}/task").iterdir())
-        assert len(threads) > 1
-        held = [any(bits >> CAP_LINUX_IMMUTABLE & 1 for bits in capabilities(thread / "status")) for thread in threads]
-        assert held == [not given_up and any(bits >> CAP_LINUX_IMMUTABLE & 1 for bits in ours)] * len(threads)
-        assert not any(bits >> CAP_SYS_RESOURCE & 1 for thread in threads for bits in capabilities(thread / "status"))
+        look_at_all(served, conditions, edits)
+        dead = kill_worker(served.journal)
+        eventually(lambda: served.told("worker_pid") not in (0, dead))
+        guest.statfs(ROOT)
+        look_at_all(served, conditions, edits)
+
+
+def test_no_role_may_rule_the_host_by_default() -> None:
+    everything = rights_of(("in a namespace", "not none", "handles", "inode flags"))
+    ruling = {"sys_admin", "net_admin", "sys_ptrace", "sys_resource", "sys_module", "sys_rawio", "sys_boot", "bpf", "kill"}
+    assert not everything.worker & {NUMBER[name] for name in ruling}
+    assert NUMBER["dac_read_search"] not in rights_of(("in a namespace", "not none")).worker
+
+
+@as_root
+def test_a_capability_that_the_daemon_lacks_is_refused_in_one_line(tmp_path: Path, memory: Path) -> None:
+    under = ("setpriv", "--bounding-set=-sys_boot", "--inh-caps=-sys_boot")
+    with started(tmp_path, memory, "none", *under, options=("--modcaps=+sys_boot",)) as served:
+        assert served.daemon.wait_exit(20) == Exit.PRIVILEGES, served.log()
+    lines = [line for line in served.log().splitlines() if "WARNING" not in line]
+    assert lines == [
+        "steadfsd: --modcaps: +sys_boot: this process has no such capability to give; start it with it, or leave it out"
+    ]

@@ -30,13 +30,13 @@ def memory() -> Iterator[Path]:
 
 
 @contextmanager
-def started(share: Path, state: Path, mode: str, *words: str) -> Iterator[Served]:
+def started(share: Path, state: Path, mode: str, *words: str, options: tuple[str, ...] = ()) -> Iterator[Served]:
     """steadfsd under another command, such as setpriv(1), if there is one in `words`; stopped in the end."""
     kind = steadfs()
     assert kind is not None
     command = kind.command
     under = Kind("steadfs", lambda sock, share, state: [*words, *command(sock, share, state)])
-    served = Served(share, state, [f"--sandbox={mode}"], under)
+    served = Served(share, state, [f"--sandbox={mode}", *options], under)
     try:
         yield served
     finally:
@@ -62,6 +62,12 @@ def see_only(served: Served, pid: int) -> None:
     interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     assert Path(f"/proc/{pid}/net/route").read_text().splitlines()[1:] == []
+
+
+def see_little(pid: int) -> None:
+    """A guardian or keeper: where the socket is, the share, processes."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    assert {line.split()[4] for line in lines} == {"/", "/proc", "/share", "/socket"}
 
 
 def climbing_fds(served: Served, pid: int) -> list[str]:
@@ -90,10 +96,11 @@ def test_a_worker_sees_the_share_and_nothing_else(share: Path) -> None:
         for _ in range(3):
             worker = served.told("worker_pid")
             for pid in (served.pid, worker):
-                see_only(served, pid)
-                for name in ("mnt", "net"):
+                for name in ("mnt", "net", "ipc", "uts", "cgroup"):
                     assert namespace(pid, name) != namespace(os.getpid(), name)
                     assert namespace(pid, name) == namespace(served.pid, name)
+            see_only(served, worker)
+            see_little(served.pid)
             assert namespace(worker, "pid") != namespace(served.pid, "pid")
             (told,) = [line for line in Path(f"/proc/{worker}/status").read_text().splitlines() if line.startswith("NSpid:")]
             assert told.split()[-2:] == [str(worker), "1"]
@@ -118,6 +125,21 @@ def test_its_procfs_knows_no_other_process(share: Path) -> None:
         numbers = [name for name in os.listdir(f"/proc/self/fd/{fd}/../..") if name.isdigit()]
         os.close(fd)
         assert numbers == ["1"]
+
+
+@pytest.mark.parametrize("mode", ["namespace", "chroot", "none"])
+def test_no_descriptor_leads_to_where_the_socket_is(share: Path, memory: Path, mode: str) -> None:
+    """Other daemons' sockets may be there; and who writes PATH.pid chooses whom an operator kills."""
+    with started(share, memory, mode) as served:
+        served.wait_ready()
+        with served.guest():
+            next_worker(served)
+            directory, named = served.socket_path.parent.stat(), served.socket_path.with_name("socket.pid").stat()
+            for path, _ in descriptors(served.pid):
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    assert not os.path.samestat(found, directory)
+                    assert not os.path.samestat(found, named) or not path.lstat().st_mode & 0o200  # not open for writing
 
 
 def test_names_are_linked_and_moved_through_the_descriptors_of_a_dead_worker(share: Path) -> None:
@@ -198,6 +220,7 @@ def test_without_roots_rights_a_user_namespace_serves(share: Path, memory: Path)
             made = guest.mkdir(ROOT, "made").nodeid
             worker = next_worker(served)
             see_only(served, worker)
+            assert any(target == "/1/fd" for _, target in descriptors(worker)), "no procfs of its own"
             assert namespace(worker, "user") != namespace(os.getpid(), "user")
             entry, opened = guest.create(made, "file")
             assert guest.write(entry.nodeid, opened.fh, 0, b"content") == 7
