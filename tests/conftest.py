@@ -1,6 +1,8 @@
 """What holds for all tests."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +39,11 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return private, public
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """An empty directory on tmpfs, for a journal or a socket."""
+    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)

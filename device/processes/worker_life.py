@@ -79,8 +79,7 @@ class WorkerLife:
             "failed": self._tell_code,
             "ended": self._tell_code,
         }
-        self._sandbox = sandbox
-        self.spare = Spare(page, relay.workers_end, self._clone)
+        self.spare = Spare(page, relay.workers_end, lambda pid_at: _clone(sandbox, pid_at))
 
     @property
     def state(self) -> str:
@@ -165,11 +164,6 @@ class WorkerLife:
         if waiting is not None:
             be(waiting, self._main, self._tell, self._page)
         return None
-
-    def _clone(self, pid_at: int) -> int:
-        """With the rights that this takes, for this moment."""
-        with self._sandbox.making():
-            return clone_sharing_files(self._sandbox.clone_flags, pid_at)
 
     # --- duties
 
@@ -322,6 +316,12 @@ class Inquest:
         page.faults_in_a_row += DEATHS[cause].own_fault
         again = min(int(page.deaths_in_a_row) - 1, 32)
         page.back_off_ms = min(BACK_OFF_FIRST_MS << (again - 1), BACK_OFF_MAX_MS) if again else 0
+
+
+def _clone(sandbox: Sandbox, pid_at: int) -> int:
+    """With the rights that this takes, for this moment."""
+    with sandbox.making():
+        return clone_sharing_files(sandbox.clone_flags, pid_at)
 
 
 def _taken(page: SharedPage) -> bool:

@@ -90,7 +90,7 @@ def rights_of(conditions: Iterable[Condition], edits: Iterable[str] = ()) -> Rig
     return Rights(*(frozenset(given[role]) for role in ("worker", "keeper", "maker")))
 
 
-# include/uapi/linux/prctl.h, securebits.h, capability.h
+# include/uapi/linux/prctl.h, include/uapi/linux/securebits.h, include/uapi/linux/capability.h
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 28, 38, 47, 4
 _SECUREBITS = 0x01 | 0x02 | 0x08 | 0x20 | 0x40 | 0x80
 """No root by uid 0 (NOROOT) and nothing ambient (NO_CAP_AMBIENT_RAISE), all bits locked. NO_SETUID_FIXUP is locked as it is,

@@ -47,7 +47,7 @@ def handle_of(path: Path) -> str:
     mount = ctypes.c_int()
     _call(_NAME_TO_HANDLE_AT, _AT_FDCWD, os.fsencode(path), handle, ctypes.byref(mount), 0)
     (size,) = struct.unpack_from("=I", handle)
-    return bytes(handle[: 8 + size]).hex()
+    return handle.raw[: 8 + size].hex()
 
 
 def _call(number: int, *arguments: Any) -> int:
@@ -61,6 +61,19 @@ def _call(number: int, *arguments: Any) -> int:
 def _checked(result: int) -> None:
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _in_a_child(attempt: Callable[[], None]) -> None:
+    """Which tells the error by its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            attempt()
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or errno.EIO)
+    if number := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        raise OSError(number, os.strerror(number))
 
 
 class Attempts:
@@ -97,7 +110,7 @@ class Attempts:
         path = self._place.share / "program"
         path.write_text("#!/bin/true\n")
         path.chmod(0o755)
-        self._in_a_child(lambda: os.execv(path, [str(path)]))
+        _in_a_child(lambda: os.execv(path, [str(path)]))
 
     def open_a_device_that_it_makes(self) -> None:
         path = self._place.share / "null"
@@ -108,7 +121,7 @@ class Attempts:
         _checked(_libc.mount(b"none", os.fsencode(self._place.share), b"tmpfs", 0, None))
 
     def begin_with_all_rights_in_a_user_namespace(self) -> None:
-        self._in_a_child(lambda: _checked(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS)))
+        _in_a_child(lambda: _checked(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNS)))
 
     def set_the_name_of_the_host(self) -> None:
         socket.sethostname(socket.gethostname())
@@ -126,18 +139,6 @@ class Attempts:
 
     def make_a_file_where_the_socket_is(self) -> None:
         os.close(os.open(f"{self._where['sockets']}/made", os.O_CREAT | os.O_WRONLY))
-
-    def _in_a_child(self, attempt: Callable[[], None]) -> None:
-        """Which tells the error by its exit code."""
-        pid = os.fork()
-        if pid == 0:
-            try:
-                attempt()
-                os._exit(0)
-            except OSError as error:
-                os._exit(error.errno or errno.EIO)
-        if number := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
-            raise OSError(number, os.strerror(number))
 
     def all(self) -> dict[str, str]:
         """What came of each."""

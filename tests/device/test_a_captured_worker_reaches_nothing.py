@@ -3,11 +3,8 @@ whatever the filter of system calls would say (it is not asked here: the attempt
 
 import json
 import os
-import shutil
 import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,7 @@ import pytest
 from device.sandbox.landlock import available
 from tests.device.captured_daemon import ATTEMPTS, captured, handle_of
 from tests.device.served import Served, eventually
-from tests.device.test_the_share_is_all_there_is import AS_NOBODY, open_to_nobody
-from tests.play.daemons import Kind
+from tests.device.started import AS_NOBODY, open_to_nobody, under
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 CASES = [
@@ -32,35 +28,23 @@ LEFT_TO_THE_FILTER = {"none": {"begin_with_all_rights_in_a_user_namespace"}}
 """By sandbox, what only the filter of system calls refuses there. (Elsewhere a worker's root isn't its namespace's.)"""
 
 
-@pytest.fixture
-def state() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)
-
-
-def under(kind: Kind, words: tuple[str, ...]) -> Kind:
-    command = kind.command
-    return Kind(kind.name, lambda sock, share, state: [*words, *command(sock, share, state)])
-
-
 @as_root
 @pytest.mark.skipif(available(files=True).abi < 6, reason="Landlock here is older than what the weakest of the sandboxes needs")
 @pytest.mark.parametrize(("mode", "words"), CASES)
-def test_no_attempt_succeeds(share: Path, state: Path, mode: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    outside, notes = tmp_path / "outside", state / "notes"
+def test_no_attempt_succeeds(share: Path, memory: Path, mode: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    outside, notes = tmp_path / "outside", memory / "notes"
     outside.write_text("the host's")
     outside.chmod(0o644)
-    open_to_nobody(share, state)
+    open_to_nobody(share, memory)
     sleeper = subprocess.Popen([*words, "sleep", "60"])
     with socket.socket(socket.AF_UNIX) as abstract:
         name = f"steadfs-test-{os.getpid()}"
         abstract.bind(b"\0" + name.encode())
         abstract.listen()
         where = {
-            "outside": str(outside), "handle": handle_of(outside), "pid": sleeper.pid, "abstract": name, "sockets": str(state),
+            "outside": str(outside), "handle": handle_of(outside), "pid": sleeper.pid, "abstract": name, "sockets": str(memory),
         }  # fmt: skip
-        served = Served(share, state, [f"--sandbox={mode}"], under(captured(notes, where), words))
+        served = Served(share, memory, [f"--sandbox={mode}"], under(captured(notes, where), words))
         try:
             served.wait_ready()
             with served.guest():

@@ -8,11 +8,10 @@ import pytest
 from device.exits import Exit
 from device.sandbox.rights import NUMBER, Condition, permitted, rights_of
 from tests.device.served import Served, eventually, serving
-from tests.device.test_the_share_is_all_there_is import memory, started
+from tests.device.started import started
 from tests.play.fuse_wire import ROOT
 from tests.recovery.killer import kill_worker
 
-__all__ = ("memory",)
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="has no capabilities to give up")
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 CASES: tuple[tuple[tuple[str, ...], tuple[Condition, ...], tuple[str, ...]], ...] = (

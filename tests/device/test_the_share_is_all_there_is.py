@@ -1,12 +1,10 @@
 """Sandboxes from outside: what a worker can see and reach, before and after one was killed, and what it does without rights."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,33 +12,12 @@ import pytest
 from device.exits import Exit
 from tests.device.served import Served, eventually, serving
 from tests.device.shapes import errno_of
-from tests.play.daemons import STEADFS, Kind, mount_of, steadfs
+from tests.device.started import AS_NOBODY, NOBODY, open_to_nobody, started
+from tests.play.daemons import STEADFS, mount_of
 from tests.play.fuse_wire import ROOT, Op
 from tests.recovery.killer import kill_worker
 
-NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)
-
-
-@contextmanager
-def started(share: Path, state: Path, mode: str, *words: str, options: tuple[str, ...] = ()) -> Iterator[Served]:
-    """steadfsd under another command, such as setpriv(1), if there is one in `words`; stopped in the end."""
-    kind = steadfs()
-    assert kind is not None
-    command = kind.command
-    under = Kind("steadfs", lambda sock, share, state: [*words, *command(sock, share, state)])
-    served = Served(share, state, [f"--sandbox={mode}", *options], under)
-    try:
-        yield served
-    finally:
-        served.daemon.stop()
 
 
 def namespace(pid: int, name: str) -> str:
@@ -192,21 +169,11 @@ def test_a_journal_of_other_specs_is_set_aside(share: Path, memory: Path, mode: 
 # ---- without rights
 
 
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 WITHOUT_USER_NAMESPACES = (
     *("unshare", "--user", "--map-root-user", "sh", "-c"),
     'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$@"',
     "sh",
 )
-
-
-def open_to_nobody(*paths: Path) -> None:
-    """Gives what pytest and tempfile made for root alone to everybody, with what leads there."""
-    for path in paths:
-        path.chmod(0o777)
-        for parent in path.parents:
-            if "pytest" in str(parent):
-                parent.chmod(0o755)
 
 
 @as_root
