@@ -116,5 +116,6 @@ class Loading:
         self._host.loader.missing_end()
 
     def _load(self, text: bytes) -> None:
-        if text:
-            self.fds.update(self._host.loader.load_text("inode", text)[1])
+        lines = text.split(b"\n") if text else []
+        for at in range(0, len(lines), RECORDS_AT_ONCE):
+            self.fds.update(self._host.loader.load_text("inode", b"\n".join(lines[at : at + RECORDS_AT_ONCE]))[1])

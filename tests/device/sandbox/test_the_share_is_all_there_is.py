@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from device.exits import Exit
+from tests.device.sandbox.started import AS_NOBODY, NOBODY, open_to_nobody, started
 from tests.device.served import Served, eventually, serving
 from tests.device.shapes import errno_of
-from tests.device.started import AS_NOBODY, NOBODY, open_to_nobody, started
 from tests.play.daemons import STEADFS, mount_of
 from tests.play.fuse_wire import ROOT, Op
 from tests.recovery.killer import kill_worker

@@ -7,8 +7,8 @@ import pytest
 
 from device.exits import Exit
 from device.sandbox.rights import NUMBER, Condition, permitted, rights_of
+from tests.device.sandbox.started import started
 from tests.device.served import Served, eventually, serving
-from tests.device.started import started
 from tests.play.fuse_wire import ROOT
 from tests.recovery.killer import kill_worker
 

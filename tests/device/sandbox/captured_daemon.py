@@ -1,8 +1,8 @@
 """steadfsd as installed, but its workers do what a captured worker would try, once they have settled, and write down what came
 of it.
 
-`python -m tests.device.captured_daemon NOTES WHERE -- OPTIONS`. WHERE is JSON: what the attempts need to know of outside. In
-NOTES there is a line of JSON for each worker: the name of each attempt, and "done" or the error that stopped it.
+`python -m tests.device.sandbox.captured_daemon NOTES WHERE -- OPTIONS`. WHERE is JSON: what the attempts need to know of
+outside. In NOTES there is a line of JSON for each worker: the name of each attempt, and "done" or the error that stopped it.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ _CLIMB = "../" * 12
 
 def captured(notes: Path, where: dict[str, Any]) -> Kind:
     """How the daemon is started; see above."""
-    start = (sys.executable, "-m", "tests.device.captured_daemon", str(notes), json.dumps(where), "--")
+    start = (sys.executable, "-m", "tests.device.sandbox.captured_daemon", str(notes), json.dumps(where), "--")
     return Kind(
         "steadfs with captured workers",
         lambda sock, share, state: [

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from device.sandbox.landlock import available
-from tests.device.captured_daemon import ATTEMPTS, captured, handle_of
+from tests.device.sandbox.captured_daemon import ATTEMPTS, captured, handle_of
+from tests.device.sandbox.started import AS_NOBODY, open_to_nobody, under
 from tests.device.served import Served, eventually
-from tests.device.started import AS_NOBODY, open_to_nobody, under
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 CASES = [
