@@ -114,8 +114,8 @@ def take_journal(options: Options) -> Hold:
 
 def _hide(options: Options, option: str, directory: Path, code: Exit) -> None:
     """A guest must not rewrite what tells of it. The directory may not be there yet. Raises OperatorError."""
-    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
     try:
+        there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
         shown = shows(options.shared_dir, there)
     except (OSError, KeyError) as error:
         raise OperatorError(option, f"{directory}: can't be compared with the shared directory: {error}", code) from error

@@ -15,6 +15,8 @@ from tests.device.served import Served, eventually, serving
 from tests.device.shapes import errno_of
 from tests.play.daemons import STEADFS, mount_of
 from tests.play.fuse_wire import ROOT, Op
+from tests.play.guest import Guest
+from tests.play.vmm import Vmm
 from tests.recovery.killer import kill_worker
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -197,6 +199,35 @@ def test_without_roots_rights_a_user_namespace_serves(share: Path, memory: Path)
             assert (share / "linked").stat().st_uid == NOBODY
         assert served.daemon.wait_exit(5) == 0, served.log()
         assert not served.socket_path.exists()
+
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@as_root
+def test_a_containers_root_has_its_journal_beside_the_hosts(share: Path, memory: Path) -> None:
+    """They may share /dev/shm, and both are user 0."""
+    if subprocess.run([*AS_NOBODY, *CONTAINER, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no user namespaces for everybody here")
+    open_to_nobody(share, memory)
+    Path("/dev/shm/steadfs-0").mkdir(mode=0o700, exist_ok=True)
+    socket_path = memory / "socket"
+    place = Path(f"/dev/shm/steadfs-{NOBODY}") / str(socket_path).strip("/").replace("/", "_")
+    words = [*AS_NOBODY, *CONTAINER, STEADFS, f"--shared-dir={share}", f"--socket-path={socket_path}"]
+    with subprocess.Popen(words, cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as daemon:
+        try:
+            eventually(lambda: socket_path.exists() or daemon.poll() is not None, 20)
+            with Vmm(socket_path) as machine:
+                machine.start()
+                guest = Guest(machine)
+                guest.init()
+                guest.mkdir(ROOT, "made")
+                assert (place / "journal.db").exists()
+            _, told = daemon.communicate(timeout=10)
+        finally:
+            daemon.kill()
+    assert daemon.returncode == 0, told
+    assert (share / "made").stat().st_uid == NOBODY
 
 
 @as_root
