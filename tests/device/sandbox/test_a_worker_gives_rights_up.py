@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from device.exits import Exit
+from device.sandbox.landlock import available
 from device.sandbox.rights import NUMBER, Condition, permitted, rights_of
 from tests.device.sandbox.started import started
 from tests.device.served import Served, eventually, serving
@@ -61,6 +62,11 @@ def test_each_process_has_what_its_role_needs(
     with serving(tmp_path, *options) as served, served.guest() as guest:
         guest.statfs(ROOT)
         look_at_all(served, conditions, edits)
+        there = available(files=True)
+        assert (served.told("landlock_abi"), served.told("landlock_files")) == (
+            there.abi,
+            there.files and "handles" not in conditions,
+        )
         dead = kill_worker(served.journal)
         eventually(lambda: served.told("worker_pid") not in (0, dead))
         guest.statfs(ROOT)

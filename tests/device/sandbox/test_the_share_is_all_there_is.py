@@ -213,7 +213,7 @@ def test_a_containers_root_has_its_journal_beside_the_hosts(share: Path, memory:
     Path("/dev/shm/steadfs-0").mkdir(mode=0o700, exist_ok=True)
     socket_path = memory / "socket"
     place = Path(f"/dev/shm/steadfs-{NOBODY}") / str(socket_path).strip("/").replace("/", "_")
-    words = [*AS_NOBODY, *CONTAINER, STEADFS, f"--shared-dir={share}", f"--socket-path={socket_path}"]
+    words = [*AS_NOBODY, *CONTAINER, str(STEADFS), f"--shared-dir={share}", f"--socket-path={socket_path}"]
     with subprocess.Popen(words, cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as daemon:
         try:
             eventually(lambda: socket_path.exists() or daemon.poll() is not None, 20)
