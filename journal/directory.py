@@ -31,16 +31,29 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def default_directory(name: str) -> Path:
     """`<tmpfs>/steadfs-<uid>/<name>`; the tmpfs is /dev/shm, or $XDG_RUNTIME_DIR where /dev/shm is none.
 
-    `name` tells devices apart, such as the socket's path with '/' replaced; it must be one path component. Nothing is made.
+    The uid is the one outside of our user namespace. `name` tells devices apart, such as the socket's path with '/' replaced;
+    it must be one path component. Nothing is made.
     """
     if not name or "/" in name or name in (".", ".."):
         raise ValueError(f"not one path component: {name!r}")
-    own = f"steadfs-{os.getuid()}"
+    own = f"steadfs-{_uid_outside()}"
     shm = Path("/dev/shm")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if not (shm.is_dir() and is_tmpfs(shm) and os.access(shm, os.W_OK)) and runtime.startswith("/"):
         return Path(runtime) / own / name
     return shm / own / name
+
+
+def _uid_outside() -> int:
+    """Our user, as whoever made our user namespace knows it, by user_namespaces(7): containers that share a tmpfs have roots
+    that are different users, and the host's is another one."""
+    uid = os.getuid()
+    with suppress(OSError):
+        for line in Path("/proc/self/uid_map").read_text().splitlines():
+            first, outside, count = map(int, line.split())
+            if first <= uid < first + count:
+                return outside + uid - first
+    return uid
 
 
 def prepare_parent(parent: Path) -> None:

@@ -77,6 +77,8 @@ FIELDS = (
     "worker_back_off_ms",
     "sealed_transition",
     "seal_trouble",
+    "landlock_abi",
+    "landlock_files",
 )
 """In the order of their u64s. New ones are added at the end; a change of the others counts VERSION up.
 

@@ -3,6 +3,8 @@
 import gc
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +62,11 @@ def pytest_collection_finish() -> None:
     """What all modules have made is there to stay: tests that collect garbage needn't walk through it each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """An empty directory on tmpfs, for a journal or a socket."""
+    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)

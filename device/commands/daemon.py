@@ -20,8 +20,7 @@ from device.processes.listener import Listener, adopt, listen_at
 from device.processes.promotion import WaitingSpare
 from device.processes.shared_page import make_page
 from device.processes.worker_life import SIGNALS
-from device.sandbox import rights
-from device.sandbox.place import Sandbox, enter
+from device.sandbox.place import Sandbox, Wanted, enter
 from device.sandbox.shown import shows
 from device.vhost.session import Session
 from device.worker.main import Worker
@@ -83,14 +82,27 @@ def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack
         listener = _listen(options)
         undo.callback(listener.close)
         session = prepare(options)
-        outside = (*listener.outside(), *(archive.outside() if archive else ()))
-        sandbox = enter(options.sandbox, options.shared_dir, hold.directory, outside)
+        sandbox = enter(_wanted(options, hold, listener, archive))
+        listener.lies_in(sandbox.socket)
     except BaseException:
         if options.journal_dir is None:
             hold.remove()
         raise
     undo.callback(sandbox.close)
     return Made(archive, listener, session, sandbox, sealing)
+
+
+def _wanted(options: Options, hold: Hold, listener: Listener, archive: Archive | None) -> Wanted:
+    return Wanted(
+        options.sandbox,
+        options.shared_dir.absolute(),
+        hold.directory.absolute(),
+        archive.outside() if archive else (),
+        listener.directory,
+        handles=options.inode_file_handles != "never",
+        inode_flags=options.allow_inode_flags,
+        modcaps=options.modcaps,
+    )
 
 
 def _ignore_signals() -> None:
@@ -126,7 +138,7 @@ def _keep_from_workers(options: Options, option: str, path: Path) -> None:
 
 def take_journal(options: Options) -> Hold:
     """The journal's directory, locked. Raises OperatorError, JournalError."""
-    directory = options.journal_dir or default_directory(_journal_name(options))
+    directory = (options.journal_dir or default_directory(_journal_name(options))).absolute()
     _hide(options, "--journal-dir", directory, Exit.JOURNAL_DIR)
     if options.journal_dir is None:
         prepare_parent(directory.parent)
@@ -135,8 +147,8 @@ def take_journal(options: Options) -> Hold:
 
 def _hide(options: Options, option: str, directory: Path, code: Exit) -> None:
     """A guest must not rewrite what tells of it. The directory may not be there yet. Raises OperatorError."""
-    there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
     try:
+        there = next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
         shown = shows(options.shared_dir, there)
     except (OSError, KeyError) as error:
         raise OperatorError(option, f"{directory}: can't be compared with the shared directory: {error}", code) from error
@@ -204,7 +216,6 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     """A spare, and the worker that it becomes, in its own process. Where the journal's directory has no name, an error gets it
     here. Raises whatever a worker dies of; nothing is closed then."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
-    rights.give_up(rights.unneeded(inode_flags=options.allow_inode_flags))
     place = made.sandbox.settle()
     prepared = Prepared(options, place)  # first: who is called in the middle of the rehearsal has it
     rehearse(options, hold.fd, place, spare.called)
@@ -218,6 +229,7 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         own = Hold(place.journal, hold.fd, place.pid)
         head_page = made.sealing.page if made.sealing else None
         worker = Worker(options, own, promotion, prepared, made.session, made.archive, head_page)
+        worker.live.set(landlock_abi=place.domain.abi, landlock_files=place.domain.files)
         worker.start()
         if promotion.generation == 1:
             log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())

@@ -3,6 +3,7 @@
 import textwrap
 
 from device.exits import MEANINGS
+from device.options.capabilities import markdown_lines
 from device.options.table import COMPAT, COMPAT_IGNORED, ROWS, UNSUPPORTED, OptionRow
 
 _USAGE = "steadfsd --shared-dir DIR (--socket-path PATH | --fd N) [OPTION]..."
@@ -49,6 +50,8 @@ def markdown() -> str:
         "| option | meaning |",
         "| --- | --- |",
         *(f"| `{name}` | {doc} |" for name, doc in _OTHERS),
+        "",
+        *markdown_lines(),
         "",
         "## Older spellings",
         "",

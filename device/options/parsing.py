@@ -19,6 +19,7 @@ from device.options.table import (
     OptionRow,
 )
 from device.sandbox.place import SandboxMode
+from device.sandbox.rights import NUMBER
 from device.vhost.messages import TAG_BYTES
 
 Cache = Literal["never", "metadata", "auto", "always"]
@@ -35,7 +36,7 @@ class Options:
 
     Exactly one of `socket_path` and `fd` is given. `rlimit_nofile` None: the daemon's own choice; 0: leave it.
     `journal_dir` None: the daemon makes one on tmpfs. `thread_pool_size` 0: the daemon's own choice.
-    `watchdog` in seconds, 0: none.
+    `watchdog` in seconds, 0: none. `modcaps`: words like `+sys_admin`, each capability once.
     """
 
     shared_dir: Path
@@ -52,9 +53,10 @@ class Options:
     allow_inode_flags: bool = False
     readdirplus: bool = True
     announce_submounts: bool = True
-    inode_file_handles: FileHandles = "prefer"
+    inode_file_handles: FileHandles = "never"
     rlimit_nofile: int | None = None
     sandbox: SandboxMode = "namespace"
+    modcaps: tuple[str, ...] = ()
     log_level: LogLevel = "info"
     syslog: bool = False
     journal_dir: Path | None = None
@@ -167,17 +169,29 @@ def _value(row: OptionRow, text: str) -> Any:
         return Path(text)
     if row.kind == "number":
         return _number(row, text)
-    if row.kind == "choice":
-        if text not in row.choices:
-            remedy = " or ".join(row.choices)
-            raise _usage(row.name, f"{text!r} is not supported; say {remedy}")
-        return text
+    if row.kind == "capabilities":
+        return _capabilities(row, text)
     if row.kind == "tag":
         tag = os.fsencode(text)
         if len(tag) > TAG_BYTES:
             raise _usage(row.name, f"{len(tag)} bytes long; shorten it to {TAG_BYTES}")
         return tag
+    if row.kind == "choice" and text not in row.choices:
+        remedy = " or ".join(row.choices)
+        raise _usage(row.name, f"{text!r} is not supported; say {remedy}")
     return text
+
+
+def _capabilities(row: OptionRow, text: str) -> tuple[str, ...]:
+    words = tuple(text.lower().split(":"))
+    for word in words:
+        if word[:1] not in ("+", "-"):
+            raise _usage(row.name, f"{word!r} doesn't say whether to add or to remove; say +{word} or -{word}")
+        if word[1:] not in NUMBER:
+            raise _usage(row.name, f"{word[1:]!r} is no capability; take a name of capabilities(7), without CAP_")
+    if len({word[1:] for word in words}) != len(words):
+        raise _usage(row.name, f"{text!r} names one twice; name each once")
+    return words
 
 
 def _number(row: OptionRow, text: str) -> int:

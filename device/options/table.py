@@ -16,7 +16,7 @@ ARCHIVE_KEEP_MIB_MAX = 1 << 30
 ARCHIVE_KEEP_DAYS_MAX = 366 * 100
 NOFILE_LIMIT = 1 << 30  # the kernel's own ceiling for nr_open is below
 
-Kind = Literal["flag", "path", "text", "tag", "number", "choice"]
+Kind = Literal["flag", "path", "text", "tag", "number", "choice", "capabilities"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,9 @@ ROWS = (
         "the guest sees one file system; inode numbers may repeat in it", sets=False,
     ),
     OptionRow(
-        "--inode-file-handles", "inode_file_handles", "choice", "prefer", "find inodes again by file handle instead "
-        "of holding a descriptor for each", "MODE", ("never", "prefer", "mandatory"),
+        "--inode-file-handles", "inode_file_handles", "choice", "never", "find inodes again by file handle instead "
+        "of holding a descriptor for each; a worker that was taken over opens any file of the share's file systems then, and "
+        "Landlock doesn't hold its files", "MODE", ("never", "prefer", "mandatory"),
     ),
     OptionRow(
         "--rlimit-nofile", "rlimit_nofile", "number", "1000000 or the most allowed",
@@ -85,6 +86,10 @@ ROWS = (
         "--sandbox", "sandbox", "choice", "namespace", "what the daemon still sees: `namespace` nothing but the share, no "
         "network, no process, in namespaces of its own (without root's rights in a user namespace); `chroot` no file but "
         "the share's; `none` all", "MODE", ("namespace", "chroot", "none"),
+    ),
+    OptionRow(
+        "--modcaps", "modcaps", "capabilities", "none", "give workers capabilities that they don't have by default, or take "
+        "them away: names of capabilities(7) with + or - before them, as +sys_admin:-mknod", "+CAP:-CAP...",
     ),
     OptionRow(
         "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
@@ -163,6 +168,7 @@ COMPAT: dict[str, tuple[str, str | None]] = {
     "loglevel": ("--log-level", None),
     "log_level": ("--log-level", None),
     "sandbox": ("--sandbox", None),
+    "modcaps": ("--modcaps", None),
     "xattr": ("--xattr", "on"),
     "no_xattr": ("--xattr", "off"),
     "writeback": ("--writeback", "on"),
@@ -192,7 +198,6 @@ UNSUPPORTED = {
     "--no-killpriv-v2": False,
     "--preserve-noatime": False,
     "--seccomp": True,
-    "--modcaps": True,
     "--uid-map": True,
     "--gid-map": True,
     "--translate-uid": True,

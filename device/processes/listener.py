@@ -20,14 +20,18 @@ UMASK_WITH_GROUP = 0o007
 
 
 class Listener:
-    """A listening socket; owns it, its lock file and its path."""
+    """A listening socket; owns it, its lock file and its path.
 
-    def __init__(self, listening: socket.socket, path: Path | None = None, lock_fd: int = -1, directory_fd: int = -1) -> None:
+    Workers share the table of descriptors: through none of these can they write `PATH.pid` or reach the socket's directory.
+    """
+
+    def __init__(self, listening: socket.socket, path: Path | None = None, lock_fd: int = -1) -> None:
         listening.setblocking(False)
         self._socket = listening
         self._path = path
         self._lock_fd = lock_fd
-        self._directory_fd = directory_fd
+        self.directory = None if path is None else path.absolute().parent
+        """Of the path, where this process finds it; None: there is no path."""
 
     @property
     def name(self) -> str:
@@ -40,11 +44,11 @@ class Listener:
 
     def filenos(self) -> tuple[int, ...]:
         """All its descriptors."""
-        return self._socket.fileno(), *(fd for fd in (self._lock_fd, self._directory_fd) if fd >= 0)
+        return self._socket.fileno(), *((self._lock_fd,) if self._lock_fd >= 0 else ())
 
-    def outside(self) -> tuple[tuple[int, Path], ...]:
-        """The descriptor of the directory where its path is, and the directory's path: the last that it needs of outside."""
-        return () if self._path is None else ((self._directory_fd, self._path.absolute().parent),)
+    def lies_in(self, directory: Path | None) -> None:
+        """From now on its directory is found there."""
+        self.directory = directory
 
     def accept(self) -> int | None:
         """A descriptor of the next front-end, or None when none is waiting (or it has gone again)."""
@@ -71,25 +75,22 @@ class Listener:
 
     def sign(self, pid: int) -> None:
         """Writes into `PATH.pid` who is to be signalled; a reader in between sees one of both, with empty lines after it."""
-        if self._lock_fd >= 0:
-            text = f"{pid}\n".encode()
-            os.pwrite(self._lock_fd, text.ljust(os.fstat(self._lock_fd).st_size, b"\n"), 0)
-            os.ftruncate(self._lock_fd, len(text))
+        if self._path is not None and self.directory is not None:
+            _write_pid(self.directory / f"{self._path.name}.pid", pid)
 
     def unlink(self) -> None:
         """Removes the path that was made here: nobody can come any more."""
-        if self._path is not None:
+        if self._path is not None and self.directory is not None:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._path.name, dir_fd=self._directory_fd)
+                (self.directory / self._path.name).unlink()
 
     def close(self) -> None:
         """Ends listening and removes the path that was made here. The lock file stays: removing one is a race."""
         self._socket.close()
         self.unlink()
-        for fd in (self._lock_fd, self._directory_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._lock_fd = self._directory_fd = -1
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+        self._lock_fd = -1
         self._path = None
 
 
@@ -105,13 +106,11 @@ def listen_at(path: Path, *, group: str | None = None) -> Listener:
         with contextlib.ExitStack() as undo:
             lock_fd = _lock(path)
             undo.callback(os.close, lock_fd)
-            directory_fd = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            undo.callback(os.close, directory_fd)
             listening = _bind(path, gid)
             undo.pop_all()
     except OSError as error:
         raise _unusable(f"{path}: {error.strerror}; check the directory and its permissions") from error
-    return Listener(listening, path, lock_fd, directory_fd)
+    return Listener(listening, path, lock_fd)
 
 
 def adopt(fd: int) -> Listener:
@@ -149,11 +148,10 @@ def _bind(path: Path, gid: int | None) -> socket.socket:
 
 
 def _lock(path: Path) -> int:
-    lock_fd = os.open(f"{path}.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock_fd = os.open(f"{path}.pid", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock_fd, 0)
-        os.write(lock_fd, f"{os.getpid()}\n".encode())
+        _write_pid(Path(f"{path}.pid"), os.getpid())
     except BlockingIOError as error:
         os.close(lock_fd)
         raise _unusable(f"{path}: in use, another daemon holds {path}.pid; stop it or choose another path") from error
@@ -161,6 +159,17 @@ def _lock(path: Path) -> int:
         os.close(lock_fd)
         raise
     return lock_fd
+
+
+def _write_pid(path: Path, pid: int) -> None:
+    """A reader in between sees the one before or the new one, with empty lines after it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        text = f"{pid}\n".encode()
+        os.pwrite(fd, text.ljust(os.fstat(fd).st_size, b"\n"), 0)
+        os.ftruncate(fd, len(text))
+    finally:
+        os.close(fd)
 
 
 def _remove_stale(path: Path) -> None:

@@ -79,7 +79,7 @@ class WorkerLife:
             "failed": self._tell_code,
             "ended": self._tell_code,
         }
-        self.spare = Spare(page, relay.workers_end, lambda pid_at: clone_sharing_files(sandbox.clone_flags, pid_at))
+        self.spare = Spare(page, relay.workers_end, lambda pid_at: _clone(sandbox, pid_at))
 
     @property
     def state(self) -> str:
@@ -316,6 +316,12 @@ class Inquest:
         page.faults_in_a_row += DEATHS[cause].own_fault
         again = min(int(page.deaths_in_a_row) - 1, 32)
         page.back_off_ms = min(BACK_OFF_FIRST_MS << (again - 1), BACK_OFF_MAX_MS) if again else 0
+
+
+def _clone(sandbox: Sandbox, pid_at: int) -> int:
+    """With the rights that this takes, for this moment."""
+    with sandbox.making():
+        return clone_sharing_files(sandbox.clone_flags, pid_at)
 
 
 def _taken(page: SharedPage) -> bool:

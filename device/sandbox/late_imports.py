@@ -1,4 +1,4 @@
-"""A Python that loads nothing any more: with the share as root, the interpreter's paths lead into the guest's files."""
+"""A Python that loads nothing any more: with the share as root, a worker's interpreter finds the guest's files on its paths."""
 
 import contextlib
 import ctypes

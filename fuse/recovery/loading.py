@@ -62,9 +62,9 @@ def fetch_missing(context: object, nodeid: int, ino: int) -> int:
 class Loading:
     """Loads one table of inodes. Made before anything is served; `some` until `on` is false."""
 
-    def __init__(self, host: Host, unloaded: Unloaded) -> None:
+    def __init__(self, host: Host, unloaded: Unloaded, *, at_once: bool = False) -> None:
         """The root is loaded at once, since it outlives sessions, and so are inodes that are descriptors: nothing else
-        tells that those are in use."""
+        tells that those are in use. `at_once`: all, which is the quick way where most are descriptors."""
         self.on = True
         self.fds: set[int] = set()
         """The descriptors that the loaded records name."""
@@ -75,8 +75,11 @@ class Loading:
         self._questions = ffi.new("uint64_t[]", lib.MISSING_QUESTIONS)
         self._context = ffi.new_handle(self)
         self._load(unloaded.take(FUSE_ROOT_ID))
-        self._load(unloaded.take_where("fd"))
+        if not at_once:
+            self._load(unloaded.take_where("fd"))
         host.loader.missing_begin(lib.fetch_missing, self._context)
+        if at_once:
+            self.rest()
 
     def fetch(self, nodeid: int, ino: int) -> int:
         """One inode by nodeid, or (nodeid 0) all with that inode number. 0; -1: see `check`."""
@@ -116,5 +119,6 @@ class Loading:
         self._host.loader.missing_end()
 
     def _load(self, text: bytes) -> None:
-        if text:
-            self.fds.update(self._host.loader.load_text("inode", text)[1])
+        lines = text.split(b"\n") if text else []
+        for at in range(0, len(lines), RECORDS_AT_ONCE):
+            self.fds.update(self._host.loader.load_text("inode", b"\n".join(lines[at : at + RECORDS_AT_ONCE]))[1])

@@ -191,9 +191,9 @@ class Recovery:
         while more:
             more, fds = filling.some(RECORDS_AT_ONCE)
             named.update(fds)
-        loading = self.loading = x.host.loading = Loading(x.host, inodes)
-        if inodes.highest > LIMIT["inodes_max"] // 2:
-            loading.rest()  # so many that new ones could take the places of what is not loaded yet
+        # At once also where there are so many that new ones could take the places of what is not loaded yet.
+        at_once = x.settings.handles == "never" or inodes.highest > LIMIT["inodes_max"] // 2
+        loading = self.loading = x.host.loading = Loading(x.host, inodes, at_once=at_once)
         x.host.keep_dac = not x.state.has("CREATE_SUPP_GROUP")
         x.host.resume_session(x.state.record["writeback"])
         return named | loading.fds

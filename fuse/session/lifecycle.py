@@ -111,7 +111,8 @@ class Lifecycle:
 
     def _root(self, request: str) -> None:
         """The root is live from the start of a session; no FORGET removes it."""
-        root = self._host.root
+        root = self._host.inodes.record(FUSE_ROOT_ID)  # after a recovery an earlier worker's, by its descriptor
+        assert root is not None
         mount_fd = self._host.mounts.fd(root.mnt_id)
         if mount_fd >= 0:
             self._journal.add(finished(mount_put(root.mnt_id, mount_fd, request), b""), MOUNT.name, root.mnt_id)

@@ -80,6 +80,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size", action="append", metavar="INODES[:HANDLES]", help="only this size; may be repeated")
     tail = f"transitions before each kill, at most (default: {TAIL_MAX})"
     parser.add_argument("--tail", type=int, default=TAIL_MAX, help=tail)
+    parser.add_argument("--inode-file-handles", default="prefer", help="as steadfsd's (default: prefer)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
@@ -165,7 +166,7 @@ def measure(size: Size, share: Path, directory: Path, options: argparse.Namespac
         raise RuntimeError("steadfsd is not installed in .venv")
     chance = random.Random(options.seed)
     journal = directory / "journal"
-    extra = ("--log-level", "error")
+    extra = ("--log-level", "error", f"--inode-file-handles={options.inode_file_handles}")
     with Daemon(kind, share, directory, extra) as daemon, Vmm(wait_for(daemon.socket_path), queue_size=128) as vmm:
         vmm.start()
         guest = Guest(vmm)

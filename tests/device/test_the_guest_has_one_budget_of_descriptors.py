@@ -139,7 +139,7 @@ def test_as_many_files_may_be_open_as_the_limit_allows_and_everybody_may_die(tmp
 
 
 def test_cached_descriptors_give_way_to_open_files(tmp_path: Path) -> None:
-    with served_with(tmp_path, FEW) as (served, guest):
+    with served_with(tmp_path, FEW, "--inode-file-handles=prefer") as (served, guest):
         for turn in range(FEW // 2):
             (served.share / f"many{turn}").touch()
             look_up(guest, turn)
@@ -152,7 +152,7 @@ def test_cached_descriptors_give_way_to_open_files(tmp_path: Path) -> None:
 
 def test_who_dies_with_a_full_cache_leaves_no_room_that_is_not_there(tmp_path: Path) -> None:
     """What a dead worker had cached is closed little by little; until then its successor must not give the places away."""
-    with served_with(tmp_path, FEW) as (served, guest):
+    with served_with(tmp_path, FEW, "--inode-file-handles=prefer") as (served, guest):
         for turn in range(FEW // 2):
             (served.share / f"many{turn}").touch()
             look_up(guest, turn)

@@ -15,19 +15,20 @@ from tests.play.guest import ATTR_OUT, Guest
 from tests.recovery.killer import kill_worker
 
 ROOT = 1
-FOLDERS, FILES = 20, 1000
+FOLDERS, FILES = 12, 1000
+"""As many as a low limit of descriptors still lets be held, and more than are taken over in one piece."""
 KILLS = 25
 
 
-@pytest.fixture
-def served() -> Iterator[Served]:
+@pytest.fixture(params=["prefer", "never"])
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         share = Path(name) / "share"
         for folder in range(FOLDERS):
             (share / f"d{folder}").mkdir(parents=True)
             for index in range(FILES):
                 os.close(os.open(share / f"d{folder}" / f"f{index}", os.O_CREAT | os.O_WRONLY))
-        with serving(share, "--log-level", "error") as running:
+        with serving(share, "--log-level", "error", f"--inode-file-handles={request.param}") as running:
             yield running
 
 

@@ -34,7 +34,7 @@ def test_defaults_are_those_of_virtiofsd() -> None:
     assert options == Options(shared_dir=Path("/srv"), socket_path=Path("/run/sock"))
     assert options.cache == "auto"
     assert options.thread_pool_size == 0
-    assert options.inode_file_handles == "prefer"
+    assert options.inode_file_handles == "never"
     assert options.announce_submounts
     assert options.readdirplus
     assert options.log_level == "info"
@@ -57,6 +57,7 @@ def test_defaults_are_those_of_virtiofsd() -> None:
         ("--no-readdirplus", "readdirplus", False),
         ("--announce-submounts", "announce_submounts", True),
         ("--no-announce-submounts", "announce_submounts", False),
+        ("--modcaps=+SYS_ADMIN:-mknod", "modcaps", ("+sys_admin", "-mknod")),
         ("--inode-file-handles=mandatory", "inode_file_handles", "mandatory"),
         ("--rlimit-nofile=0", "rlimit_nofile", 0),
         ("--sandbox=none", "sandbox", "none"),
@@ -119,6 +120,9 @@ def test_every_compat_word_is_taken(word: str) -> None:
         ((*LEAST, "--cache="), "--cache: its value is empty"),
         ((*LEAST, "--cache=sometimes"), "--cache: 'sometimes' is not supported"),
         ((*LEAST, "--sandbox=jail"), "--sandbox: 'jail' is not supported; say namespace or chroot or none"),
+        ((*LEAST, "--modcaps=sys_admin"), "--modcaps: 'sys_admin' doesn't say whether to add or to remove; say +sys_admin or"),
+        ((*LEAST, "--modcaps=+root"), "--modcaps: 'root' is no capability; take a name of capabilities(7), without CAP_"),
+        ((*LEAST, "--modcaps=+mknod:-mknod"), "--modcaps: '+mknod:-mknod' names one twice; name each once"),
         ((*LEAST, "-o", "sandbox=jail"), "--sandbox: 'jail' is not supported; say namespace or chroot or none"),
         ((*LEAST, "--request-queues=0"), "--request-queues: '0' is no number"),
         ((*LEAST, "--request-queues=17"), "--request-queues: '17' is no number"),

@@ -1,46 +1,25 @@
 """Sandboxes from outside: what a worker can see and reach, before and after one was killed, and what it does without rights."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from device.exits import Exit
+from tests.device.sandbox.started import AS_NOBODY, NOBODY, open_to_nobody, started
 from tests.device.served import Served, eventually, serving
 from tests.device.shapes import errno_of
-from tests.play.daemons import STEADFS, Kind, mount_of, steadfs
+from tests.play.daemons import STEADFS, mount_of
 from tests.play.fuse_wire import ROOT, Op
+from tests.play.guest import Guest
+from tests.play.vmm import Vmm
 from tests.recovery.killer import kill_worker
 
-NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)
-
-
-@contextmanager
-def started(share: Path, state: Path, mode: str, *words: str) -> Iterator[Served]:
-    """steadfsd under another command, such as setpriv(1), if there is one in `words`; stopped in the end."""
-    kind = steadfs()
-    assert kind is not None
-    command = kind.command
-    under = Kind("steadfs", lambda sock, share, state: [*words, *command(sock, share, state)])
-    served = Served(share, state, [f"--sandbox={mode}"], under)
-    try:
-        yield served
-    finally:
-        served.daemon.stop()
 
 
 def namespace(pid: int, name: str) -> str:
@@ -62,6 +41,12 @@ def see_only(served: Served, pid: int) -> None:
     interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     assert Path(f"/proc/{pid}/net/route").read_text().splitlines()[1:] == []
+
+
+def see_little(pid: int) -> None:
+    """A guardian or keeper: where the socket is, the share, processes."""
+    lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    assert {line.split()[4] for line in lines} == {"/", "/proc", "/share", "/socket"}
 
 
 def climbing_fds(served: Served, pid: int) -> list[str]:
@@ -90,10 +75,11 @@ def test_a_worker_sees_the_share_and_nothing_else(share: Path) -> None:
         for _ in range(3):
             worker = served.told("worker_pid")
             for pid in (served.pid, worker):
-                see_only(served, pid)
-                for name in ("mnt", "net"):
+                for name in ("mnt", "net", "ipc", "uts", "cgroup"):
                     assert namespace(pid, name) != namespace(os.getpid(), name)
                     assert namespace(pid, name) == namespace(served.pid, name)
+            see_only(served, worker)
+            see_little(served.pid)
             assert namespace(worker, "pid") != namespace(served.pid, "pid")
             (told,) = [line for line in Path(f"/proc/{worker}/status").read_text().splitlines() if line.startswith("NSpid:")]
             assert told.split()[-2:] == [str(worker), "1"]
@@ -118,6 +104,21 @@ def test_its_procfs_knows_no_other_process(share: Path) -> None:
         numbers = [name for name in os.listdir(f"/proc/self/fd/{fd}/../..") if name.isdigit()]
         os.close(fd)
         assert numbers == ["1"]
+
+
+@pytest.mark.parametrize("mode", ["namespace", "chroot", "none"])
+def test_no_descriptor_leads_to_where_the_socket_is(share: Path, memory: Path, mode: str) -> None:
+    """Other daemons' sockets may be there; and who writes PATH.pid chooses whom an operator kills."""
+    with started(share, memory, mode) as served:
+        served.wait_ready()
+        with served.guest():
+            next_worker(served)
+            directory, named = served.socket_path.parent.stat(), served.socket_path.with_name("socket.pid").stat()
+            for path, _ in descriptors(served.pid):
+                with suppress(FileNotFoundError):
+                    found = path.stat()
+                    assert not os.path.samestat(found, directory)
+                    assert not os.path.samestat(found, named) or not path.lstat().st_mode & 0o200  # not open for writing
 
 
 def test_names_are_linked_and_moved_through_the_descriptors_of_a_dead_worker(share: Path) -> None:
@@ -170,21 +171,11 @@ def test_a_journal_of_other_specs_is_set_aside(share: Path, memory: Path, mode: 
 # ---- without rights
 
 
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
 WITHOUT_USER_NAMESPACES = (
     *("unshare", "--user", "--map-root-user", "sh", "-c"),
     'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all --inh-caps=-all "$@"',
     "sh",
 )
-
-
-def open_to_nobody(*paths: Path) -> None:
-    """Gives what pytest and tempfile made for root alone to everybody, with what leads there."""
-    for path in paths:
-        path.chmod(0o777)
-        for parent in path.parents:
-            if "pytest" in str(parent):
-                parent.chmod(0o755)
 
 
 @as_root
@@ -198,6 +189,7 @@ def test_without_roots_rights_a_user_namespace_serves(share: Path, memory: Path)
             made = guest.mkdir(ROOT, "made").nodeid
             worker = next_worker(served)
             see_only(served, worker)
+            assert any(target == "/1/fd" for _, target in descriptors(worker)), "no procfs of its own"
             assert namespace(worker, "user") != namespace(os.getpid(), "user")
             entry, opened = guest.create(made, "file")
             assert guest.write(entry.nodeid, opened.fh, 0, b"content") == 7
@@ -207,6 +199,35 @@ def test_without_roots_rights_a_user_namespace_serves(share: Path, memory: Path)
             assert (share / "linked").stat().st_uid == NOBODY
         assert served.daemon.wait_exit(5) == 0, served.log()
         assert not served.socket_path.exists()
+
+
+CONTAINER = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@as_root
+def test_a_containers_root_has_its_journal_beside_the_hosts(share: Path, memory: Path) -> None:
+    """They may share /dev/shm, and both are user 0."""
+    if subprocess.run([*AS_NOBODY, *CONTAINER, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no user namespaces for everybody here")
+    open_to_nobody(share, memory)
+    Path("/dev/shm/steadfs-0").mkdir(mode=0o700, exist_ok=True)
+    socket_path = memory / "socket"
+    place = Path(f"/dev/shm/steadfs-{NOBODY}") / str(socket_path).strip("/").replace("/", "_")
+    words = [*AS_NOBODY, *CONTAINER, str(STEADFS), f"--shared-dir={share}", f"--socket-path={socket_path}"]
+    with subprocess.Popen(words, cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as daemon:
+        try:
+            eventually(lambda: socket_path.exists() or daemon.poll() is not None, 20)
+            with Vmm(socket_path) as machine:
+                machine.start()
+                guest = Guest(machine)
+                guest.init()
+                guest.mkdir(ROOT, "made")
+                assert (place / "journal.db").exists()
+            _, told = daemon.communicate(timeout=10)
+        finally:
+            daemon.kill()
+    assert daemon.returncode == 0, told
+    assert (share / "made").stat().st_uid == NOBODY
 
 
 @as_root

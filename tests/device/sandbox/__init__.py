@@ -1,0 +1,1 @@
+"""What each sandbox leaves a worker, with and without root's rights."""
