@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from device.commands.syslog import held_by
+from device.confine.filters import Filters
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
@@ -50,7 +51,9 @@ def run(options: Options, tell: Tell) -> int:
         hold = take_journal(options)
         undo.callback(hold.release)
         made = _make(options, hold, undo)
-        code = _guardian(options, tell, hold, made).run()
+        guardian = _guardian(options, tell, hold, made)
+        made.filters.guardian()
+        code = guardian.run()
         _clear(options, hold, made.sandbox, code)
     return code
 
@@ -59,6 +62,7 @@ def run(options: Options, tell: Tell) -> int:
 class Made:
     """What the daemon has before it has a second process."""
 
+    filters: Filters
     archive: Archive | None
     listener: Listener
     session: Session
@@ -69,7 +73,8 @@ class Made:
 def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
     """A start that is refused leaves no directory behind that we chose ourselves. Raises OperatorError, JournalError."""
     try:
-        archive = take_archive(options)
+        filters = make_filters(options)
+        archive = take_archive(options, filters)
         if archive is not None:
             undo.callback(archive.release)
         listener = _listen(options)
@@ -82,7 +87,7 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
             hold.remove()
         raise
     undo.callback(sandbox.close)
-    return Made(archive, listener, session, sandbox)
+    return Made(filters, archive, listener, session, sandbox)
 
 
 def _ignore_signals() -> None:
@@ -170,6 +175,7 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     rights.give_up(rights.unneeded(inode_flags=options.allow_inode_flags))
     place = made.sandbox.settle()
+    made.filters.worker()
     prepared = Prepared(options, place)  # first: who is called in the middle of the rehearsal has it
     rehearse(options, hold.fd, place, spare.called)
     if not spare.called():
@@ -195,7 +201,13 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         raise OperatorError("--journal-dir", f"{hold.directory.absolute()}: {error}", Exit.JOURNAL_DIR) from error
 
 
-def take_archive(options: Options) -> Archive | None:
+def make_filters(options: Options) -> Filters:
+    """Of all roles. Raises OperatorError."""
+    given = {"--journal-archive": options.journal_archive is not None, "--syslog": options.syslog}
+    return Filters(options.seccomp, [name for name, is_given in given.items() if is_given])
+
+
+def take_archive(options: Options, filters: Filters) -> Archive | None:
     """The directory of --journal-archive, locked. Raises OperatorError, UnusableArchive, ArchiveInUse."""
     directory = options.journal_archive
     if directory is None:
@@ -207,6 +219,7 @@ def take_archive(options: Options) -> Archive | None:
         file_age_s=options.journal_archive_file_hours * 3600,
         keep_bytes=options.journal_archive_keep_mib << 20 or None,
         keep_age_s=options.journal_archive_keep_days * 86_400 or None,
+        confine=filters.archiver,
     )
     return Archive.take(directory, settings)
 

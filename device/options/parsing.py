@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from device.confine.filters import SeccompMode
 from device.errors import OperatorError
 from device.exits import Exit
 from device.options.table import (
@@ -55,6 +56,7 @@ class Options:
     inode_file_handles: FileHandles = "prefer"
     rlimit_nofile: int | None = None
     sandbox: SandboxMode = "namespace"
+    seccomp: SeccompMode = "kill"
     log_level: LogLevel = "info"
     syslog: bool = False
     journal_dir: Path | None = None

@@ -87,6 +87,12 @@ ROWS = (
         "the share's; `none` all", "MODE", ("namespace", "chroot", "none"),
     ),
     OptionRow(
+        "--seccomp", "seccomp", "choice", "kill", "what becomes of a system call that no operation needs: it `kill`s the process, "
+        "which is replaced as after any fault of its own; the kernel's audit `log`s it and lets it pass; SIGSYS, whose handler "
+        "says which call it was and ends the process (`trap`); `none`: calls aren't filtered", "MODE",
+        ("kill", "log", "trap", "none"),
+    ),
+    OptionRow(
         "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
         ("error", "warn", "info", "debug", "trace", "off"),
     ),
@@ -182,7 +188,6 @@ UNSUPPORTED = {
     "--killpriv-v2": False,
     "--no-killpriv-v2": False,
     "--preserve-noatime": False,
-    "--seccomp": True,
     "--modcaps": True,
     "--uid-map": True,
     "--gid-map": True,
