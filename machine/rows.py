@@ -232,8 +232,8 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class SystemCall:
-    """One use of a system call: by which roles, and what for. `when`: what all of these arguments have to be. `only`: the option
-    without which nobody needs it. `page`: the manual that tells of it. A call may have several rows."""
+    """One use of a system call: by which roles, and what for. `when`: what all of these arguments have to be. `only`: the
+    option without which nobody needs it. `page`: the manual that tells of it. A call may have several rows."""
 
     name: str
     roles: tuple[str, ...]

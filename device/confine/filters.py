@@ -2,22 +2,15 @@
 
 import platform
 from collections.abc import Iterable
-from typing import Literal
 
 from device.confine import kernel
-from device.confine.program import Program, compile_filter
+from device.confine.program import REFUSED, Program, SeccompMode, compile_filter
 from device.errors import OperatorError
 from device.exits import Exit
 from machine.system_calls import permitted
 from specs.system_calls.numbers import NEWEST, NUMBERS
 from specs.system_calls.roles import ROLES
 from specs.system_calls.table import MISSING, SYSTEM_CALLS
-
-SeccompMode = Literal["kill", "log", "trap", "none"]
-
-# include/uapi/linux/seccomp.h
-REFUSED = {"kill": 0x8000_0000, "log": 0x7FFC_0000, "trap": 0x0003_0000}
-"""What becomes of a call that is refused: the process dies; it is allowed and the kernel's audit told; SIGSYS."""
 
 
 class Filters:
@@ -29,9 +22,11 @@ class Filters:
         if mode == "none":
             return
         if not kernel.has_action(REFUSED[mode]):
-            problem = f"{mode}: this kernel can't filter system calls; use one with CONFIG_SECCOMP_FILTER, or say --seccomp=none"
+            problem = f"{mode}: this kernel can't filter system calls; take one with CONFIG_SECCOMP_FILTER, or --seccomp=none"
             raise OperatorError("--seccomp", problem, Exit.SECCOMP)
         kernel.give_privileges_up()
+        if mode == "trap":
+            kernel.tell_what_is_trapped()
         options = tuple(given)
         self._programs = {role.name: program(role.name, options, REFUSED[mode]) for role in ROLES if role.filtered}
 

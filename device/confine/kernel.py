@@ -5,6 +5,7 @@ import errno
 import os
 import platform
 
+from device._native import lib
 from device.confine.program import Program
 
 # include/uapi/linux/seccomp.h, prctl.h
@@ -29,6 +30,12 @@ def give_privileges_up() -> None:
     """No exec gives new ones: without that only the privileged may take a filter. Raises OSError."""
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0) < 0:
         raise _error()
+
+
+def tell_what_is_trapped() -> None:
+    """Whoever is ended by SIGSYS says why, on standard error. Raises OSError."""
+    if (error := lib.sigsys_tell()) < 0:
+        raise OSError(-error, os.strerror(-error))
 
 
 def take(program: Program) -> None:

@@ -7,12 +7,16 @@ that a number is always allowed (Linux 5.11) and runs nothing; so numbers come f
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from machine.rows import OWN_PID, Argument, Number, SystemCall
 
 # include/uapi/linux/audit.h
 AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 # include/uapi/linux/seccomp.h
+SeccompMode = Literal["kill", "log", "trap", "none"]
+REFUSED = {"kill": 0x8000_0000, "log": 0x7FFC_0000, "trap": 0x0003_0000}
+"""What becomes of a call that is refused: the process dies; it is allowed and the kernel's audit told; SIGSYS."""
 ALLOW = 0x7FFF_0000
 ENOSYS = 0x0005_0000 | 38
 # include/uapi/linux/bpf_common.h, filter.h
@@ -112,7 +116,7 @@ def _fits(argument: Argument, rest: int) -> Code:
     at = _ARGUMENTS_AT + 8 * argument.index
     low = sorted({value if value == OWN_PID else value & _WORD for value in argument.values})
     code = _one_of(at, argument.mask & _WORD, low, rest)
-    if argument.bits > 32:  # noqa: PLR2004 - the filter's words
+    if argument.bits == 64:
         code = _one_of(at + 4, argument.mask >> 32, [argument.values[0] >> 32], len(code) + rest) + code
     return code
 

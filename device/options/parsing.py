@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from device.confine.filters import SeccompMode
+from device.confine.program import SeccompMode
 from device.errors import OperatorError
 from device.exits import Exit
 from device.options.table import (

@@ -87,9 +87,9 @@ ROWS = (
         "the share's; `none` all", "MODE", ("namespace", "chroot", "none"),
     ),
     OptionRow(
-        "--seccomp", "seccomp", "choice", "kill", "what becomes of a system call that no operation needs: it `kill`s the process, "
-        "which is replaced as after any fault of its own; the kernel's audit `log`s it and lets it pass; SIGSYS, whose handler "
-        "says which call it was and ends the process (`trap`); `none`: calls aren't filtered", "MODE",
+        "--seccomp", "seccomp", "choice", "kill", "what becomes of a system call that the daemon has no use for: it "
+        "`kill`s the process, which is replaced as after any fault of its own; it passes, and the kernel's audit `log`s it; a "
+        "`trap` tells on standard error which one it is, and ends the process; `none`: calls aren't filtered", "MODE",
         ("kill", "log", "trap", "none"),
     ),
     OptionRow(

@@ -17,7 +17,8 @@ _OF_A_FORK = Argument(0, (_SIGCHLD,), "as fork", bits=64, mask=0xFFFF_FFFF_FFFF_
 _TO_END = Argument(1, (9, 15), "SIGKILL, SIGTERM")
 _ONE_PROCESS = Argument(0, (0,), "one process", mask=0x8000_0000)
 # include/uapi/linux/prctl.h
-_PR_PDEATHSIG, _PR_NAME, _PR_CAPBSET_DROP, _PR_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS = 1, 15, 24, 36, 40
+_PR_PDEATHSIG, _PR_NAME, _PR_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS = 1, 15, 36, 40
+_RIGHTS = Argument(0, (24, 28, 38, 47), "PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT")
 # include/uapi/linux/seccomp.h: SECCOMP_SET_MODE_FILTER 1; FLAG_TSYNC 1, FLAG_SPEC_ALLOW 4
 _A_FILTER = (Argument(0, (1,), "SECCOMP_SET_MODE_FILTER"), Argument(1, (5,), "all threads, no listener"))
 _UNIX = Argument(0, (1,), "AF_UNIX")
@@ -34,8 +35,7 @@ PROCESSES = (
     # what they are told, and are
     SystemCall("prctl", _KEEPERS, "the child's thread id; orphans come to us", "prctl(2)",
                (Argument(0, (_PR_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS), "PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS"),)),
-    SystemCall("prctl", ("newborn",), "rights are given up", "prctl(2)",
-               (Argument(0, (_PR_CAPBSET_DROP,), "PR_CAPBSET_DROP"),)),
+    SystemCall("prctl", ("newborn",), "rights are given up", "prctl(2)", (_RIGHTS,)),
     SystemCall("prctl", ("worker",), "names of threads", "prctl(2)", (Argument(0, (_PR_NAME,), "PR_SET_NAME"),)),
     SystemCall("prctl", ("worker",), "an archiver dies with its worker", "prctl(2)",
                (Argument(0, (_PR_PDEATHSIG,), "PR_SET_PDEATHSIG"),), only="--journal-archive"),
@@ -43,14 +43,18 @@ PROCESSES = (
     SystemCall("close_range", ("worker",), "an archiver's table is its own", "close_range(2)", only="--journal-archive"),
     SystemCall("setpriority", ("worker",), "an archiver goes last", "getpriority(2)", only="--journal-archive"),
     SystemCall("getpriority", ("worker",), "the same", "getpriority(2)", only="--journal-archive"),
-    SystemCall("capget", ("newborn", "worker"), "rights given up; those of a request's caller", "capget(2)"),
-    SystemCall("capset", ("newborn", "worker"), "the same", "capget(2)"),
+    SystemCall("capget", (*_KEEPERS, "newborn", "worker"), "rights given up; those of a request's caller", "capget(2)"),
+    SystemCall("capset", (*_KEEPERS, "newborn", "worker"), "the same", "capget(2)"),
     # the place of a worker in the sandbox
     SystemCall("fsopen", ("newborn",), "its own /proc", "fsopen(2)", (Argument(1, (1,), "FSOPEN_CLOEXEC"),)),
     SystemCall("fsconfig", ("newborn",), "the same; no source, no option", "fsconfig(2)",
                (Argument(1, (6,), "FSCONFIG_CMD_CREATE"),)),
     SystemCall("fsmount", ("newborn",), "the same; at no place", "fsmount(2)",
                (Argument(1, (1,), "FSMOUNT_CLOEXEC"), Argument(2, (0xE,), "nosuid, nodev, noexec"))),
+    SystemCall("chroot", ("newborn",), "the share is all that it sees", "chroot(2)"),
+    SystemCall("landlock_create_ruleset", ("newborn",), "and all that it may open", "landlock(7)"),
+    SystemCall("landlock_add_rule", ("newborn",), "the same", "landlock(7)"),
+    SystemCall("landlock_restrict_self", ("newborn",), "the same", "landlock(7)"),
     SystemCall("fchdir", ("newborn", "worker"), "into the journal's directory; attributes of what has no name", "chdir(2)"),
     # ended
     SystemCall("wait4", _KEEPERS, "how a child ended", "wait4(2)"),

@@ -8,7 +8,7 @@ from machine.rows import Role
 ROLES = (
     Role("guardian", True, (("keeper", ""),), "what was started; from the moment when the sandbox is made"),
     Role("keeper", False, (("guardian", ""), ("newborn", "")), "has the guardian's filter"),
-    Role("newborn", False, (("worker", ""),), "the keeper's clone, until it has settled in the sandbox and given its rights up"),
+    Role("newborn", False, (("worker", ""),), "the keeper's clone, until it has given its rights up and settled"),
     Role("worker", True, (("archiver", "--journal-archive"),), "and the spare that it was"),
     Role("archiver", True, (), "the worker's child that writes the archive"),
 )
