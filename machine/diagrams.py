@@ -100,8 +100,8 @@ def flags_page(title: str, flags: Iterable[Flag]) -> str:
 
 def system_calls_page(roles: Sequence[Role], calls: Sequence[SystemCall], missing: Sequence[SystemCall], newest: int) -> str:
     """What each role's filter permits by itself, and what it makes."""
-    lines = ["# System calls", "", "Whoever makes a call that has no row here dies of it (`--seccomp=kill`). Calls newer than this"]
-    lines += [f"table, with numbers above {newest}, are answered ENOSYS, and so are these:", ""]
+    lines = ["# System calls", "", "Whoever makes a call that has no row here dies of it (`--seccomp=kill`)."]
+    lines += [f"Newer calls, with numbers above {newest}, are answered ENOSYS, and so are these:", ""]
     lines += [f"- {call.name}: {_cell(call.why)}" for call in missing]
     lines += ["", "## Roles", "", "| role | what it is | filter | permits as well what these need |"]
     lines += ["| --- | --- | --- | --- |"]

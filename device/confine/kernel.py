@@ -12,7 +12,7 @@ from device.confine.program import Program
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _TSYNC, _SPEC_ALLOW = 1, 4
 _PR_SET_NO_NEW_PRIVS = 38
-_SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -23,7 +23,7 @@ class _Program(ctypes.Structure):
 def has_action(action: int) -> bool:
     """Whether this kernel filters system calls, and knows what is to become of one that is refused."""
     word = ctypes.c_uint32(action)
-    return platform.machine() in _SYS_SECCOMP and _seccomp(_GET_ACTION_AVAIL, 0, ctypes.byref(word)) == 0
+    return platform.machine() in SYS_SECCOMP and _seccomp(_GET_ACTION_AVAIL, 0, ctypes.byref(word)) == 0
 
 
 def give_privileges_up() -> None:
@@ -53,7 +53,7 @@ def take(program: Program) -> None:
 
 
 def _seccomp(operation: int, flags: int, argument: object) -> int:
-    number = _SYS_SECCOMP[platform.machine()]
+    number = SYS_SECCOMP[platform.machine()]
     return int(_libc.syscall(ctypes.c_long(number), ctypes.c_uint(operation), ctypes.c_uint(flags), argument))
 
 

@@ -5,10 +5,10 @@ from machine.rows import OWN_PID, Argument, SystemCall
 _EVERY = ("guardian", "keeper", "newborn", "worker", "archiver")
 _LONG_LIVED = ("guardian", "keeper", "worker", "archiver")
 
-# include/uapi/asm-generic/mman-common.h: PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4
+# asm-generic/mman-common.h: PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4
 _NOT_EXECUTABLE = Argument(2, (0,), "no PROT_EXEC", bits=64, mask=0xFFFF_FFFF_FFFF_FFFC)
 _ADVICE = Argument(2, (4, 8, 14, 15, 16), "MADV_DONTNEED, _FREE, _HUGEPAGE, _NOHUGEPAGE, _DONTDUMP")
-# include/uapi/asm-generic/ioctls.h
+# asm-generic/ioctls.h
 _OF_DESCRIPTORS = Argument(1, (0x5401, 0x5421, 0x5450, 0x5451), "TCGETS, FIONBIO, FIONCLEX, FIOCLEX")
 # include/uapi/linux/fcntl.h
 _FLAGS = Argument(1, (1, 2, 3, 4, 1030), "F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC")

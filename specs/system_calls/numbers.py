@@ -1,6 +1,6 @@
 """The numbers of the system calls that the tables name, by architecture.
 
-arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/unistd.h. From 424 on they are the same.
+arch/x86/entry/syscalls/syscall_64.tbl; asm-generic/unistd.h. From 424 on they are the same.
 """
 
 from machine.rows import Number

@@ -1,7 +1,7 @@
 """System calls that nobody who serves files needs, tried by a real process under a role's filter.
 
-`python -m tests.device.confined.attempts ROLE [OPTION]...` prints how each attempt ended, as JSON: name -> [without filter, with
-it], each a wait status. Arguments are such that nothing happens where a call is let through.
+`python -m tests.device.confined.attempts ROLE [OPTION]...` prints how each attempt ended, as JSON: name -> [without
+filter, with it], each a wait status. Arguments are such that nothing happens where a call is let through.
 """
 
 import ctypes

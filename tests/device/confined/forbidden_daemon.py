@@ -13,6 +13,7 @@ from typing import Any
 from device.commands import daemon
 from device.processes.guardian import Guardian
 from device.processes.keeper import Keeper
+from device.worker.main import Worker
 from journal.archive.archiver import Archiver
 from tests.play.daemons import Kind
 
@@ -67,7 +68,7 @@ def main(words: list[str]) -> int:
 
         setattr(owner, name, outer)
 
-    before(daemon.Worker, "turn", "worker")
+    before(Worker, "turn", "worker")
     before(daemon, "rehearse", "spare")
     before(Keeper, "_round", "keeper")
     before(Guardian, "_await", "guardian")

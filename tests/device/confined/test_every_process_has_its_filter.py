@@ -4,9 +4,7 @@ is refused is named in the log and counted as a fault of the process that made i
 import os
 import re
 import signal
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,9 +79,9 @@ def orders(tmp_path: Path) -> Orders:
 
 
 @pytest.fixture
-def share(tmp_path: Path) -> Iterator[Path]:
+def share(tmp_path: Path) -> Path:
     (tmp_path / "share").mkdir()
-    yield tmp_path / "share"
+    return tmp_path / "share"
 
 
 TOLD = 1 + 128 + signal.SIGSYS
@@ -157,5 +155,3 @@ def test_a_call_that_is_only_logged_is_made(share: Path, orders: Orders) -> None
         eventually(orders.done)
         assert guest.statfs(ROOT)
         assert served.told("worker_pid") == worker
-
-

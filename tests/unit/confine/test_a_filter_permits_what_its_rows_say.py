@@ -32,7 +32,7 @@ def filter_of(role: str, options: tuple[str, ...], arch: str) -> Program:
     return program(role, options, KILL, arch)
 
 
-NUMBER = {(row.name, arch): getattr(row, arch) for row in NUMBERS for arch in AUDIT_ARCH}
+NUMBER: dict[tuple[str, str], int | None] = {(row.name, arch): getattr(row, arch) for row in NUMBERS for arch in AUDIT_ARCH}
 
 
 def number_of(name: str, arch: str) -> int | None:
