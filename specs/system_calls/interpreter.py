@@ -39,7 +39,9 @@ INTERPRETER = (
     SystemCall("rt_sigprocmask", _EVERY, "none comes between a clone and its handlers", "sigprocmask(2)"),
     SystemCall("rt_sigreturn", _EVERY, "the end of a handler", "sigreturn(2)"),
     SystemCall("restart_syscall", _EVERY, "the kernel has it called after a SIGCONT", "restart_syscall(2)"),
-    SystemCall("tgkill", _EVERY, "abort, of its own threads", "tgkill(2)", (Argument(0, (OWN_PID,), "its own pid"),)),
+    # A filter knows the pid of who took it, and not those of its heirs: neither a keeper's nor an archiver's.
+    SystemCall("tgkill", ("worker",), "abort", "tgkill(2)", (Argument(0, (OWN_PID,), "its own pid"),)),
+    SystemCall("tgkill", ("guardian", "keeper", "newborn"), "abort", "tgkill(2)", (Argument(2, (6, 9), "SIGABRT, SIGKILL"),)),
     # who
     SystemCall("getpid", _EVERY, "abort, SQLite's locks, log lines", "getpid(2)"),
     SystemCall("gettid", _EVERY, "abort, the interpreter's thread", "gettid(2)"),
