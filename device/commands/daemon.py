@@ -203,7 +203,11 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
 
 def make_filters(options: Options) -> Filters:
     """Of all roles. Raises OperatorError."""
-    given = {"--journal-archive": options.journal_archive is not None, "--syslog": options.syslog}
+    given = {
+        "--inode-file-handles": options.inode_file_handles != "never",
+        "--journal-archive": options.journal_archive is not None,
+        "--syslog": options.syslog,
+    }
     return Filters(options.seccomp, [name for name, is_given in given.items() if is_given])
 
 

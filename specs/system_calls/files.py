@@ -26,7 +26,7 @@ FILES = (
     SystemCall("faccessat2", ("worker",), "os.access with a descriptor", "access(2)"),
     SystemCall("getcwd", ("worker",), "SQLite's relative names", "getcwd(2)"),
     SystemCall("name_to_handle_at", ("worker",), "an inode is found again", "open_by_handle_at(2)"),
-    SystemCall("open_by_handle_at", ("worker",), "the same", "open_by_handle_at(2)"),
+    SystemCall("open_by_handle_at", ("worker",), "the same", "open_by_handle_at(2)", only="--inode-file-handles"),
     SystemCall("getxattr", ("worker",), "GETXATTR", "getxattr(2)"),
     SystemCall("listxattr", ("worker",), "LISTXATTR", "listxattr(2)"),
     SystemCall("getxattrat", ("worker",), "GETXATTR since Linux 6.13", "getxattr(2)"),

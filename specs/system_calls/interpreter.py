@@ -41,7 +41,7 @@ INTERPRETER = (
     SystemCall("restart_syscall", _EVERY, "the kernel has it called after a SIGCONT", "restart_syscall(2)"),
     # A filter knows the pid of who took it, and not those of its heirs: neither a keeper's nor an archiver's.
     SystemCall("tgkill", ("worker",), "abort", "tgkill(2)", (Argument(0, (OWN_PID,), "its own pid"),)),
-    SystemCall("tgkill", ("guardian", "keeper", "newborn"), "abort", "tgkill(2)", (Argument(2, (6, 9), "SIGABRT, SIGKILL"),)),
+    SystemCall("tgkill", ("guardian", "keeper", "newborn"), "abort", "tgkill(2)", (Argument(2, (6,), "SIGABRT"),)),
     # who
     SystemCall("getpid", _EVERY, "abort, SQLite's locks, log lines", "getpid(2)"),
     SystemCall("gettid", _EVERY, "abort, the interpreter's thread", "gettid(2)"),

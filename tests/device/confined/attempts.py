@@ -163,6 +163,7 @@ WORKERS = (
     Attempt("tgkill of another", (234, 131), (NOBODY, NOBODY, 9)),
     Attempt("pidfd_open", (434, 434), (NOBODY, 0)),
     Attempt("pidfd_send_signal", (424, 424), (NO_FD, 9, 0, 0)),
+    Attempt("open_by_handle_at", (304, 265), (NO_FD, 0, 0)),
     Attempt("accept4", (288, 242), (NO_FD, 0, 0, 0)),
     Attempt("recvmmsg", (299, 243), (NO_FD, 0, 0, 0, 0)),
     Attempt("sendmmsg", (307, 269), (NO_FD, 0, 0, 0)),
@@ -177,7 +178,6 @@ WORKERS = (
 ARCHIVERS = (
     Attempt("fork by clone", (56, 220), (17,)),
     Attempt("a thread", (56, 220), (0x3D_0F00,)),
-    Attempt("open_by_handle_at", (304, 265), (NO_FD, 0, 0)),
     Attempt("mknodat", (259, 33), (NO_FD, 0, 0, 0)),
     Attempt("mkdirat", (258, 34), (NO_FD, 0, 0)),
     Attempt("setfsuid", (122, 151), (0xFFFF_FFFF,)),

@@ -60,7 +60,7 @@ def test_all_threads_of_all_processes_and_of_their_successors_are_filtered(tmp_p
 
 def test_an_archiver_has_one_more(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as archive, serving(tmp_path, f"--journal-archive={archive}/a") as served:
-        eventually(lambda: served.told("worker_pid"))
+        eventually(lambda: (served.journal / "live").exists() and served.told("worker_pid"))
         eventually(lambda: archiver_of(served.told("worker_pid")))
         archiver = archiver_of(served.told("worker_pid"))
         assert archiver is not None

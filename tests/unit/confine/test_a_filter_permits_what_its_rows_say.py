@@ -18,7 +18,7 @@ from tests.unit.confine.packet_filter import run
 
 PID = 4711
 KILL = REFUSED["kill"]
-OPTIONS = ((), ("--journal-archive",), ("--syslog",), ("--journal-archive", "--syslog"))
+OPTIONS = ((), ("--inode-file-handles",), ("--journal-archive",), ("--inode-file-handles", "--journal-archive", "--syslog"))
 FILTERED = [role.name for role in ROLES if role.filtered]
 FILTERS = [(role, options, arch) for role in FILTERED for options in OPTIONS for arch in AUDIT_ARCH]
 INSTRUCTIONS_MAX = 4096
