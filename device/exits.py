@@ -16,6 +16,7 @@ class Exit(IntEnum):
     STATE_LOST = 8
     ARCHIVE = 9
     LIMIT = 10
+    SECCOMP = 11
     SEALS = 12
     INTERNAL = 70
 
@@ -31,6 +32,7 @@ MEANINGS = {
     Exit.STATE_LOST: "the journal is damaged, and so is what would be needed to answer the guest's requests",
     Exit.ARCHIVE: "the archive directory can't be used, or another daemon uses it",
     Exit.LIMIT: "a limit of the process, its cgroup or the system is too low",
+    Exit.SECCOMP: "the kernel has no filters of system calls",
     Exit.SEALS: "the key or the file of the journal's seals can't be used",
     Exit.INTERNAL: "an error of the program itself",
 }

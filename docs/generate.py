@@ -15,6 +15,9 @@ from specs.limits import LIMITS  # noqa: E402
 from specs.machines import MACHINES  # noqa: E402
 from specs.recovery import RECOVERY  # noqa: E402
 from specs.request import REQUEST  # noqa: E402
+from specs.system_calls.numbers import NEWEST  # noqa: E402
+from specs.system_calls.roles import ROLES  # noqa: E402
+from specs.system_calls.table import MISSING, SYSTEM_CALLS  # noqa: E402
 from specs.vhost.features import PROTOCOL_FEATURES, VIRTIO_FEATURES  # noqa: E402
 from specs.vhost.messages import MESSAGES  # noqa: E402
 
@@ -28,6 +31,7 @@ def pages() -> dict[str, str]:
     made["protocol-features.md"] = diagrams.flags_page("vhost-user protocol features", PROTOCOL_FEATURES)
     made["init-flags.md"] = diagrams.flags_page("FUSE_INIT flags", INIT_FLAGS)
     made["limits.md"] = diagrams.limits_page(LIMITS)
+    made["system-calls.md"] = diagrams.system_calls_page(ROLES, SYSTEM_CALLS, MISSING, NEWEST)
     made["recovery.md"] = diagrams.cases_page(RECOVERY)
     return made
 

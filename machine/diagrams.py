@@ -1,10 +1,10 @@
 """Draws tables for readers: a mermaid state diagram and Markdown tables, made anew from the specs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from machine.cases import CaseTable
 from machine.check import Allowed, check
-from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Witness
+from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Role, SystemCall, Witness
 from machine.table import Cause, Effect, Table
 
 _EVENTS_PER_ARROW_MAX = 4
@@ -95,6 +95,25 @@ def flags_page(title: str, flags: Iterable[Flag]) -> str:
     for f in rows:
         cells = [str(f.bit), f.name, "yes" if f.offered else "no", _cell(f.why), *[_cell(f.duty)] * duties]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def system_calls_page(roles: Sequence[Role], calls: Sequence[SystemCall], missing: Sequence[SystemCall], newest: int) -> str:
+    """What each role's filter permits by itself, and what it makes."""
+    lines = ["# System calls", "", "Whoever makes a call that has no row here dies of it (`--seccomp=kill`)."]
+    lines += [f"Newer calls, with numbers above {newest}, are answered ENOSYS, and so are these:", ""]
+    lines += [f"- {call.name}: {_cell(call.why)}" for call in missing]
+    lines += ["", "## Roles", "", "| role | what it is | filter | permits as well what these need |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for role in roles:
+        made = ", ".join(f"{name} (with `{option}`)" if option else name for name, option in role.makes)
+        lines.append(f"| {role.name} | {_cell(role.doc)} | {'its own' if role.filtered else 'as its maker'} | {made} |")
+    lines += ["", "## Calls", "", "| call | arguments | who needs it | what for | manual |", "| --- | --- | --- | --- | --- |"]
+    for call in calls:
+        when = "; ".join(f"argument {one.index}: {_cell(one.spelt)}" for one in call.when)
+        needs = ", ".join(call.roles) if len(call.roles) < len(roles) else "all"
+        only = f" (only with `{call.only}`)" if call.only else ""
+        lines.append(f"| {call.name} | {when} | {needs}{only} | {_cell(call.why)} | {call.page} |")
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = "specs/native"
 """Headers that several extensions share."""
 INCLUDED = {
-    "device": ["device/native/engine/engine.h", "device/native/os/fds.h"],
+    "device": ["device/native/engine/engine.h", "device/native/os/fds.h", "device/native/os/sigsys.h"],
     "fuse": [
         "fuse/native/data_lane/lane_fuse.h",
         "fuse/native/host/host_tables.h",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from device.commands.syslog import held_by
+from device.confine.filters import Filters
 from device.errors import CallerError, OperatorError
 from device.exits import Exit
 from device.options.parsing import Options
@@ -20,6 +21,7 @@ from device.processes.listener import Listener, adopt, listen_at
 from device.processes.promotion import WaitingSpare
 from device.processes.shared_page import make_page
 from device.processes.worker_life import SIGNALS
+from device.sandbox import rights
 from device.sandbox.place import Sandbox, Wanted, enter
 from device.sandbox.shown import shows
 from device.vhost.session import Session
@@ -37,8 +39,6 @@ from journal.seals.start import start as start_sealing
 log = logging.getLogger("steadfs")
 
 PID_NAMESPACE = "/proc/self/ns/pid"
-_ALL_CAPABILITIES = range(64)
-"""include/uapi/linux/capability.h has room for so many."""
 
 
 def run(options: Options, tell: Tell) -> int:
@@ -56,7 +56,9 @@ def run(options: Options, tell: Tell) -> int:
         hold = take_journal(options)
         undo.callback(hold.release)
         made = _make(options, hold, sealing, undo)
-        code = _guardian(options, tell, hold, made).run()
+        guardian = _guardian(options, tell, hold, made)
+        made.filters.guardian()
+        code = guardian.run()
         _clear(options, hold, made.sandbox, code)
     return code
 
@@ -65,6 +67,7 @@ def run(options: Options, tell: Tell) -> int:
 class Made:
     """What the daemon has before it has a second process."""
 
+    filters: Filters
     archive: Archive | None
     listener: Listener
     session: Session
@@ -76,7 +79,8 @@ class Made:
 def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack) -> Made:
     """A start that is refused leaves no directory behind that we chose ourselves. Raises OperatorError, JournalError."""
     try:
-        archive = take_archive(options)
+        filters = make_filters(options)
+        archive = take_archive(options, filters)
         if archive is not None:
             undo.callback(archive.release)
         listener = _listen(options)
@@ -89,7 +93,7 @@ def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack
             hold.remove()
         raise
     undo.callback(sandbox.close)
-    return Made(archive, listener, session, sandbox, sealing)
+    return Made(filters, archive, listener, session, sandbox, sealing)
 
 
 def _wanted(options: Options, hold: Hold, listener: Listener, archive: Archive | None) -> Wanted:
@@ -122,7 +126,7 @@ def take_seals(options: Options) -> Sealing | None:
         _keep_from_workers(options, option, path)
     if options.sandbox == "none":
         log.warning("--sandbox=none lets a captured worker read --journal-seal-key, and forge")
-    return start_sealing(key, seals, held_by(logging.getLogger("steadfs")), lambda: rights.give_up(_ALL_CAPABILITIES))
+    return start_sealing(key, seals, held_by(logging.getLogger("steadfs")), lambda: rights.hold(()))
 
 
 def _keep_from_workers(options: Options, option: str, path: Path) -> None:
@@ -217,6 +221,7 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
     here. Raises whatever a worker dies of; nothing is closed then."""
     gc.disable()  # while the guest waits: what a start makes is kept, so a collection would only walk through it
     place = made.sandbox.settle()
+    made.filters.worker()
     prepared = Prepared(options, place)  # first: who is called in the middle of the rehearsal has it
     rehearse(options, hold.fd, place, spare.called)
     if not spare.called():
@@ -244,7 +249,17 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         raise OperatorError("--journal-dir", f"{hold.directory.absolute()}: {error}", Exit.JOURNAL_DIR) from error
 
 
-def take_archive(options: Options) -> Archive | None:
+def make_filters(options: Options) -> Filters:
+    """Of all roles. Raises OperatorError."""
+    given = {
+        "--inode-file-handles": options.inode_file_handles != "never",
+        "--journal-archive": options.journal_archive is not None,
+        "--syslog": options.syslog,
+    }
+    return Filters(options.seccomp, [name for name, is_given in given.items() if is_given])
+
+
+def take_archive(options: Options, filters: Filters) -> Archive | None:
     """The directory of --journal-archive, locked. Raises OperatorError, UnusableArchive, ArchiveInUse."""
     directory = options.journal_archive
     if directory is None:
@@ -256,6 +271,7 @@ def take_archive(options: Options) -> Archive | None:
         file_age_s=options.journal_archive_file_hours * 3600,
         keep_bytes=options.journal_archive_keep_mib << 20 or None,
         keep_age_s=options.journal_archive_keep_days * 86_400 or None,
+        confine=filters.archiver,
     )
     return Archive.take(directory, settings)
 

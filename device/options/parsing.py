@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from device.confine.program import SeccompMode
 from device.errors import OperatorError
 from device.exits import Exit
 from device.options.table import (
@@ -57,6 +58,7 @@ class Options:
     rlimit_nofile: int | None = None
     sandbox: SandboxMode = "namespace"
     modcaps: tuple[str, ...] = ()
+    seccomp: SeccompMode = "kill"
     log_level: LogLevel = "info"
     syslog: bool = False
     journal_dir: Path | None = None

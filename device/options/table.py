@@ -92,6 +92,12 @@ ROWS = (
         "them away: names of capabilities(7) with + or - before them, as +sys_admin:-mknod", "+CAP:-CAP...",
     ),
     OptionRow(
+        "--seccomp", "seccomp", "choice", "kill", "what becomes of a system call that the daemon has no use for: it "
+        "`kill`s the process, which is replaced as after any fault of its own; it passes, and the kernel's audit `log`s it; a "
+        "`trap` tells on standard error which one it is, and ends the process; `none`: calls aren't filtered", "MODE",
+        ("kill", "log", "trap", "none"),
+    ),
+    OptionRow(
         "--log-level", "log_level", "choice", "info", "what is logged to standard error", "LEVEL",
         ("error", "warn", "info", "debug", "trace", "off"),
     ),
@@ -197,7 +203,6 @@ UNSUPPORTED = {
     "--killpriv-v2": False,
     "--no-killpriv-v2": False,
     "--preserve-noatime": False,
-    "--seccomp": True,
     "--uid-map": True,
     "--gid-map": True,
     "--translate-uid": True,

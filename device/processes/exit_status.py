@@ -52,6 +52,8 @@ def shell_status(status: int) -> int:
 def how_it_ended(status: int) -> str:
     """For the log."""
     code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGSYS:
+        return f"signal {-code}, a system call that its filter refuses: the kernel's audit says which, or --seccomp=trap"
     return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 

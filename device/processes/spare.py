@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 
 from device.exits import Exit
-from device.processes.exit_status import kill, kill_and_wait
+from device.processes.exit_status import how_it_ended, kill, kill_and_wait
 from device.processes.promotion import Promotion, WaitingSpare, encode
 from device.processes.relay import DATAGRAM_BYTES_MAX, make_pair
 from device.processes.shared_page import SharedPage, copy_to, is_dead, now_ms, put_at
@@ -113,8 +113,9 @@ class Spare:
     def note_death(self) -> None:
         """Another comes, a little later each time; after many that failed in a row, none until there is another worker."""
         page = self._page
-        log.warning("the spare worker %d died", page.spare_pid)
-        page.spare_faults += self._reap() not in (0, signal.SIGKILL, Exit.LIMIT << 8)
+        status = self._reap()
+        log.warning("the spare worker %d died%s", page.spare_pid, f": {how_it_ended(status)}" if status else "")
+        page.spare_faults += status not in (0, signal.SIGKILL, Exit.LIMIT << 8)
         page.spare_retry_at_ms = now_ms() + (BACK_OFF_FIRST_MS << min(int(page.spare_deaths), DOUBLED_MAX))
         page.spare_deaths += 1
         self._forget()

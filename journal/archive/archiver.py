@@ -65,6 +65,7 @@ def _become(worker: int, its: socket.socket, directory_fd: int, settings: Archiv
             signal.signal(number, signal.SIG_IGN)
         close_all_but({0, 1, 2, its.fileno(), directory_fd})
         os.nice(_NICENESS)
+        settings.confine()
         Archiver(its, directory_fd, settings).run()
     except Exception as error:  # its parent only sees that it is dead
         log.error("internal error of the archiver: %s: %s", type(error).__name__, error)

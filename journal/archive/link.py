@@ -1,13 +1,17 @@
 """The worker's end of the archiver: a process, and a socket that never makes the worker wait."""
 
+import logging
 import os
 import select
+import signal
 import socket
 from collections.abc import Iterator
 
 from journal.archive.archiver import spawn
 from journal.archive.settings import ArchiveSettings
 from journal.archive.wire import REPORT, Report, decode_report
+
+log = logging.getLogger("steadfs.archive")
 
 
 class ArchiverLink:
@@ -87,5 +91,8 @@ class ArchiverLink:
 
     def _reap(self) -> None:
         """Its socket may close a moment before it is dead: looked again when the next one starts."""
-        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+        gone, status = os.waitpid(self._pid, os.WNOHANG) if self._pid else (0, 0)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
+            log.error("archiver %d died: signal %d", gone, os.WTERMSIG(status))
+        if gone:
             self._pid = 0

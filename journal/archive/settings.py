@@ -1,10 +1,15 @@
 """What an operator says about the archive, and the bounds that need not be set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 Policy = Literal["hold", "drop"]
 """When the archive can't be written and no more history may wait for it: hold requests, or drop the oldest history."""
+
+
+def _nothing() -> None:
+    """No process is confined by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +40,5 @@ class ArchiveSettings:
     """An archiver that has work and says nothing for so long hangs on its disk."""
     finish_s: float = 3.0
     """How long the end of the daemon waits for the archive; the keeper allows 10 s for everything."""
+    confine: Callable[[], None] = _nothing
+    """The archiver calls it when it has all that it needs."""

@@ -69,6 +69,7 @@ def expect_refusal(done: subprocess.CompletedProcess[str], code: Exit, *mentione
         (["--cache=sometimes"], ["--cache", "never or metadata or auto or always"]),
         (["--thread-pool-size=many"], ["--thread-pool-size", "many"]),
         (["--request-queues=0"], ["--request-queues", "from 1 to"]),
+        (["--seccomp=on"], ["--seccomp", "kill or log or trap or none"]),
         (["--posix-acl"], ["--posix-acl", "not supported"]),
         (["--shared-dir=/", "--shared-dir=/"], ["--shared-dir", "twice"]),
         (["--shared-dir=/", "--fd=3", "--socket-path=/x"], ["--socket-path", "--fd"]),

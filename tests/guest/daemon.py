@@ -9,6 +9,7 @@ import signal
 import subprocess
 
 from tests.guest.machine.processes import DeadlineExceeded, session_members, start, stop, wait_until
+from tests.play.daemons import expect_none_refused
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 LISTENING = "00010000"  # __SO_ACCEPTCON in the flags column of /proc/net/unix
@@ -95,8 +96,14 @@ class Daemon:
             raise DaemonDied(f"{self.kind.name} ended with {status}: {self.log_tail()}")
 
     def stop(self) -> int | None:
-        """SIGTERM, then SIGKILL to all that is left of its session; the exit status, None if it never ran."""
-        return None if self._process is None else stop(self._process)
+        """SIGTERM, then SIGKILL to all that is left of its session; the exit status, None if it never ran.
+
+        No process of it may have died of a system call that its filter refuses."""
+        if self._process is None:
+            return None
+        status = stop(self._process)
+        expect_none_refused(status, self.log)
+        return status
 
     def exit_status(self, timeout_s: float) -> int:
         """Wait for the daemon to end by itself (it does when the VMM disconnects). Raises DeadlineExceeded."""

@@ -92,6 +92,8 @@ class Daemon:
         directory.mkdir(parents=True, exist_ok=True)
         self.socket_path = directory / "socket"
         self.log = directory / "log"
+        self.may_be_refused = False
+        """Whether a test has it make calls that its filter refuses; else none may be."""
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*kind.command(self.socket_path, share, directory), *extra],
@@ -145,6 +147,15 @@ class Daemon:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        if not self.may_be_refused:
+            expect_none_refused(self.process.returncode, self.log)
+
+
+def expect_none_refused(status: int, log: Path) -> None:
+    """No process of a daemon that has ended with that status died of a system call that its filter refuses."""
+    refused = [line for line in log.read_text(errors="replace").splitlines() if f"signal {int(signal.SIGSYS)}" in line]
+    assert not refused, f"a row is missing in specs/system_calls: {refused}"
+    assert status != -signal.SIGSYS, "a row is missing in specs/system_calls: the guardian died of it"
 
 
 def _kill(pid: int) -> None:

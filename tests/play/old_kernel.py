@@ -1,12 +1,14 @@
 """Runs a command as on Linux 5.15: whatever system call came later is answered ENOSYS, as such a kernel does, by seccomp(2).
 
-`python tests/play/old_kernel.py COMMAND [ARGUMENT]...`. Numbers are the same on every architecture since 424.
+`python tests/play/old_kernel.py COMMAND [ARGUMENT]...`, or `python tests/play/old_kernel.py --without=NUMBER COMMAND...` for a
+kernel that lacks only that call. Numbers are the same on every architecture since 424.
 """
 
 import ctypes
 import os
 import struct
 import sys
+from collections.abc import Sequence
 
 FIRST_MISSING = 449  # futex_waitv, Linux 5.16; __NR_process_mrelease, 448, is of 5.15
 _LOAD_NUMBER = (0x20, 0, 0, 0)
@@ -21,7 +23,16 @@ class _Program(ctypes.Structure):
 
 def forget_new_calls() -> None:
     """In this process and all that it makes, for good. Raises OSError."""
-    code = (_LOAD_NUMBER, (0x35, 0, 1, FIRST_MISSING), (0x06, 0, 0, _ENOSYS), (0x06, 0, 0, _ALLOW))
+    take((_LOAD_NUMBER, (0x35, 0, 1, FIRST_MISSING), (0x06, 0, 0, _ENOSYS), (0x06, 0, 0, _ALLOW)))
+
+
+def forget(number: int) -> None:
+    """The same for one call."""
+    take((_LOAD_NUMBER, (0x15, 0, 1, number), (0x06, 0, 0, _ENOSYS), (0x06, 0, 0, _ALLOW)))
+
+
+def take(code: Sequence[tuple[int, int, int, int]]) -> None:
+    """A program of seccomp(2)."""
     raw = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *line) for line in code))
     program = _Program(len(code), ctypes.addressof(raw))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -31,5 +42,9 @@ def forget_new_calls() -> None:
 
 
 if __name__ == "__main__":
-    forget_new_calls()
-    os.execv(sys.argv[1], sys.argv[1:])
+    words = sys.argv[1:]
+    if words[0].startswith("--without="):
+        forget(int(words.pop(0).partition("=")[2]))
+    else:
+        forget_new_calls()
+    os.execv(words[0], words)

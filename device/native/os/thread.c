@@ -19,6 +19,7 @@ int thread_start(pthread_t *thread, void *(*run)(void *), void *argument, const 
     sigdelset(&blocked, SIGSEGV);
     sigdelset(&blocked, SIGILL);
     sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGSYS);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
     pthread_sigmask(SIG_SETMASK, &blocked, &before); /* inherited: no signal slips in between */

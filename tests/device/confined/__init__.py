@@ -1,0 +1,1 @@
+"""Processes of the daemon under their filters of system calls."""

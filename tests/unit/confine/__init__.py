@@ -1,0 +1,1 @@
+"""Filters of system calls, run by an interpreter of their programs."""
