@@ -90,8 +90,9 @@ def test_the_next_life_goes_on_with_key_and_seals_even_after_all_were_killed(sha
                 work(guest, f"{sealers_too}")
                 sealed.wait()
                 sealers = sealed.sealers()
-                for pid in sealers[::-1] if sealers_too else ():
-                    os.kill(pid, signal.SIGKILL)
+                for number in (signal.SIGSTOP, signal.SIGKILL) if sealers_too else ():  # stopped, none replaces the other
+                    for pid in sealers:
+                        os.kill(pid, number)
                 sealed.served.kill_all()
                 eventually(lambda sealers=sealers: not any(alive(pid) for pid in sealers))  # type: ignore[misc]
             sealed.served.start_again()
