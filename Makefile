@@ -12,7 +12,7 @@ demo: setup
 	@$(PYTHON) -m tests.guest.commands.demo
 
 test: setup
-	$(PYTHON) -m pytest -q tests
+	$(PYTHON) -m pytest -q -n 2 --dist loadgroup tests
 
 # A real guest under kills of worker and keeper, for over a minute.
 .PHONY: torture-guest
@@ -30,7 +30,7 @@ lint: setup
 
 # Death at every crash point, each also with a second death: some ten minutes. `make test` has each kind of point once.
 matrix: setup
-	STEADFS_WHOLE_MATRIX=1 $(PYTHON) -m pytest -q --timeout 900 tests/recovery -k "every_crash_point or any_step or each_step"
+	STEADFS_WHOLE_MATRIX=1 $(PYTHON) -m pytest -q --timeout 900 tests/recovery tests/unit/journal -k "every_crash_point or any_step or each_step or many_transitions"
 
 # Half a million requests at depth 16 while a thousand workers are killed; SEED=n repeats each actor's history.
 torture: setup

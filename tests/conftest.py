@@ -1,5 +1,7 @@
 """What holds for all tests."""
 
+import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -9,12 +11,16 @@ from pathlib import Path
 import pytest
 
 UMASK = 0o022
+WITH_DAEMONS = {"device", "guest", "packaging", "recovery", "security"}
+"""Folders of tests."""
 
 
 @pytest.fixture(autouse=True)
-def same_umask() -> Iterator[None]:
-    """An executor that ran in this process has left its own (0) behind, which the next test's daemon would inherit."""
+def what_a_daemon_leaves_behind() -> Iterator[None]:
+    """An executor that ran in this process has left its umask (0), which the next test's daemon would inherit; a command its
+    log, which tells nobody above."""
     os.umask(UMASK)
+    logging.getLogger("steadfs").propagate = True
     yield
     os.umask(UMASK)
 
@@ -47,3 +53,20 @@ def memory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
     yield path
     shutil.rmtree(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For tests that run side by side (`--dist loadgroup`). What starts daemons or guests runs one after the other and first:
+    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, by modules."""
+    here = Path(__file__).parent
+    for item in items:
+        folder = item.path.relative_to(here).parts[0]
+        group = "daemons" if folder in WITH_DAEMONS else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in WITH_DAEMONS)
+
+
+def pytest_collection_finish() -> None:
+    """What all modules have made is there to stay: tests that collect garbage needn't walk through it each time."""
+    gc.collect()
+    gc.freeze()

@@ -240,10 +240,10 @@ class WorkerLife:
         page = self._page
         if self.state in YOUNG:
             self._look_how_far()  # it may have been ready while the keeper was elsewhere: then this death isn't one before that
+        cause, how = self._inquest.cause(stalled=self.state == "stalled")  # opens a file: so before the word that none is
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
             page.death_noticed = page.generation
-        cause, how = self._inquest.cause(stalled=self.state == "stalled")
         if page.death_counted != page.generation:
             page.death_counted = page.generation
             self._inquest.count(cause)

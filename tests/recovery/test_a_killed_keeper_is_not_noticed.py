@@ -54,7 +54,7 @@ def test_a_worker_goes_on_while_its_keeper_is_replaced_and_is_replaced_itself_af
         one_round(guest, 2)
         status = served.status()
         assert status["keeper_generation"] == 2
-        assert status["worker_generation"] == 2
+        assert status["worker_generation"] >= 2  # more, where a busy machine lets no spare take its word in time
         assert status["last_keeper_death"] == "SIGKILL"
         eventually(lambda: served.status()["last_worker_death"] == "SIGKILL")  # the guardian's to reap, and to tell
         assert len(served.fds()) <= fds + 4

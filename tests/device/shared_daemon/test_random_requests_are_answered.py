@@ -178,7 +178,7 @@ def test_each_random_request_gets_one_reply(served: Served, share: Path, seed: i
         guest.init()
         assert guest.getattr(ROOT).nlink >= 2
         assert sent > 500
-        assert fuzz.outcomes[0] > sent // 10, fuzz.outcomes
+        assert fuzz.outcomes[0] > sent // 40, fuzz.outcomes  # a DESTROY among them has the next ones fail until an INIT comes
         assert len(fuzz.outcomes) > 8, fuzz.outcomes
     expect_nothing_left(served)
     assert "internal" not in served.log(), served.log()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from device.processes import worker_life
 from device.processes.exit_status import oom_kills
 from device.processes.shared_page import SharedPage, make_page
 from device.processes.worker_life import WorkerLife
@@ -72,3 +73,24 @@ def test_another_keepers_child_that_left_a_code_ended_with_it(page: SharedPage, 
     page.worker_code = 70 + 1
     assert note_death(page, caplog).endswith("died: exit code 70")
     assert cause(page) == "fault"
+
+
+def test_no_file_is_opened_once_the_spare_may_look_at_the_table(
+    page: SharedPage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the number for the dead worker's, and close what has it by then."""
+    asked: list[bool] = []
+
+    def look(proc: str) -> int:
+        asked.append(page.death_noticed == page.generation)
+        return oom_kills(proc)
+
+    monkeypatch.setattr(worker_life, "oom_kills", look)
+    child = subprocess.Popen(["sleep", "60"])
+    page.worker_pid = child.pid
+    child.kill()
+    os.waitid(os.P_PID, page.worker_pid, os.WEXITED | os.WNOWAIT)
+    note_death(page, caplog)
+    child.returncode = -signal.SIGKILL  # it is reaped
+    assert asked == [False]
+    assert page.death_noticed == page.generation
