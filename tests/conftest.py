@@ -47,6 +47,14 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     return private, public
 
 
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """An empty directory on tmpfs, for a journal or a socket."""
+    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For tests that run side by side (`--dist loadgroup`). What starts daemons or guests runs one after the other and first:
     it waits for processes, and two such tests at once would see each other's load. Beside it others go on, by modules."""
@@ -62,11 +70,3 @@ def pytest_collection_finish() -> None:
     """What all modules have made is there to stay: tests that collect garbage needn't walk through it each time."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """An empty directory on tmpfs, for a journal or a socket."""
-    path = Path(tempfile.mkdtemp(prefix="steadfs-test-", dir="/dev/shm"))
-    yield path
-    shutil.rmtree(path)

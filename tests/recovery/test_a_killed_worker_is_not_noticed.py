@@ -13,6 +13,7 @@ from tests.recovery.rounds import ROOT, one_round
 ROUNDS = {"namespace": 1000, "chroot": 200, "none": 200}
 """The default is what most run. A round is eighteen requests."""
 ROUNDS_A_KILL = 50
+SESSIONS = 4
 
 
 @pytest.fixture(params=ROUNDS)
@@ -51,3 +52,21 @@ def test_a_kill_while_nothing_happens_is_survived_and_told(served: Served) -> No
         assert status["worker_generation"] == generation + 1
         assert status["recoveries"] == 1
         assert status["guardian_pid"] == served.pid not in (status["keeper_pid"], status["worker_pid"])
+
+
+@pytest.mark.parametrize("between", [0, 2])
+@pytest.mark.parametrize("handles", ["never", "prefer"])
+def test_the_root_is_the_shares_after_deaths_in_sessions_and_between_them(share: Path, handles: str, between: int) -> None:
+    """A session's record of it may name a descriptor that an earlier worker has opened, and none that is closed."""
+    with serving(share, "--keep-listening", f"--inode-file-handles={handles}") as served:
+        for number in range(SESSIONS):
+            with served.guest() as guest:
+                for _ in range(2):
+                    assert guest.getattr(ROOT).ino == share.stat().st_ino
+                    kill_worker(served.journal)
+                guest.mkdir(ROOT, f"made{number}")
+                assert (share / f"made{number}").is_dir()
+            eventually(lambda: served.told("inodes") == 1)
+            for _ in range(between):
+                dead = kill_worker(served.journal)
+                eventually(lambda dead=dead: served.told("worker_pid") not in (0, dead))  # type: ignore[misc]
