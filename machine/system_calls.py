@@ -31,15 +31,18 @@ def check_system_calls(calls: Sequence[SystemCall], numbers: Sequence[Number], r
 
 def permitted(role: str, roles: Iterable[Role], calls: Iterable[SystemCall], given: Iterable[str]) -> list[SystemCall]:
     """What a filter has to permit that is laid over `role`: its needs, and those of all that come of it. `given`: options."""
-    options = {"", *given}
-    heirs = _heirs(role, {row.name: row for row in roles}, options)
-    return [call for call in calls if heirs & set(call.roles) and call.only in options]
+    options = ("", *given)
+    needing = heirs(role, roles, options)
+    return [call for call in calls if needing & set(call.roles) and call.only in options]
 
 
-def _heirs(role: str, roles: dict[str, Role], options: set[str]) -> set[str]:
+def heirs(role: str, roles: Iterable[Role], given: Iterable[str]) -> set[str]:
+    """The role, and all that come of it where these options are given."""
+    makes = {row.name: row.makes for row in roles}
+    options = ("", *given)
     found = {role}
     while True:
-        more = {made for name in found for made, option in roles[name].makes if option in options} - found
+        more = {made for name in found for made, option in makes[name] if option in options} - found
         if not more:
             return found
         found |= more

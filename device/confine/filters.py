@@ -7,7 +7,7 @@ from device.confine import kernel
 from device.confine.program import REFUSED, Program, SeccompMode, compile_filter
 from device.errors import OperatorError
 from device.exits import Exit
-from machine.system_calls import permitted
+from machine.system_calls import heirs, permitted
 from specs.system_calls.numbers import NEWEST, NUMBERS
 from specs.system_calls.roles import ROLES
 from specs.system_calls.table import MISSING, SYSTEM_CALLS
@@ -28,7 +28,10 @@ class Filters:
         if mode == "trap":
             kernel.tell_what_is_trapped()
         options = tuple(given)
-        self._programs = {role.name: program(role.name, options, REFUSED[mode]) for role in ROLES if role.filtered}
+        wanted = heirs("guardian", ROLES, options)
+        self._programs = {
+            role.name: program(role.name, options, REFUSED[mode]) for role in ROLES if role.filtered and role.name in wanted
+        }
 
     def guardian(self) -> None:
         """Guardian, keeper, and all that is made from now on."""
