@@ -4,7 +4,8 @@ import gc
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def run(options: Options, tell: Tell) -> int:
     with ExitStack() as undo:
         undo.callback(_ignore_signals)
         hold = take_journal(options)
-        undo.callback(hold.release)
+        undo.callback(_let_go, hold.release)
         made = _make(options, hold, undo)
         code = _guardian(options, tell, hold, made).run()
         _clear(options, hold, made.sandbox, code)
@@ -71,9 +72,9 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
     try:
         archive = take_archive(options)
         if archive is not None:
-            undo.callback(archive.release)
+            undo.callback(_let_go, archive.release)
         listener = _listen(options)
-        undo.callback(listener.close)
+        undo.callback(_let_go, listener.close)
         session = prepare(options)
         outside = (*listener.outside(), *(archive.outside() if archive else ()))
         sandbox = enter(options.sandbox, options.shared_dir, hold.directory, outside)
@@ -81,8 +82,14 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
         if options.journal_dir is None:
             hold.remove()
         raise
-    undo.callback(sandbox.close)
+    undo.callback(_let_go, sandbox.close)
     return Made(archive, listener, session, sandbox)
+
+
+def _let_go(release: Callable[[], None]) -> None:
+    """The end: a captured worker may have closed what is to be closed."""
+    with suppress(OSError):
+        release()
 
 
 def _ignore_signals() -> None:
@@ -155,13 +162,10 @@ def _guardian(
 
     def finish(code: int) -> None:
         _clear(options, hold, sandbox, code)
-        sandbox.close()
-        listener.close()
-        if archive is not None:
-            archive.release()
-        hold.release()
+        for release in (sandbox.close, listener.close, *((archive.release,) if archive else ()), hold.release):
+            _let_go(release)
 
-    return Guardian(page, keeper.run, sign, finish)
+    return Guardian(page, keeper.run, sign, finish, sandbox.proc)
 
 
 def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from device.errors import OperatorError
 from device.exits import Exit
+from device.processes.shared_page import close_all
 
 PATH_BYTES_MAX = 107  # sun_path of sockaddr_un with its NUL, unix(7)
 BACKLOG = 1  # one front-end at a time
+_PID_BYTES_MAX = 32
 UMASK = 0o077
 UMASK_WITH_GROUP = 0o007
 
@@ -73,22 +75,21 @@ class Listener:
         """Writes into `PATH.pid` who is to be signalled; a reader in between sees one of both, with empty lines after it."""
         if self._lock_fd >= 0:
             text = f"{pid}\n".encode()
-            os.pwrite(self._lock_fd, text.ljust(os.fstat(self._lock_fd).st_size, b"\n"), 0)
-            os.ftruncate(self._lock_fd, len(text))
+            with contextlib.suppress(OSError):
+                os.pwrite(self._lock_fd, text.ljust(min(os.fstat(self._lock_fd).st_size, _PID_BYTES_MAX), b"\n"), 0)
+                os.ftruncate(self._lock_fd, len(text))
 
     def unlink(self) -> None:
         """Removes the path that was made here: nobody can come any more."""
         if self._path is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.unlink(self._path.name, dir_fd=self._directory_fd)
 
     def close(self) -> None:
         """Ends listening and removes the path that was made here. The lock file stays: removing one is a race."""
-        self._socket.close()
+        close_all((self._socket.detach(),))
         self.unlink()
-        for fd in (self._lock_fd, self._directory_fd):
-            if fd >= 0:
-                os.close(fd)
+        close_all([fd for fd in (self._lock_fd, self._directory_fd) if fd >= 0])
         self._lock_fd = self._directory_fd = -1
         self._path = None
 
