@@ -11,8 +11,11 @@ from typing import Any, TypeVar, cast
 Name = str | Callable[..., str]
 """A step's name, or what tells it from the step's arguments. Names are unique."""
 
-Watch = Callable[[Callable[..., Any], Name], Callable[..., Any]]
-"""Gets a step and its name; returns what is called instead."""
+WORKER, KEEPER = "worker", "keeper"
+"""Whose step it is: each has a matrix of its own, in which the other lives."""
+
+Watch = Callable[[Callable[..., Any], Name, str], Callable[..., Any]]
+"""Gets a step, its name and its role; returns what is called instead."""
 
 StepT = TypeVar("StepT", bound=Callable[..., Any])
 
@@ -20,12 +23,12 @@ _watches: list[Watch] = []
 _declared: list[Name] = []
 
 
-def crash_step(name: Name) -> Callable[[StepT], StepT]:
+def crash_step(name: Name, role: str = WORKER) -> Callable[[StepT], StepT]:
     """Declares the function below it as a step in the order of stores."""
 
     def declare(function: StepT) -> StepT:
         _declared.append(name)
-        return cast("StepT", _watches[0](function, name)) if _watches else function
+        return cast("StepT", _watches[0](function, name, role)) if _watches else function
 
     return declare
 

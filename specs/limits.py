@@ -41,6 +41,7 @@ LIMITS = (
     Limit("served_after_kill_ms", 10, "who kills from outside has his own pace; this one served when it was killed"),
     Limit("served_after_trouble_ms", 1000, "what lacks memory or fails by itself says ready first, and dies a little later"),
     Limit("word_taken_max_ms", 2000, "a spare takes its word within 1 ms, a stopped one never; doubled each time in a row"),
+    Limit("notes_unasked_max", 32, "a worker says twice how far it is, and again what a keeper asks again: three a life"),
     Limit("spare_faults_max", 8, "spares in a row that failed while a worker serves: until it is dead there is no other"),
     Limit("pool_threads_max", 256, "virtiofsd has no bound; more threads than this only take memory"),
     Limit("pool_threads_default", 4, "enough to keep a disk busy while two cores serve the rings"),

@@ -30,6 +30,7 @@ DEATHS = (
     Death("stopped", False, _TROUBLE, "it was told that it is the worker, did not take the word in time, and was killed"),
     Death("stalled", True, _TROUBLE, "it made no progress and was killed by --watchdog"),
     Death("fault", True, _TROUBLE, "an exit code of its own, or a signal other than SIGKILL"),
+    Death("distrusted", True, _TROUBLE, "it said to the keeper what no worker says, and was killed: it may have been captured"),
 )
 """Why a worker died. The page has the place in this list."""
 
@@ -47,7 +48,7 @@ WORKER = Table(
         Event("spawn", "the keeper is about to tell the spare that it is the worker, or to clone one"),
         Event("replay", "the worker has found the record of an earlier one and goes on from it"),
         Event("ready", "the worker serves"),
-        Event("stall", "no progress for as long as --watchdog allows, or it doesn't take its word: it is killed"),
+        Event("stall", "no progress for as long as --watchdog allows, no word taken, or a hostile one said: it is killed"),
         Event("die", "its process is gone, whatever the reason"),
         Event("wait", "it died before it served: the next one comes a little later"),
         Event("give_up", "another one would not live either"),

@@ -4,7 +4,8 @@ import gc
 import logging
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def run(options: Options, tell: Tell) -> int:
         if sealing is not None:
             undo.callback(sealing.end)
         hold = take_journal(options)
-        undo.callback(hold.release)
+        undo.callback(_let_go, hold.release)
         made = _make(options, hold, sealing, undo)
         guardian = _guardian(options, tell, hold, made)
         made.filters.guardian()
@@ -82,9 +83,9 @@ def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack
         filters = make_filters(options)
         archive = take_archive(options, filters)
         if archive is not None:
-            undo.callback(archive.release)
+            undo.callback(_let_go, archive.release)
         listener = _listen(options)
-        undo.callback(listener.close)
+        undo.callback(_let_go, listener.close)
         session = prepare(options)
         sandbox = enter(_wanted(options, hold, listener, archive))
         listener.lies_in(sandbox.socket)
@@ -92,7 +93,7 @@ def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack
         if options.journal_dir is None:
             hold.remove()
         raise
-    undo.callback(sandbox.close)
+    undo.callback(_let_go, sandbox.close)
     return Made(filters, archive, listener, session, sandbox, sealing)
 
 
@@ -107,6 +108,12 @@ def _wanted(options: Options, hold: Hold, listener: Listener, archive: Archive |
         inode_flags=options.allow_inode_flags,
         modcaps=options.modcaps,
     )
+
+
+def _let_go(release: Callable[[], None]) -> None:
+    """The end: a captured worker may have closed what is to be closed."""
+    with suppress(OSError):
+        release()
 
 
 def _ignore_signals() -> None:
@@ -205,15 +212,12 @@ def _guardian(
 
     def finish(code: int) -> None:
         _clear(options, hold, sandbox, code)
-        sandbox.close()
-        listener.close()
-        if archive is not None:
-            archive.release()
-        hold.release()
+        for release in (sandbox.close, listener.close, *((archive.release,) if archive else ()), hold.release):
+            _let_go(release)
         if sealing is not None:
             sealing.end()
 
-    return Guardian(page, keeper.run, sign, finish)
+    return Guardian(page, keeper.run, sign, finish, sandbox.proc)
 
 
 def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:

@@ -14,14 +14,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from device.processes.shared_page import FDS_RECEIVED_MAX, FRAME_BYTES_MAX, Mmsghdr, SharedPage
+from device.processes.shared_page import FDS_RECEIVED_MAX, FRAME_BYTES_MAX, Mmsghdr, SharedPage, close_all
 from device.vhost.wire import HEADER_BYTES, Frame, StreamError, decode_header
+from machine.crash_points import KEEPER, crash_step
 from specs.front import INCOMING
 
 # A front-end sends a header and its body in one call; one that doesn't for that long has died or means harm.
 FRAME_DEADLINE_S = 5.0
 # A front-end waits for our reply, so its receive buffer is empty; a full one for that long means the same.
 SEND_DEADLINE_S = 5.0
+FDS_SENT_MAX = 8
+"""As many as any message of vhost-user.rst has (VHOST_MEMORY_BASELINE_NREGIONS); ours have one."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,16 +79,18 @@ class Channel:
         """The descriptors that came with what is in the page."""
         return self._page.head.fds() if self._page.frame_bytes else ()
 
+    @crash_step("forget a message", KEEPER)
     def forget(self) -> None:
         """The message is answered, its descriptors are somebody else's."""
         self._page.frame_bytes = 0
 
+    @crash_step("drop a message", KEEPER)
     def drop(self) -> None:
         """The message is not to be served: its descriptors are closed. No longer named first: left open by a death, they are
         swept by the next worker."""
         fds = self.fds()
         self.forget()
-        _close_all(fds)
+        close_all(fds)
 
     def _bytes(self) -> bytes:
         return bytes(self._page.frame[: self._page.frame_bytes])
@@ -103,6 +108,7 @@ class Channel:
                 raise Disconnected(f"receiving failed: {os.strerror(error)}")
         return True
 
+    @crash_step("read from the front-end", KEEPER)
     def _read(self, want: int) -> int:
         """One system call; returns its errno. Descriptors that come with a later byte come too late: the kernel drops them."""
         page = self._page
@@ -124,15 +130,17 @@ class Channel:
 
     # --- answers
 
+    @crash_step("lay an answer down", KEEPER)
     def prepare(self, frame: bytes, fds: Sequence[int] = ()) -> None:
-        """Lays a whole frame down in the page, the fds to go with its first byte. Raises ValueError when it is too long."""
-        if len(frame) > FRAME_BYTES_MAX:
-            raise ValueError(f"an answer of {len(frame)} bytes")
+        """Lays a whole frame down in the page, the fds to go with its first byte. Raises ValueError for too much of either."""
+        if len(frame) > FRAME_BYTES_MAX or len(fds) > FDS_SENT_MAX:
+            raise ValueError(f"an answer of {len(frame)} bytes with {len(fds)} descriptors")
         page = self._page
         ctypes.memmove(page.where("answer_frame"), frame, len(frame))
         page.answer.address(page.where("answer_frame"), len(frame), page.answer.put_fds(fds))
         page.answer.msg_len = 0
 
+    @crash_step("send an answer", KEEPER)
     def send(self) -> None:
         """Sends what was prepared unless it was sent: the kernel stores `msg_len` as it sends, all of it or nothing, since
         it is one buffer of the socket. Raises Disconnected."""
@@ -147,19 +155,15 @@ class Channel:
             elif error != errno.EINTR:
                 raise Disconnected(f"sending failed: {os.strerror(error)}")
 
+    @crash_step("close what was sent", KEEPER)
     def close_sent(self) -> None:
         """Our copies of the descriptors that were sent: no longer named, then closed."""
         fds = self._page.answer.fds()
         self._page.answer.control_len = 0
-        _close_all(fds)
+        close_all(fds)
 
     def _wait(self, event: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(self._fd, event)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise Disconnected("the front-end has stopped in the middle of a message")
-
-
-def _close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from device._native import ffi, lib
+from machine.crash_points import crash_step
 
 CLOSED_PER_STEP = 64
 """Between two batches of requests: 0.1 ms, as for other steps that a request should not wait for."""
@@ -106,6 +107,7 @@ class Sweep:
                 break
         return bool(self._left)
 
+    @crash_step("close what nobody names")
     def _close_some(self, fds: list[int]) -> None:
         for fd in fds:
             with contextlib.suppress(OSError):  # closed since the table was looked at

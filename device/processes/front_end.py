@@ -12,8 +12,9 @@ from device.processes.guardian import END_DEADLINE_MS
 from device.processes.listener import Listener
 from device.processes.relay import FLAG_CLOSE, Kind
 from device.processes.relayed import Relayed
-from device.processes.shared_page import SharedPage, now_ms, put_at
+from device.processes.shared_page import SharedPage, close_all, now_ms, put_at
 from device.vhost.wire import StreamError
+from machine.crash_points import KEEPER, crash_step
 from specs.front import FRONT
 
 log = logging.getLogger("steadfs.keeper")
@@ -44,13 +45,17 @@ class FrontEnd:
         """What to wait for while no event is on its way; see `advance`."""
         return (self._listener.fileno(), *((self._page.front_fd,) if self.state == "open" else ()))
 
+    def known(self) -> dict[int, int]:
+        """Sockets of the keeper's, and their inodes: numbers that lead elsewhere were replaced by a worker."""
+        return {self._page.front_fd: self._page.front_inode} if self.state == "open" else {}
+
     def take_over(self) -> None:
         """A new keeper completes what a dead one was at, but for the answer."""
         self._channel.settle()
         if self.state == "accepting":
             self._settle_accepted()
         elif self.state == "turning_away":
-            _close_all(self._strays())
+            close_all(self._strays())
             self._page.move(FRONT, "turned_away")
 
     def advance(self, ready: set[int]) -> None:
@@ -62,6 +67,7 @@ class FrontEnd:
         elif self._listener.fileno() in ready:
             self._accept()
 
+    @crash_step("deliver", KEEPER)
     def deliver(self) -> None:
         """The worker's answer. Each step may be done again; the relay's state goes last."""
         page = self._page
@@ -82,13 +88,14 @@ class FrontEnd:
 
     # --- coming
 
+    @crash_step("accept", KEEPER)
     def _accept(self) -> None:
         self._page.move(FRONT, "accept")
         fd = self._listener.accept()
         if self.state == "turning_away":
             if fd is not None:
                 log.warning("a second front-end was turned away; one at a time")
-                os.close(fd)
+                close_all((fd,))
             self._page.move(FRONT, "turned_away")
         elif fd is None:
             self._page.move(FRONT, "nobody")
@@ -96,9 +103,11 @@ class FrontEnd:
             put_at(fd, self._page.front_fd)
             self._connect()
 
+    @crash_step("connect", KEEPER)
     def _connect(self) -> None:
         """The connection is in its place."""
         self._page.frame_bytes = 0
+        self._page.front_inode = os.fstat(self._page.front_fd).st_ino
         log.info("front-end connected")
         self.relay.ask(Kind.CONNECT)
         self._page.move(FRONT, "connect")
@@ -111,7 +120,7 @@ class FrontEnd:
         if not here and strays:
             put_at(strays.pop(0), self._page.front_fd)
             here = True
-        _close_all(strays)
+        close_all(strays)
         if asked:
             self._page.move(FRONT, "connect")
         elif here:
@@ -134,19 +143,16 @@ class FrontEnd:
         if received is not None:
             self.relay.ask(Kind.MESSAGE)
 
+    @crash_step("hang up", KEEPER)
     def _hang_up(self, why: str) -> None:
         if self.state == "open":
             self._page.set_reason(why)
             self._page.move(FRONT, "hang_up")
 
+    @crash_step("leave", KEEPER)
     def _leave(self) -> None:
         """Closes the connection, and with it whatever was not read."""
         page = self._page
         put_at(os.dup(page.empty_fd), page.front_fd)
         log.info("front-end gone: %s", bytes(page.reason[: page.reason_bytes]).decode(errors="replace"))
         self.relay.ask(Kind.DISCONNECT)
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)

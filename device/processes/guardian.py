@@ -4,12 +4,15 @@ The guardian is what was started. It only waits: it opens and closes no descript
 keeper finds in the table stands still. It clones the first keeper and each that follows a dead one. A keeper that sees the
 guardian dead clones a new one, and writes its pid where the old one's stood: SIGTERM to it ends all. Both are of one thread,
 so that a clone of either is safe.
+
+Each is the other's parent or child, and knows by that whether it lives: a captured worker can replace any descriptor. The
+guardian waits for nothing but signals, a child's death and its parent's among them.
 """
 
 import contextlib
+import errno
 import logging
 import os
-import select
 import signal
 import socket
 import time
@@ -17,9 +20,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from device.exits import Exit
-from device.processes.exit_status import how_it_ended, kill_and_wait, shell_status
+from device.processes.exit_status import child_is_dead, how_it_ended, shell_status, spare_of, worker_of
 from device.processes.shared_page import SharedPage, is_dead, now_ms, put_at
-from device.processes.spawn import be_subreaper, clone_sharing_files
+from device.processes.spawn import be_subreaper, clone_sharing_files, hear_of_parents_death
 from device.processes.worker_life import SIGNALS
 
 log = logging.getLogger("steadfs.keeper")
@@ -31,6 +34,7 @@ GUARDIANS_EXTRA_MS = 3_000
 FAULTS_MAX = 8
 """Keepers in a row that end by themselves: another would too. Those that are killed aren't counted."""
 BACK_OFF_S = 0.01
+_HEARD = frozenset((*SIGNALS, signal.SIGCHLD))
 CLONE_FIRST_MS, CLONE_MAX_MS, CLONE_DOUBLED_MAX = 20, 1000, 8
 
 
@@ -42,8 +46,42 @@ class Become(BaseException):
         self.role = role
 
 
+class Woken:
+    """What wakes the keeper when a signal comes. Made once; both have it."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._write.setblocking(False)
+        self._inode = os.fstat(self._read.fileno()).st_ino
+
+    def listen(self) -> None:
+        """In a new keeper. Raises OSError when a worker has taken the pair away."""
+        try:
+            signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        except ValueError as error:
+            raise OSError(errno.EBADF, str(error)) from error
+
+    def fileno(self) -> int:
+        """Readable when a signal came, and its handler has run."""
+        return self._read.fileno()
+
+    def clear(self) -> None:
+        """Until the next signal."""
+        with contextlib.suppress(BlockingIOError):
+            self._read.recv(4096, socket.MSG_DONTWAIT)
+
+    def fds(self) -> frozenset[int]:
+        """Descriptors that no worker may close."""
+        return frozenset((self._read.fileno(), self._write.fileno()))
+
+    def known(self) -> dict[int, int]:
+        """The descriptor that is read, and its inode."""
+        return {self._read.fileno(): self._inode}
+
+
 class Guardian:
-    """`keeper` runs a keeper and returns the exit code; `sign` writes a new guardian's pid; `finish` is the very last act."""
+    """`keeper` runs a keeper and returns the exit code; `sign` writes a new guardian's pid; `finish` is the very last act.
+    `proc`: where a procfs is."""
 
     def __init__(
         self,
@@ -51,24 +89,21 @@ class Guardian:
         keeper: Callable[["Guardian"], int],
         sign: Callable[[int], None],
         finish: Callable[[int], None],
+        proc: str,
     ) -> None:
         self._page = page
+        self._proc = proc
         self._keeper = keeper
         self._sign = sign
         self._finish = finish
         self._first = os.getpid()
-        self._maker = 0
+        self._maker = -1
         self._child = 0
         self._faults = 0
         self._clone_at_ms = 0
         self._clone_failures = 0
         self._said_at_ms = 0
-        self._pairs = [socket.socketpair() for _ in range(2)]
-        for pair in self._pairs:
-            for end in pair:
-                end.setblocking(False)
-        self.wake_fd = -1
-        """Readable when a signal came."""
+        self.woken = Woken()
 
     def run(self) -> int:
         """Is the guardian. Returns only in the process that was started, with the exit code."""
@@ -82,23 +117,23 @@ class Guardian:
             except Become as next_one:
                 role = next_one.role
 
-    def fds(self) -> frozenset[int]:
-        """Descriptors that no worker may close."""
-        return frozenset(end.fileno() for pair in self._pairs for end in pair)
-
     # --- the guardian
 
     def _guard(self) -> int:
-        self._begin(0, (*SIGNALS, signal.SIGCHLD))
+        be_subreaper()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+        hear_of_parents_death()
         self._child = self._faults = 0
         told = False
         while not self._page.code:
             if not self._keeper_is_gone():
-                self._await()
+                self._await(100 if self._page.end_by_ms else None)
             elif self._new_keeper():
                 continue
             else:
-                self._pause()
+                self._await(self.clone_in_ms() + 1)
             if self._page.end_by_ms:
                 self._pass_on(told)
                 told = True
@@ -109,20 +144,16 @@ class Guardian:
             _leave(code)
         return code
 
-    def _await(self) -> None:
-        """Waits for a signal, a child's death, or the death of a keeper that isn't our child."""
-        poll = select.poll()
-        poll.register(self.wake_fd, select.POLLIN)
-        if not self._child:
-            poll.register(self._page.keeper_pidfd, select.POLLIN)
-        ready = poll.poll(100 if self._page.end_by_ms else None)
-        if any(fd == self.wake_fd for fd, _ in ready):
-            os.read(self.wake_fd, 4096)
+    def _await(self, ms: int | None) -> None:
+        """Waits for a signal, which a child's death is as well, and that of a keeper that is our parent."""
+        heard = signal.sigwaitinfo(_HEARD) if ms is None else signal.sigtimedwait(_HEARD, ms / 1000)
+        if heard is not None:
+            self._on_signal(heard.si_signo, None)
 
     def _keeper_is_gone(self) -> bool:
-        """Our own child by waiting for it: the pidfd may still lead to the one before."""
+        """It is our child, or the parent that made us, or there was none."""
         mine = self._reap()
-        return mine if self._child else is_dead(self._page.keeper_pidfd)
+        return mine if self._child else os.getppid() != self._maker
 
     def _reap(self) -> bool:
         """All children that are dead, a worker of a dead keeper among them; whether the keeper was one."""
@@ -144,13 +175,6 @@ class Guardian:
                 page.last_worker_death = page.reaped_status = shell_status(status) + 1
                 page.reaped_pid = pid
 
-    def _pause(self) -> None:
-        """No keeper can be made now. Only a signal is heard."""
-        poll = select.poll()
-        poll.register(self.wake_fd, select.POLLIN)
-        if poll.poll(self.clone_in_ms() + 1):
-            os.read(self.wake_fd, 4096)
-
     def _new_keeper(self) -> bool:
         """Whether the question is settled: there is one, or will be none. A limit that keeps it from being made may pass."""
         if self._page.code:
@@ -163,7 +187,6 @@ class Guardian:
             return True
         if self._faults:
             time.sleep(BACK_OFF_S * self._faults)
-        self._maker = os.getpid()
         self._child = self._clone(self._keep) or -1
         return self._child > 0
 
@@ -174,13 +197,7 @@ class Guardian:
             log.error("the keeper did not end and is killed")
             page.code = Exit.INTERNAL + 1
         elif not told:
-            try:
-                if self._child > 0:
-                    os.kill(self._child, signal.SIGTERM)
-                else:
-                    signal.pidfd_send_signal(page.keeper_pidfd, signal.SIGTERM)
-            except OSError:
-                """It is dead or not entered yet: the next one looks at the page when it comes."""
+            self._signal_keeper(signal.SIGTERM)  # if it is dead the next one looks at the page when it comes
 
     def _see_off(self) -> None:
         """The keeper ends by itself once there is a code. Processes that are left then are killed."""
@@ -188,22 +205,32 @@ class Guardian:
         deadline = now_ms() + GUARDIANS_EXTRA_MS
         while not self._keeper_is_gone() and now_ms() < deadline:
             time.sleep(0.001)
+        self._signal_keeper(signal.SIGKILL)
+        while not self._keeper_is_gone() and now_ms() < deadline + GUARDIANS_EXTRA_MS:
+            time.sleep(0.001)
+        worker_of(page, self._proc).end()
+        spare_of(page, self._proc).end()
+
+    def _signal_keeper(self, number: int) -> None:
+        """A child that was not reaped, or our parent while it is."""
         if self._child > 0:
-            os.kill(self._child, signal.SIGKILL)
-        kill_and_wait(page.keeper_pidfd)
-        kill_and_wait(page.worker_pidfd)
-        kill_and_wait(page.spare_pidfd)
+            os.kill(self._child, number)
+        elif not self._child and os.getppid() == self._maker:
+            os.kill(self._maker, number)
 
     # --- the keeper
 
     def _keep(self) -> int:
         code = int(Exit.INTERNAL)
         try:
-            self._begin(1, SIGNALS)
+            self._begin()
             self._take_over()
             code = self._keeper(self)
         except Become:
             raise
+        except OSError as error:  # what a worker has done to the table of descriptors, or a limit
+            log.error("the keeper failed: %s", error)
+            log.debug("there", exc_info=True)
         except BaseException as error:  # the guardian makes another
             log.error("the keeper failed: %s: %s", type(error).__name__, error, exc_info=True)
         _leave(code)
@@ -222,11 +249,18 @@ class Guardian:
         page = self._page
         if page.end_by_ms or not is_dead(page.guardian_pidfd):
             return
+        if not self._guardian_is_gone():
+            raise OSError(errno.EBADF, f"descriptor {page.guardian_pidfd} leads elsewhere")
         log.warning("guardian %d is gone; the keeper makes a new one", page.guardian_pid)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(page.guardian_pid, os.WNOHANG)
         if pid := self._clone(self._guard):
             self._enter_guardian(pid)
+
+    def _guardian_is_gone(self) -> bool:
+        """It is our parent or our child, or dead."""
+        pid = self._page.guardian_pid
+        return os.getppid() != pid and child_is_dead(pid) is not False
 
     def _enter_guardian(self, pid: int) -> None:
         page = self._page
@@ -242,16 +276,17 @@ class Guardian:
 
     def _clone(self, role: Callable[[], int]) -> int:
         """The child takes signals only when it has its own handlers. 0: there can't be one now, see `clone_in_ms`."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._maker = os.getpid()
         try:
             pid = clone_sharing_files()
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             self._put_off(error)
             return 0
         if pid == 0:
             raise Become(role) from None
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._clone_failures = 0
         return pid
 
@@ -269,15 +304,14 @@ class Guardian:
         """After how long another try is due; 0: at once."""
         return max(0, self._clone_at_ms - now_ms())
 
-    def _begin(self, pair: int, numbers: tuple[int, ...]) -> None:
+    def _begin(self) -> None:
+        """As the keeper."""
         be_subreaper()
-        read, write = self._pairs[pair]
-        self.wake_fd = read.fileno()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-        for number in numbers:
+        self.woken.listen()
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
     def _on_signal(self, number: int, _frame: Any) -> None:
         """A child's death only wakes us up."""

@@ -3,8 +3,12 @@
 It never opens the journal's database and never maps guest memory. It has one thread, so that a clone of it is safe. It
 remembers nothing: all that a next keeper must know is in the shared page, stored in the order of what is done. This is its
 loop; what it does is in `front_end`, `relayed` and `worker_life`.
+
+A captured worker shares its table of descriptors. What the keeper has there and a worker has replaced is found before it is
+used, or fails with an OSError, which ends this keeper in one line; see docs/decisions/the-keeper-believes-no-worker.md.
 """
 
+import errno
 import gc
 import logging
 import os
@@ -12,11 +16,12 @@ import select
 from collections.abc import Callable, Sequence
 
 from device.exits import Exit
-from device.processes.exit_status import Tell, WorkerMain, kill_and_wait
+from device.processes.exit_status import Tell, WorkerMain, worker_of
 from device.processes.front_end import FrontEnd
 from device.processes.guardian import END_DEADLINE_MS, Guardian
 from device.processes.listener import Listener
 from device.processes.relay import Kind, Note
+from device.processes.relayed import Distrusted
 from device.processes.shared_page import SharedPage, now_ms
 from device.processes.worker_life import AFTER_DEATH, LIVING, WITH_PROCESS, YOUNG, WorkerLife
 from device.sandbox.place import Sandbox
@@ -52,11 +57,14 @@ class Keeper:
         self._wake = -1
         self._guardian: Guardian | None = None
         self._guardians_fds: frozenset[int] = frozenset()
+        self._proc = sandbox.proc
+        self._known = {fd: os.fstat(fd).st_ino for fd in (self._relay.fileno(), listener.fileno())}
 
     def run(self, guardian: Guardian) -> int:
         """Until the last worker has ended in order, or none can be kept alive; returns the exit code."""
         self._guardian = guardian
-        self._wake, self._guardians_fds = guardian.wake_fd, guardian.fds()
+        self._wake, self._guardians_fds = guardian.woken.fileno(), guardian.woken.fds()
+        self._known.update(guardian.woken.known())
         self._told_end = 0
         self._take_over()
         while not self._page.code:
@@ -68,7 +76,7 @@ class Keeper:
             if not self._page.code:
                 self._round()
         self._worker.spare.end()
-        kill_and_wait(self._page.worker_pidfd)
+        worker_of(self._page, self._proc).end()
         self._listener.unlink()
         return int(self._page.code) - 1
 
@@ -100,7 +108,14 @@ class Keeper:
             for fd in self._front.fds():
                 poll.register(fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._patience_ms())}
+        self._look_at_descriptors()
         self._handle(ready)
+
+    def _look_at_descriptors(self) -> None:
+        """Raises OSError when one that is written to or read from leads elsewhere. So none can be ready for ever."""
+        for fd, inode in (*self._known.items(), *self._front.known().items()):
+            if os.fstat(fd).st_ino != inode:
+                raise OSError(errno.EBADF, f"descriptor {fd} leads elsewhere")
 
     def _handle(self, ready: set[int]) -> None:
         page, worker = self._page, self._worker
@@ -108,8 +123,8 @@ class Keeper:
             log.error("the worker did not end within %d s and is killed", END_DEADLINE_MS // 1000)
             page.code = Exit.INTERNAL + 1
             return
-        if self._wake in ready:
-            os.read(self._wake, 4096)
+        if self._wake in ready and self._guardian is not None:
+            self._guardian.woken.clear()
         if self._relay.fileno() in ready:
             self._hear()
         if worker.died():
@@ -124,8 +139,11 @@ class Keeper:
             self._front.advance(ready)
 
     def _hear(self) -> None:
-        while self._relay.answered():
-            self._front.deliver()
+        try:
+            while self._relay.answered(self._fds_to_keep):
+                self._front.deliver()
+        except Distrusted as error:
+            self._worker.distrust(str(error))
 
     def _may_replace_guardian(self) -> bool:
         """Not from a worker's death until the next one is ready. Meanwhile that one looks which descriptors are open, and

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from device.errors import OperatorError
 from device.exits import Exit
+from device.processes.shared_page import close_all
 
 PATH_BYTES_MAX = 107  # sun_path of sockaddr_un with its NUL, unix(7)
 BACKLOG = 1  # one front-end at a time
+_PID_BYTES_MAX = 32
 UMASK = 0o077
 UMASK_WITH_GROUP = 0o007
 
@@ -76,20 +78,21 @@ class Listener:
     def sign(self, pid: int) -> None:
         """Writes into `PATH.pid` who is to be signalled; a reader in between sees one of both, with empty lines after it."""
         if self._path is not None and self.directory is not None:
-            _write_pid(self.directory / f"{self._path.name}.pid", pid)
+            with contextlib.suppress(OSError):
+                _write_pid(self.directory / f"{self._path.name}.pid", pid)
 
     def unlink(self) -> None:
         """Removes the path that was made here: nobody can come any more."""
         if self._path is not None and self.directory is not None:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 (self.directory / self._path.name).unlink()
 
     def close(self) -> None:
         """Ends listening and removes the path that was made here. The lock file stays: removing one is a race."""
-        self._socket.close()
+        close_all((self._socket.detach(),))
         self.unlink()
         if self._lock_fd >= 0:
-            os.close(self._lock_fd)
+            close_all((self._lock_fd,))
         self._lock_fd = -1
         self._path = None
 

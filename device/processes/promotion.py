@@ -47,7 +47,7 @@ class Promotion:
     @property
     def first(self) -> bool:
         """Whether no worker has served yet: then there is nothing to go on with, though one may have died before."""
-        return bool(self.page.ready_generation == 0)
+        return bool(self.page.served_generation == 0)
 
 
 def encode(promotion: Promotion, keeper_generation: int) -> bytes:

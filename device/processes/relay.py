@@ -4,6 +4,7 @@ Descriptors travel as numbers: both processes share one table of them. A front-e
 holds the last one until the answer with that number comes, and gives it to a new worker when the old one dies before.
 """
 
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from device.vhost.wire import HEADER_BYTES, Frame, decode_header
 
 # A frame as vhost-user bounds it is a few KiB (SHMEM configurations are the longest); more is a bug of ours.
 DATAGRAM_BYTES_MAX = 64 * 1024
+NOTES_DRAINED_MAX = 1024
+"""A socket of such a pair holds fewer: its buffer is one datagram's, and the kernel counts each as some hundred bytes."""
 _HEAD = struct.Struct("<BBHQ")
 _FD = struct.Struct("<i")
 
@@ -54,9 +57,13 @@ class Note:
 
 
 def decode(data: bytes) -> Note:
-    """The other way. Raises ValueError or struct.error for what `encode` never makes."""
+    """The other way. Raises ValueError for what `encode` never makes."""
+    if len(data) < _HEAD.size:
+        raise ValueError(f"a note of {len(data)} bytes")
     kind, flags, count, number = _HEAD.unpack_from(data)
     at = _HEAD.size + count * _FD.size
+    if len(data) < at:
+        raise ValueError(f"a note of {len(data)} bytes with {count} descriptors")
     fds = tuple(value for (value,) in _FD.iter_unpack(data[_HEAD.size : at]))
     return Note(Kind(kind), number, flags, fds, data[at:])
 
@@ -73,3 +80,11 @@ def make_pair() -> tuple[socket.socket, socket.socket]:
     for end in pair:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, DATAGRAM_BYTES_MAX + HEADER_BYTES)
     return pair
+
+
+def drain(end: socket.socket) -> None:
+    """Reads what nobody is to read any more; not for ever, since a captured worker could go on writing."""
+    with contextlib.suppress(OSError):
+        for _ in range(NOTES_DRAINED_MAX):
+            if not end.recv(DATAGRAM_BYTES_MAX, socket.MSG_DONTWAIT):
+                return

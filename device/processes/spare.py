@@ -13,10 +13,11 @@ import socket
 from collections.abc import Callable
 
 from device.exits import Exit
-from device.processes.exit_status import how_it_ended, kill, kill_and_wait
+from device.processes.exit_status import boot_ms, how_it_ended, spare_of, worker_of
 from device.processes.promotion import Promotion, WaitingSpare, encode
-from device.processes.relay import DATAGRAM_BYTES_MAX, make_pair
-from device.processes.shared_page import SharedPage, copy_to, is_dead, now_ms, put_at
+from device.processes.relay import drain, make_pair
+from device.processes.shared_page import SharedPage, copy_to, now_ms, put_at
+from machine.crash_points import KEEPER, crash_step
 from specs.limits import LIMIT
 
 log = logging.getLogger("steadfs.keeper")
@@ -29,12 +30,13 @@ DOUBLED_MAX = 8
 
 class Spare:
     """Made once, before there is a second process. `clone` gets the address where the kernel shall store the child's pid, and
-    returns 0 in the child."""
+    returns 0 in the child. `proc`: where a procfs is."""
 
-    def __init__(self, page: SharedPage, relay: socket.socket, clone: Callable[[int], int]) -> None:
+    def __init__(self, page: SharedPage, relay: socket.socket, clone: Callable[[int], int], proc: str) -> None:
         self._page = page
         self._relay = relay
         self._clone = clone
+        self._proc = proc
         self._ours, self._its = make_pair()
         self._ours.setblocking(False)
 
@@ -44,7 +46,7 @@ class Spare:
 
     def alive(self) -> bool:
         """Whether there is one that could be promoted."""
-        return self.there and not is_dead(self._page.spare_pidfd)
+        return self.there and not spare_of(self._page, self._proc).dead()
 
     @property
     def there(self) -> bool:
@@ -58,15 +60,17 @@ class Spare:
             return None
         return max(0, int(page.spare_retry_at_ms) - now_ms())
 
+    @crash_step("make a spare", KEEPER)
     def make(self) -> WaitingSpare | None:
         """A new one; in the child, what it waits for. Raises OSError when there can't be one now."""
         page = self._page
-        self._drain()
+        drain(self._its)
         page.spare_waits = 0
         page.spare_pidfd_pid = 0
+        page.spare_born_ms = boot_ms()
         page.clone_failures += 1  # until there is one
         if self._clone(page.where("spare_pid")) == 0:
-            return WaitingSpare(page, self._relay, self._its)
+            return self._confined()
         try:
             self._open_pidfd()
         except OSError:  # one that nobody can wait for is of no use
@@ -76,6 +80,14 @@ class Spare:
             raise
         page.clone_failures = 0
         return None
+
+    def _confined(self) -> WaitingSpare:
+        """In the child, which must not go on as the keeper, and must not go on unconfined."""
+        try:
+            self._page.confine()
+        except BaseException:
+            os._exit(Exit.LIMIT)
+        return WaitingSpare(self._page, self._relay, self._its)
 
     def pause_ms(self) -> int:
         """After one that could not be made."""
@@ -89,27 +101,31 @@ class Spare:
         elif page.spare_pid and page.spare_pidfd_pid != page.spare_pid:
             self._open_pidfd()
 
+    @crash_step("promote a spare", KEEPER)
     def promote(self, promotion: Promotion) -> None:
         """It is the worker: `worker_pidfd` leads to it before `worker_pid` says that there is one. What a dying keeper has
         begun the next one does once more."""
         page = self._page
         copy_to(page.spare_pidfd, page.worker_pidfd)
+        page.worker_born_ms = page.spare_born_ms
         page.worker_pid = page.spare_pid
         self._forget()
         self.tell(promotion)
 
+    @crash_step("tell a spare", KEEPER)
     def tell(self, promotion: Promotion) -> None:
         """The word, to the process that is the worker. If it can't be told, another follows it."""
         try:
             self._ours.send(encode(promotion, self._page.keeper_generation))
         except OSError as error:
             log.error("the spare can't be told: %s", error)
-            kill(self._page.worker_pidfd)
+            worker_of(self._page, self._proc).strike()
 
     def died(self) -> bool:
         """Whether there should be one and it has gone."""
-        return self.there and is_dead(self._page.spare_pidfd)
+        return self.there and spare_of(self._page, self._proc).dead()
 
+    @crash_step("note a spare's death", KEEPER)
     def note_death(self) -> None:
         """Another comes, a little later each time; after many that failed in a row, none until there is another worker."""
         page = self._page
@@ -123,10 +139,11 @@ class Spare:
     def end(self) -> None:
         """Kills it, if there is one."""
         if self.there:
-            kill_and_wait(self._page.spare_pidfd)
+            spare_of(self._page, self._proc).end()
             self._reap()
             self._forget()
 
+    @crash_step("open a spare's pidfd", KEEPER)
     def _open_pidfd(self) -> None:
         page = self._page
         try:
@@ -136,6 +153,7 @@ class Spare:
         put_at(fd, page.spare_pidfd)
         page.spare_pidfd_pid = page.spare_pid
 
+    @crash_step("forget a spare", KEEPER)
     def _forget(self) -> None:
         self._page.spare_waits = 0
         self._page.spare_pid = 0
@@ -146,9 +164,3 @@ class Spare:
         with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
             return os.waitpid(self._page.spare_pid, os.WNOHANG)[1]
         return 0
-
-    def _drain(self) -> None:
-        """What a dead one has not read."""
-        with contextlib.suppress(BlockingIOError):
-            while self._its.recv(DATAGRAM_BYTES_MAX, socket.MSG_DONTWAIT):
-                pass

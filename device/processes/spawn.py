@@ -12,6 +12,7 @@ _CLONE_FILES = 0x400
 _CLONE_PARENT_SETTID = 0x00100000
 _CLONE_CHILD_CLEARTID = 0x00200000
 _CLONE_CHILD_SETTID = 0x01000000
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_GET_TID_ADDRESS = 40
 _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
@@ -26,6 +27,15 @@ def clone_sharing_files(flags: int = 0, pid_at: int = 0) -> int:
     At the address `pid_at` (of an int; 0: nowhere) the kernel stores the child's pid before the child runs, so that it is
     known even if its parent dies in the call.
     """
+    return _fork(_CLONE_FILES | flags, pid_at)
+
+
+def clone_apart() -> int:
+    """The same, but the child has a table of descriptors of its own, a copy: what it opens nobody replaces. Raises OSError."""
+    return _fork(0, 0)
+
+
+def _fork(flags: int, pid_at: int) -> int:
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
     pid = _clone(flags, pid_at)
@@ -39,10 +49,10 @@ def clone_sharing_files(flags: int = 0, pid_at: int = 0) -> int:
     return pid
 
 
-def _clone(namespaces: int, pid_at: int) -> int:
+def _clone(shared_and_new: int, pid_at: int) -> int:
     """As fork does it, the C library's own note of the thread's id is renewed in the child."""
     tid_address = ctypes.c_void_p(0)
-    flags = _CLONE_FILES | namespaces | signal.SIGCHLD
+    flags = shared_and_new | signal.SIGCHLD
     if _libc.prctl(_PR_GET_TID_ADDRESS, ctypes.byref(tid_address), 0, 0, 0) == 0 and tid_address.value:
         flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
     if pid_at:
@@ -57,3 +67,8 @@ def _clone(namespaces: int, pid_at: int) -> int:
 def be_subreaper() -> None:
     """Orphans among our descendants become our children, so that we can wait for them: prctl(2), PR_SET_CHILD_SUBREAPER."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+
+
+def hear_of_parents_death() -> None:
+    """By SIGCHLD, as of a child's: prctl(2), PR_SET_PDEATHSIG. Whoever asks looks afterwards whether it is dead already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGCHLD), 0, 0, 0)

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 
 from device.exits import Exit
-from device.processes.exit_status import Tell, WorkerMain, be, how_it_ended, kill, oom_kills, shell_status
+from device.processes.exit_status import Tell, WorkerMain, be, how_it_ended, oom_kills, shell_status, worker_of
 from device.processes.promotion import Promotion
 from device.processes.relayed import Relayed
-from device.processes.shared_page import SharedPage, is_dead, now_ms
+from device.processes.shared_page import SharedPage, now_ms
 from device.processes.spare import Spare
 from device.processes.spawn import clone_sharing_files
 from device.sandbox.place import Sandbox
+from machine.crash_points import KEEPER, crash_step
 from specs.limits import LIMIT
 from specs.worker import DEATHS, WORKER
 
@@ -41,6 +42,7 @@ YOUNG = frozenset({"starting", "replaying"})
 AFTER_DEATH = frozenset({"crashed", "backing_off"})
 LIVING = YOUNG | {"serving"}
 WITH_PROCESS = LIVING | {"stalled", "ending"}
+_CODE_MAX = 255
 _BY_SIGKILL = 128 + signal.SIGKILL + 1
 _TROUBLE = frozenset({Exit.LIMIT + 1, Exit.JOURNAL_DIR + 1, Exit.ARCHIVE + 1})
 
@@ -68,18 +70,18 @@ class WorkerLife:
         self._fds_to_keep = fds_to_keep
         self._watchdog = Watchdog(page, watchdog_s)
         self._inquest = Inquest(page, sandbox.proc)
-        self._duties = {
+        self._duties: dict[str, Callable[[], object]] = {
             "none": self.spawn,
             "starting": self._see_it_start,
             "replaying": self._look_how_far,
-            "stalled": lambda: kill(page.worker_pidfd),
-            "ending": self._end_nobody,
+            "stalled": lambda: worker_of(page, self._proc).strike(),
+            "ending": lambda: page.worker_pid or self.move("die"),  # the end came while none could be made
             "crashed": self._follow,
             "backing_off": self._follow_later,
             "failed": self._tell_code,
             "ended": self._tell_code,
         }
-        self.spare = Spare(page, relay.workers_end, lambda pid_at: _clone(sandbox, pid_at))
+        self.spare = Spare(page, relay.workers_end, lambda pid_at: _clone(sandbox, pid_at), sandbox.proc)
 
     @property
     def state(self) -> str:
@@ -101,11 +103,13 @@ class WorkerLife:
 
     # --- beginnings
 
+    @crash_step("spawn", KEEPER)
     def spawn(self) -> None:
         """The next generation. In the child it never returns."""
         page = self._page
         self._relay.take_back()
         page.worker_pid = 0
+        page.taken_generation = page.replaying_generation = page.ready_generation = page.progress = 0  # a captured one's
         page.worker_code = 0
         page.spare_deaths = page.spare_faults = 0
         page.ready_at_ms = 0
@@ -124,6 +128,7 @@ class WorkerLife:
         if self.state == "starting":
             self.spare.tell(self._promotion())
 
+    @crash_step("have a worker promoted", KEEPER)
     def _promote(self) -> None:
         """The spare is the worker. If there is none, one is made now, and told like any other. If none can be made, a first one
         is told of; a later one is still to start."""
@@ -133,7 +138,7 @@ class WorkerLife:
             page.worker_code = 0
             error = self._make_spare()
             if error is not None:
-                if page.ready_generation == 0:
+                if page.served_generation == 0:
                     page.code = self._tell(error) + 1
                 page.retry_at_ms = now_ms() + self.spare.pause_ms()
                 return
@@ -157,7 +162,7 @@ class WorkerLife:
         try:
             waiting = self.spare.make()
         except OSError as error:
-            if self._page.ready_generation and now_ms() >= self._said_at_ms + BACK_OFF_MAX_MS:
+            if self._page.served_generation and now_ms() >= self._said_at_ms + BACK_OFF_MAX_MS:
                 self._said_at_ms = now_ms()
                 log.error("a worker can't be made now, and will be later: %s", error.strerror)
             return error
@@ -180,16 +185,12 @@ class WorkerLife:
             page.words_not_taken += 1
             self.move("stall")
 
-    def _end_nobody(self) -> None:
-        """The end came while none could be made."""
-        if self._page.worker_pid == 0:
-            self.move("die")
-
     def _look_how_far(self) -> None:
         """The worker stores in the page how far it is. The spare isn't made at once when it is ready: the guest has waited, and
         takes what the processor can give."""
         page = self._page
         if page.ready_generation == page.generation:
+            page.served_generation = page.generation
             page.spare_retry_at_ms = now_ms() + SPARE_AFTER_MS
             page.ready_at_ms = now_ms()
             page.faults_in_a_row = page.words_not_taken = 0
@@ -220,9 +221,9 @@ class WorkerLife:
     def _tell_code(self) -> None:
         page = self._page
         if self.state == "ended":
-            page.code = page.worker_code or Exit.OK + 1
+            page.code = _code(page) or Exit.OK + 1
         else:
-            page.code = page.worker_code if _says_why(self._page) else Exit.INTERNAL + 1
+            page.code = _says_why(page) or Exit.INTERNAL + 1
 
     # --- death
 
@@ -232,14 +233,25 @@ class WorkerLife:
         if self.state not in WITH_PROCESS or page.worker_pid == 0:
             return False
         frozen = self.state == "stalled" and not _taken(self._page) and now_ms() >= page.take_by_ms + ABANDONED_AFTER_MS
-        return frozen or is_dead(page.worker_pidfd)
+        return frozen or worker_of(page, self._proc).dead()
 
+    def distrust(self, why: str) -> None:
+        """It is killed like one that stands still: whoever captured it can end it, and the next one is honest."""
+        page = self._page
+        if self.state in LIVING and page.worker_pid:
+            page.distrusted_generation = page.generation
+            self.move("stall")
+            log.error("worker %d %s: it is killed", page.worker_pid, why)
+
+    @crash_step("note a worker's death", KEEPER)
     def note_death(self) -> None:
         """What is known of a death goes into the page; the state's duty decides what follows."""
         self._noticed_ns = time.monotonic_ns()
         page = self._page
         if self.state in YOUNG:
             self._look_how_far()  # it may have been ready while the keeper was elsewhere: then this death isn't one before that
+        elif page.ready_generation == page.generation:
+            page.served_generation = page.generation
         cause, how = self._inquest.cause(stalled=self.state == "stalled")  # opens a file: so before the word that none is
         if self.state != "ending":
             page.death_noticed_by = page.keeper_generation
@@ -286,7 +298,8 @@ class Inquest:
     def cause(self, *, stalled: bool) -> tuple[int, str]:
         """By its place in DEATHS, and how the log tells it; `stalled`: the keeper itself has killed the worker."""
         page = self._page
-        status, how = int(page.worker_code), f"exit code {page.worker_code - 1}"
+        status = _code(page)
+        how = f"exit code {status - 1}"
         with contextlib.suppress(ChildProcessError):  # another keeper's child: the guardian reaps it
             pid, told = os.waitpid(page.worker_pid, os.WNOHANG)
             if pid:
@@ -297,6 +310,8 @@ class Inquest:
             page.last_worker_death = status
         else:
             how = "by a signal, for it left no exit code"  # whose child it was not has to guess
+        if stalled and page.distrusted_generation == page.generation:
+            return CAUSE["distrusted"], "it said what no worker says"
         if stalled:
             return (CAUSE["stalled"], "it made no progress") if _taken(page) else (CAUSE["stopped"], "it took no word")
         if status not in (0, _BY_SIGKILL):
@@ -329,10 +344,16 @@ def _taken(page: SharedPage) -> bool:
     return bool(page.taken_generation == page.generation)
 
 
-def _says_why(page: SharedPage) -> bool:
-    """The first worker has said why it can't, or a later one that all is lost: another one can't either."""
-    never_began = page.ready_generation == 0 and page.worker_code
-    return bool(never_began or page.worker_code == Exit.STATE_LOST + 1)
+def _code(page: SharedPage) -> int:
+    """What a worker has left as its exit code, and one more; 0: nothing. What can't be one is a fault of its own."""
+    code = int(page.worker_code)
+    return code if code <= _CODE_MAX + 1 else Exit.INTERNAL + 1
+
+
+def _says_why(page: SharedPage) -> int:
+    """The code of a first worker that has said why it can't, or of a later one that all is lost: another one can't either."""
+    code = _code(page)
+    return code if page.served_generation == 0 or code == Exit.STATE_LOST + 1 else 0
 
 
 def _until(at_ms: int) -> int:

@@ -8,6 +8,7 @@ from device.rings.state_lane import StateLane
 from device.vhost.control import Control
 from device.worker.parts import only_asks
 from fuse.recovery.replay import Recovery
+from machine.crash_points import crash_step
 
 
 class Answering:
@@ -63,6 +64,7 @@ class Answering:
             self._done()
         self._relay.send(self._answered.encode())
 
+    @crash_step("answer an event")
     def _answer(self, note: Note) -> Note:
         """Everything that the note asks for is done, and committed, before it is answered."""
         if self._files.loading is not None:

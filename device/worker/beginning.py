@@ -17,12 +17,13 @@ from device.rings.state_lane import StateLane
 from device.vhost.actions import StartVring
 from device.vhost.control import Control
 from device.vhost.draft import fds_of
-from device.worker.journal import HOPELESS, all_open, disbelieve, lost_state, needing_reset
+from device.worker.journal import HOPELESS, all_open, disbelieve, lost_before, lost_state, needing_reset
 from device.worker.lifeline import Lifeline
 from device.worker.prepared import Prepared
 from device.worker.recording import Recorder
 from journal import Journal
 from journal.live import INDEX, LivePage
+from machine.crash_points import crash_step
 from machine.fold import Records, Transition
 
 logger = logging.getLogger("steadfs.worker")
@@ -69,6 +70,7 @@ class Beginning:
         )
         return sweep
 
+    @crash_step("go on where the dead one was")
     def _go_on(self, records: Records) -> Sweep:
         """Where the earlier worker died: its tables, its rings, its requests."""
         words, state = self.live.words, self.prepared.executor.state
@@ -85,7 +87,7 @@ class Beginning:
         named |= fds_of(self.control.session.records) | self.promotion.keep
         sweep = Sweep(self.fds_found, named, self.prepared.host.budget)
         self.live.set(recovery_swept_ns=time.monotonic_ns())
-        lost = self.promotion.page.journal_lost  # an earlier worker found that out, and came to its end before all was answered
+        lost = lost_before(self.promotion.page)  # an earlier worker found that out, and came to its end before all was answered
         quarantined = self._resume(starts, (lambda: None) if lost else self._journaled)
         self.live.set(quarantined=words[INDEX["quarantined"]] + quarantined)
         return sweep

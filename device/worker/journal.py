@@ -55,6 +55,13 @@ def prepare_specs() -> tuple[str, bytes]:
     return text, bytes.fromhex(digest(text))
 
 
+def lost_before(page: SharedPage) -> str:
+    """Why an earlier worker has found the journal lost, and did not deal with that to the end ("": none did). It may have been
+    captured: what no worker stores counts as nothing."""
+    why = int(page.journal_lost)
+    return LOST_WHY[why] if why < len(LOST_WHY) else ""
+
+
 def open_journal(
     options: Options,
     hold: Hold,
@@ -72,7 +79,7 @@ def open_journal(
     again and again while it waits for room or for the file system; `head_page` is for the sealer. Raises JournalError.
     """
     committed = live.words[INDEX["journal_seq"]]
-    lost = "" if generation == 1 else LOST_WHY[page.journal_lost]
+    lost = "" if generation == 1 else lost_before(page)
     try:
         journal = _open(options, hold, archive, source, between_tries, head_page)
     except (JournalDamaged, JournalFailed, ForeignJournal) as error:

@@ -31,6 +31,7 @@ from journal.archive.directory import Archive
 from journal.errors import JournalFailed, JournalFull
 from journal.live import LivePage
 from journal.seals.page import HeadPage
+from machine.crash_points import crash_step
 
 logger = logging.getLogger("steadfs.worker")
 
@@ -168,6 +169,7 @@ class Worker:
         if self.prepared.engine.vrings.in_flight(queue) != 0:
             raise CallerError(f"vring {queue} has requests in flight that no lane works on")
 
+    @crash_step("end a session")
     def _end_session(self, reason: str) -> None:
         self.prepared.executor.lifecycle.reset()
         logger.info("FUSE session ended: %s", reason)

@@ -92,7 +92,7 @@ def _begin(options: Options, hold: Hold, place: Place, generation: int, called: 
     relay = make_pair()
     with contextlib.closing(relay[0]), contextlib.closing(relay[1]):
         page = SharedPage()
-        page.ready_generation = generation - 1
+        page.served_generation = generation - 1
         promotion = Promotion(page, generation, relay[1], frozenset())
         prepared = Prepared(options, replace(place, journal=hold.directory, proc_fd=os.dup(place.proc_fd)))
         try:

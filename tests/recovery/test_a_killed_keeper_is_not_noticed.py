@@ -167,7 +167,7 @@ def pipelined(vmm: Vmm) -> object:
 
 STEPS = [ask_features, hand_over_a_descriptor, get_a_descriptor, pipelined]
 LEAST = {
-    *("after recvmmsg", "after sendmmsg", "after close_sent", "stored frame_bytes"),
+    *("after recvmmsg", "after sendmmsg", "after close what was sent", "stored frame_bytes"),
     *("stored incoming first", "stored relay asked", "stored relay answered", "stored relay idle"),
 }
 
@@ -239,14 +239,15 @@ def test_a_keepers_death_at_any_step_of_a_connections_life_changes_nothing(stage
 
 
 REPLACING = {
-    *("before decode", "stored generation", "stored worker_pid", "after promote", "after tell", "after note_death"),
+    *("before decode", "stored generation", "stored worker_pid"),
+    *("after promote a spare", "after tell a spare", "after note a worker's death"),
     *("stored worker crashed", "stored worker starting", "stored worker serving"),
 }
 """Not that it replays: a keeper that looks a little later sees it serve at once."""
 NOTES = 3
 
 
-CLONING = {"before make", "after make", "after _open_pidfd", "stored spare_pidfd_pid"}
+CLONING = {"before make a spare", "after make a spare", "after open a spare's pidfd", "stored spare_pidfd_pid"}
 """Where there is no spare one is made, and promoted at once."""
 
 

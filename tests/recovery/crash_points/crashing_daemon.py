@@ -20,23 +20,6 @@ Point = Callable[[bytes], None]
 
 EVERYWHERE, ARCHIVE = "", "journal.archive."
 """Of whose steps are points made."""
-_AROUND: dict[str, tuple[str, ...]] = {
-    "device.worker.main.Worker": ("_end_session",),
-    "device.worker.answering.Answering": ("_answer",),
-    "device.worker.beginning.Beginning": ("_go_on",),
-    "device.processes.descriptors.Sweep": ("_close_some",),
-}
-_AROUND_KEEPER = {
-    "device.processes.channel.Channel": ("_read", "prepare", "send", "close_sent", "forget", "drop"),
-    "device.processes.front_end.FrontEnd": ("_accept", "_connect", "deliver", "_leave", "_hang_up"),
-    "device.processes.relayed.Relayed": ("ask", "send", "delivered"),
-    "device.processes.worker_life.WorkerLife": ("spawn", "_promote", "note_death"),
-    "device.processes.spare.Spare": ("make", "promote", "tell", "_open_pidfd", "_forget", "note_death"),
-}
-_NO_STEP = {"progress", "worker_code", "replaying_generation", "ready_generation", "taken_generation", "spare_waits"}
-"""Stores of worker and spare, not of the keeper."""
-
-
 def main(words: list[str]) -> int:
     """As steadfsd's."""
     at = words.index("--")
@@ -47,6 +30,7 @@ def main(words: list[str]) -> int:
         for package in ("fuse", "device"):
             point = _load(page, package, Path(extensions))
         if "keeper" in own:
+            _watch_steps(point, EVERYWHERE, crash_points.KEEPER)
             _install_keeper(point)
         else:
             _watch_steps(point, EVERYWHERE)
@@ -97,11 +81,12 @@ def _silence_rehearsals() -> None:
     daemon.rehearse = call
 
 
-def _watch_steps(point: Point, where: str) -> None:
-    """Points before and after each step that is declared in modules whose names begin so."""
+def _watch_steps(point: Point, where: str, role: str = crash_points.WORKER) -> None:
+    """Points before and after each step of that role that is declared in modules whose names begin so."""
 
-    def watch(function: Callable[..., Any], name: crash_points.Name) -> Callable[..., Any]:
-        return _around(point, function, name) if function.__module__.startswith(where) else function
+    def watch(function: Callable[..., Any], name: crash_points.Name, whose: str) -> Callable[..., Any]:
+        watched = whose == role and function.__module__.startswith(where)
+        return _around(point, function, name) if watched else function
 
     crash_points.install(watch)
 
@@ -111,15 +96,13 @@ def _install(point: Point) -> None:
 
     for name, step in tuple(STEPS.items()):
         STEPS[name] = _after(point, step, f"after step {name}")
-    _around_methods(point, _AROUND)
     statements.install(point)
 
 
 def _install_keeper(point: Point) -> None:
-    """Round the keeper's steps, its two system calls, each store into its page, and where a note was taken from the relay."""
+    """Round its two system calls, each store into its page, and where a note was taken from the relay."""
     from device.processes import front_end, relayed, shared_page  # noqa: PLC0415
 
-    _around_methods(point, _AROUND_KEEPER)
     channel: Any = importlib.import_module("device.processes.channel")
 
     class Calls:
@@ -135,27 +118,21 @@ def _install_keeper(point: Point) -> None:
 
 def _after_each_store(point: Point, kind: Any) -> None:
     """A state's point is named after the state."""
+    from device.processes.shared_page import Said  # noqa: PLC0415
     from specs.machines import SHARED  # noqa: PLC0415
 
     store = kind.__setattr__
     states = {f"{table.name}_state": table for table in SHARED}
+    workers = {name for name, *_ in Said._fields_}
 
     def call(self: Any, name: str, value: Any) -> None:
         store(self, name, value)
         if name in states:
             point(f"stored {states[name].name} {states[name].states[value]}".encode())
-        elif name not in _NO_STEP:
+        elif name not in workers:
             point(f"stored {name}".encode())
 
     kind.__setattr__ = call
-
-
-def _around_methods(point: Point, table: dict[str, tuple[str, ...]]) -> None:
-    for where, methods in table.items():
-        module, _, owner = where.rpartition(".")
-        kind = getattr(importlib.import_module(module), owner)
-        for method in methods:
-            setattr(kind, method, _around(point, getattr(kind, method), method))
 
 
 def _after(point: Point, function: Callable[..., Any], label: str) -> Callable[..., Any]:

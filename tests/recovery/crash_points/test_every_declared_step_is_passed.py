@@ -5,7 +5,7 @@ The matrices die where a run in peace has passed, so a step that nothing runs an
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from tests.device.served import Served, eventually, serving
 from tests.layout.sources import LAYERS, package, parsed, relative, tracked
 from tests.play.guest import Guest
 from tests.recovery.crash_points.points import Points, crashing
+from tests.recovery.killer import kill, kill_worker
 from tests.recovery.rounds import one_round
+from tests.recovery.test_a_killed_keeper_is_not_noticed import get_a_descriptor
 
 DEATH = "after the witness"
 SECONDS = 30.0
@@ -23,17 +25,19 @@ ROUND_S = 0.2
 NATIVE = re.compile(r'\bCRASH_POINT\("([^"]+)"\)')
 
 
-def declared_in_python() -> dict[str, str]:
-    """Steps by name, each with its file."""
+def declared_in_python(of_keeper: bool) -> dict[str, str]:
+    """Steps by name, each with its file: the keeper's, or all others."""
     found: dict[str, str] = {}
+    others: dict[str, str] = {}
     for path in (path for layer in LAYERS for path in package(layer)):
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "crash_step":
-                [name] = node.args
+                name, *role = node.args
                 if isinstance(name, ast.Constant):
                     assert isinstance(name.value, str)
-                    assert name.value not in found, f"{relative(path)} and {found[name.value]} declare {name.value}"
-                    found[name.value] = relative(path)
+                    before = found | others
+                    assert name.value not in before, f"{relative(path)} and {before[name.value]} declare {name.value}"
+                    (found if bool(role) == of_keeper else others)[name.value] = relative(path)
     return found
 
 
@@ -41,9 +45,12 @@ def declared_in_c() -> set[str]:
     return {name for path in tracked() if path.suffix == ".c" for name in NATIVE.findall(path.read_text())}
 
 
+def around(steps: Iterable[str]) -> set[str]:
+    return {f"{when} {name}" for name in steps for when in ("before", "after")}
+
+
 def wanted() -> set[str]:
-    steps = declared_in_python()
-    return declared_in_c() | {f"{when} {name}" for name in steps for when in ("before", "after")}
+    return declared_in_c() | around(declared_in_python(of_keeper=False))
 
 
 @pytest.fixture
@@ -83,3 +90,18 @@ def test_a_daemons_life_passes_every_declared_step(stage: tuple[Served, Points])
     with suppress(TimeoutError):
         eventually(more, SECONDS)
     assert sorted(missing) == []
+
+
+def test_a_keepers_life_passes_every_step_that_is_declared_as_its(tmp_path: Path, share: Path) -> None:
+    """A message with a descriptor, the deaths of a spare and of a worker, the end of a connection."""
+    points = Points(tmp_path / "page")
+    missing = around(declared_in_python(of_keeper=True))
+    with serving(share, "--log-level", "error", "--keep-listening", kind=crashing(points, "keeper")) as served:
+        points.trace()
+        with served.guest() as guest:
+            eventually(lambda: served.told("spare_pid"))
+            kill(served, "spare_pid")
+            kill_worker(served.journal)
+            one_round(guest, 0)
+            get_a_descriptor(guest.vmm)
+        eventually(lambda: not missing - set(points.so_far()), SECONDS)

@@ -194,7 +194,7 @@ def a_spare(page: SharedPage, relay: socket.socket) -> Spare:
         page.spare_pid = pid
         return pid
 
-    return Spare(page, relay, clone)
+    return Spare(page, relay, clone, "/proc")
 
 
 def test_spares_that_fail_come_later_each_time_and_then_not_at_all(page: SharedPage, ends: Ends) -> None:
