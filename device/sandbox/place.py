@@ -126,7 +126,7 @@ class Sandbox:
     def _own_fds(self) -> int:
         """From a procfs without any other process in it, where it may be had: in a user namespace only where one was to be seen
         whole (mount_too_revealing in fs/namespace.c), which a container hides. Else it is the outer one's."""
-        if self.clone_flags:
+        if self._wanted.mode != "none":
             try:
                 return namespaces.own_proc()
             except OSError:

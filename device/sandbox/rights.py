@@ -60,7 +60,7 @@ GRANTS = (
     Grant("linux_immutable", "worker", "the flags IMMUTABLE and APPEND", "inode flags"),
     Grant("kill", "keeper", "a worker that has become another user is killed all the same"),
     Grant("dac_override", "keeper", "the socket is removed from a directory of another user's"),
-    Grant("sys_admin", "maker", "the worker's pid namespace and its own procfs", "in a namespace"),
+    Grant("sys_admin", "maker", "the worker's pid namespace and its own procfs", "not none"),
     Grant("sys_chroot", "maker", "the share becomes the worker's root", "not none"),
 )
 

@@ -28,13 +28,16 @@ _SNDBUF = (Argument(1, (1,), "SOL_SOCKET"), Argument(2, (7,), "SO_SNDBUF"))
 PROCESSES = (
     # made
     SystemCall("clone", _KEEPERS, "keeper, guardian, spare", "clone(2)", (_SHARING_FILES,)),
+    SystemCall("clone", _KEEPERS, "a helper with a table of its own, which ends who is no child", "clone(2)", (_OF_A_FORK,)),
     SystemCall("clone", ("worker",), "threads of the queues and of the pool", "clone(2)", (_OF_A_THREAD,)),
     SystemCall("clone", ("worker",), "the archiver", "clone(2)", (_OF_A_FORK,), only="--journal-archive"),
     SystemCall("seccomp", ("newborn",), "a worker's filter", "seccomp(2)", _A_FILTER),
     SystemCall("seccomp", ("worker",), "an archiver's filter", "seccomp(2)", _A_FILTER, only="--journal-archive"),
     # what they are told, and are
-    SystemCall("prctl", _KEEPERS, "the child's thread id; orphans come to us", "prctl(2)",
-               (Argument(0, (_PR_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS), "PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS"),)),
+    SystemCall("prctl", _KEEPERS, "the child's thread id; orphans come to us; a maker's death is told", "prctl(2)",
+               (Argument(0, (_PR_PDEATHSIG, _PR_CHILD_SUBREAPER, _PR_GET_TID_ADDRESS),
+                         "PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS"),)),
+    SystemCall("getppid", _KEEPERS, "whether its maker lives", "getpid(2)"),
     SystemCall("prctl", ("newborn",), "rights are given up", "prctl(2)", (_RIGHTS,)),
     SystemCall("prctl", ("worker",), "names of threads", "prctl(2)", (Argument(0, (_PR_NAME,), "PR_SET_NAME"),)),
     SystemCall("prctl", ("worker",), "an archiver dies with its worker", "prctl(2)",
@@ -58,6 +61,8 @@ PROCESSES = (
     SystemCall("fchdir", ("newborn", "worker"), "into the journal's directory; attributes of what has no name", "chdir(2)"),
     # ended
     SystemCall("wait4", _KEEPERS, "how a child ended", "wait4(2)"),
+    SystemCall("waitid", _KEEPERS, "whether a process is a child, and dead", "wait(2)"),
+    SystemCall("rt_sigtimedwait", _KEEPERS, "a signal, or the death of a child or a maker", "sigwaitinfo(2)"),
     SystemCall("wait4", ("worker",), "how an archiver ended", "wait4(2)", only="--journal-archive"),
     SystemCall("kill", _KEEPERS, "a child", "kill(2)", (_ONE_PROCESS, _TO_END)),
     SystemCall("pidfd_open", _KEEPERS, "a child, itself, its maker", "pidfd_open(2)"),

@@ -222,7 +222,7 @@ def open_in_share(pid: int, share: Path) -> list[str]:
             mount = mount_of(pid, int(entry.name))
         except FileNotFoundError:
             continue  # closed while we looked
-        if target.startswith(f"{share}/") if own else mount in mounts and target != "/":
+        if target.startswith(f"{share}/") if own else mount in mounts and target not in ("/", "/share"):
             found.append(target)
     return sorted(found)
 
