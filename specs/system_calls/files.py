@@ -37,7 +37,6 @@ FILES = (
     SystemCall("pwrite64", (*_KEEPERS, "worker", "archiver"), "pid files, SQLite, archives", "pread(2)"),
     SystemCall("pwritev2", ("worker",), "WRITE", "readv(2)"),
     SystemCall("ftruncate", (*_KEEPERS, "worker", "archiver"), "pid files, SETATTR, SQLite, archives", "truncate(2)"),
-    SystemCall("truncate", ("worker",), "the in-flight region", "truncate(2)"),
     SystemCall("fallocate", ("worker",), "FALLOCATE; slots and status page", "fallocate(2)"),
     SystemCall("copy_file_range", ("worker",), "COPY_FILE_RANGE", "copy_file_range(2)"),
     SystemCall("fsync", ("worker", "archiver"), "FSYNC", "fsync(2)"),
