@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from machine.errors import SpecError
-from machine.rows import OWN_PID, Argument, Number, Role, SystemCall
+from machine.system_call_rows import OWN_PID, Argument, Number, Role, SystemCall
 
 _ARGUMENTS = 6
 _WORD = 0xFFFF_FFFF

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from device.confine.filters import program
 from device.confine.program import ALLOW, AUDIT_ARCH, ENOSYS, REFUSED, Program
-from machine.rows import OWN_PID, Argument, SystemCall
+from machine.system_call_rows import OWN_PID, Argument, SystemCall
 from machine.system_calls import permitted
 from specs.system_calls.numbers import NEWEST, NUMBERS
 from specs.system_calls.roles import ROLES
