@@ -1,0 +1,200 @@
+"""Who is attacked: our daemon in each sandbox, as root and without root's rights, and the peer with its defaults."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal.errors import NoJournal
+from journal.live import read_live
+from tests.play.daemons import RUST_NEWER, RUST_UNPACKED, Daemon, Kind, rust_start, steadfs
+from tests.play.guest import Guest
+from tests.play.vmm import Vmm
+from tests.recovery.killer import is_dead
+from tests.security.attack import Attack, Attacker
+from tests.security.capture import Died, Stuck
+from tests.security.stage import NOBODY, Place, Stage, rust_version, soon
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One way to run a daemon. `peer`: where a Rust virtiofsd was unpacked, which runs with its defaults; None: it is ours, in
+    that `sandbox`."""
+
+    name: str
+    title: str
+    sandbox: str = ""
+    unprivileged: bool = False
+    peer: Path | None = None
+
+    @property
+    def ours(self) -> bool:
+        return self.peer is None
+
+
+SUBJECTS = (
+    Subject("peer", "Rust", peer=RUST_UNPACKED),
+    Subject("newer-peer", "Rust", peer=RUST_NEWER),
+    Subject("namespace", "ours", "namespace"),
+    Subject("chroot", "chroot", "chroot"),
+    Subject("none", "none", "none"),
+    Subject("user-namespace", "ours, unprivileged", "namespace", unprivileged=True),
+    Subject("user-none", "none, unprivileged", "none", unprivileged=True),
+)
+
+
+def title(subject: Subject) -> str | None:
+    """What stands above its column; None: that peer is not installed."""
+    if subject.peer is None:
+        return subject.title
+    version = rust_version(subject.peer)
+    return version and f"{subject.title} {version}"
+
+
+def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
+    """How it is started."""
+    if subject.peer is not None:
+        start = rust_start(subject.peer)
+        assert start is not None
+        return Kind(subject.name, lambda at, share, _: [*start, f"--socket-path={at}", f"--shared-dir={share}"])
+    ours = steadfs()
+    assert ours is not None, "steadfsd is not installed in .venv"
+    command, options = ours.command, (f"--sandbox={subject.sandbox}", "--keep-listening")
+    return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options])
+
+
+class Device:
+    """A running daemon with a guest. `end` is always called."""
+
+    def __init__(self, subject: Subject, stage: Stage) -> None:
+        self._subject = subject
+        self.ours = subject.ours
+        self._stage = stage
+        self.starts = 0
+        self._guests = contextlib.ExitStack()
+        self._daemon: Daemon | None = None
+        self._guest: Guest | None = None
+
+    def _start(self) -> None:
+        """Raises AssertionError with its log when it does not come up."""
+        self.end()
+        kind = kind_of(self._subject, self._stage.as_user)
+        place = self._stage.place
+        self._daemon = Daemon(kind, place.share, place.state)
+        self.starts += 1
+        assert soon(place.listens, 20), self._daemon.log.read_text()
+        machine = self._guests.enter_context(Vmm(place.state / "socket"))
+        machine.start()
+        self._guest = Guest(machine)
+        self._guest.init()
+
+    def ready(self) -> None:
+        """A worker serves the guest: the one that did, its successor, or that of another daemon."""
+        if self._daemon is None or not self._serves():
+            self._start()
+
+    def _serves(self) -> bool:
+        assert self._daemon is not None
+        assert self._guest is not None
+        if self._daemon.process.poll() is not None:
+            return False
+        try:
+            self._guest.statfs()
+        except Exception:  # whatever an attack has made of it
+            return False
+        return True
+
+    def worker(self) -> int:
+        """Who serves; 0: nobody."""
+        assert self._daemon is not None
+        if self.ours:
+            return self._told()["worker_pid"]
+        return next((pid for pid in reversed(self._daemon.family()) if not is_dead(pid)), 0)
+
+    def keepers(self) -> tuple[int, ...]:
+        """Keeper and guardian; none: there is no such thing."""
+        return (self._told()["keeper_pid"], self._told()["guardian_pid"]) if self.ours else ()
+
+    def _told(self) -> dict[str, int]:
+        return read_live(self._stage.place.state / "journal")
+
+    def kill_worker(self) -> None:
+        with contextlib.suppress(ProcessLookupError, NoJournal):
+            if pid := self.worker():
+                os.kill(pid, signal.SIGKILL)
+
+    def inside(self) -> Path:
+        """The worker's name for the share."""
+        return self._stage.place.share if self._subject.sandbox == "none" else Path("/")
+
+    def end(self) -> None:
+        self._guests.close()
+        if self._daemon is not None:
+            self._daemon.stop()
+            self._daemon = None
+
+
+@contextmanager
+def device(subject: Subject, directories: Place) -> Iterator[tuple[Device, Stage]]:
+    """On its stage; everything is gone afterwards."""
+    directories.make(NOBODY if subject.unprivileged else 0)
+    shutil.copy2("/bin/busybox", directories.share / "program")
+    with Stage(directories, subject.unprivileged) as stage:
+        made = Device(subject, stage)
+        try:
+            yield made, stage
+        finally:
+            made.end()
+            _unmount_below(directories.disk)
+
+
+def _unmount_below(directory: Path) -> None:
+    """What an attack has mounted in our own namespace and could not take off."""
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        if line.split()[4].startswith(f"{directory}/"):
+            subprocess.run(["umount", "--lazy", line.split()[4]], check=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`word`: possible, refused, killed; `survived`: whether the device went on with the same guest."""
+
+    word: str
+    detail: str
+    survived: bool = True
+
+
+def attempt(attack: Attack, made: Device, stage: Stage) -> Outcome:
+    """One attack on one device, which is made to serve first."""
+    if attack.of_ours and not made.ours:
+        return Outcome("–", "there is none")
+    made.ready()
+    starts = made.starts
+    outcome = _attempt(attack, made, stage)
+    if attack.spoils:
+        made.kill_worker()
+    stage.mended()
+    made.ready()
+    return Outcome(outcome.word, outcome.detail, made.starts == starts)
+
+
+def _attempt(attack: Attack, made: Device, stage: Stage) -> Outcome:
+    by = Attacker(made.worker(), stage, made.inside(), made.keepers())
+    try:
+        with by:
+            if attack.attempt(by):
+                return Outcome("possible", attack.told_by)
+    except Died as death:
+        if death.signal == signal.SIGSYS:
+            return Outcome("killed", "SIGSYS")
+        return Outcome("died", f"signal {death.signal}")
+    except Stuck:
+        return Outcome("stuck", "")
+    if by.missing():
+        return Outcome("absent", os.strerror(by.errno))
+    return Outcome("refused", os.strerror(by.errno))

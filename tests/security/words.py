@@ -1,0 +1,3 @@
+"""What attackers write where they should not."""
+
+VICTIM_WORD = "untouched"
