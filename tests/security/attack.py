@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.security.capture import Captive
 from tests.security.stage import Place, Stage
@@ -21,11 +22,15 @@ class Attack:
 
     name: str
     told_by: str
-    attempt: Callable[["Attacker"], bool]
+    attempt: Callable[["Attacker"], bool] | None = None
     spoils: bool = False
     """Whether the worker is another one afterwards, if it lives: then it is killed, and the next one serves."""
     of_ours: bool = False
     """Whether there is nothing to attack in other daemons."""
+    by_main: bool = False
+    """Whether only a process's first thread can do it; else it is done by the last, one that handles what a guest writes."""
+    campaign: Callable[[Any, Stage], bool] | None = None
+    """In place of an attempt: what takes more than one worker, of ours. It may end the device."""
 
 
 class Attacker(Captive):

@@ -215,8 +215,8 @@ _CHAR, _BLOCK = 0o020000, 0o060000
 _KMSG = os.makedev(1, 11)
 
 ATTACKS = (
-    Attack("execute a file that the guest put into the share", "the program leaves a file", _execute),
-    Attack("execute a memfd", "the program leaves a file", _execute_memory),
+    Attack("execute a file that the guest put into the share", "the program leaves a file", _execute, by_main=True),
+    Attack("execute a memfd", "the program leaves a file", _execute_memory, by_main=True),
     Attack("map memory that can be written and executed", "/proc/PID/maps", _executable_memory),
     Attack("climb out of the share by `..` from every directory of its table", "reads a file beside the share", _climb),
     Attack("chroot(2) below the share and climb out", "reads a file beside the share", _chroot_out, spoils=True),

@@ -30,6 +30,7 @@ NUMBERS = {
     "mmap": 9,
     "mount": 165,
     "mount_setattr": 442,
+    "mprotect": 10,
     "msgctl": 71,
     "msgget": 68,
     "munmap": 11,

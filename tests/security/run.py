@@ -13,12 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.play.daemons import ROOT
-from tests.security import files, kernel, page, processes
+from tests.security import files, keeper, kernel, page, processes
 from tests.security.attack import Attack
 from tests.security.stage import Place
 from tests.security.subjects import SUBJECTS, Outcome, Subject, attempt, device, title
 
-ATTACKS: tuple[Attack, ...] = (*files.ATTACKS, *processes.ATTACKS, *kernel.ATTACKS)
+ATTACKS: tuple[Attack, ...] = (*files.ATTACKS, *processes.ATTACKS, *keeper.ATTACKS, *kernel.ATTACKS)
 Outcomes = dict[str, dict[str, Outcome]]
 """A column's title -> an attack's name -> what came of it."""
 _SECONDS = 240

@@ -64,7 +64,7 @@ def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
         return Kind(subject.name, lambda at, share, _: [*start, f"--socket-path={at}", f"--shared-dir={share}"])
     ours = steadfs()
     assert ours is not None, "steadfsd is not installed in .venv"
-    command, options = ours.command, (f"--sandbox={subject.sandbox}", "--keep-listening")
+    command, options = ours.command, (f"--sandbox={subject.sandbox}", "--keep-listening", "--watchdog=2")
     return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options])
 
 
@@ -83,15 +83,19 @@ class Device:
     def _start(self) -> None:
         """Raises AssertionError with its log when it does not come up."""
         self.end()
+        assert soon(lambda: not self._stage.place.listens(), 20), "an earlier one is still there"
         kind = kind_of(self._subject, self._stage.as_user)
         place = self._stage.place
         self._daemon = Daemon(kind, place.share, place.state)
         self.starts += 1
         assert soon(place.listens, 20), self._daemon.log.read_text()
-        machine = self._guests.enter_context(Vmm(place.state / "socket"))
-        machine.start()
-        self._guest = Guest(machine)
-        self._guest.init()
+        try:
+            machine = self._guests.enter_context(Vmm(place.state / "socket"))
+            machine.start()
+            self._guest = Guest(machine)
+            self._guest.init()
+        except Exception as error:
+            raise AssertionError(self._daemon.log.read_text()) from error
 
     def ready(self) -> None:
         """A worker serves the guest: the one that did, its successor, or that of another daemon."""
@@ -113,15 +117,27 @@ class Device:
         """Who serves; 0: nobody."""
         assert self._daemon is not None
         if self.ours:
-            return self._told()["worker_pid"]
+            return self.told("worker_pid")
         return next((pid for pid in reversed(self._daemon.family()) if not is_dead(pid)), 0)
+
+    def capture(self, *, by_main: bool = True) -> Attacker:
+        """One of the worker's threads; see Attack."""
+        worker = self.worker()
+        threads = [int(name) for name in os.listdir(f"/proc/{worker}/task")]
+        return Attacker(worker if by_main else max(threads), self._stage, self.inside(), self.keepers())
+
+    def vmm(self) -> Vmm:
+        """The front-end."""
+        assert self._guest is not None
+        return self._guest.vmm
+
+    def told(self, name: str) -> int:
+        """A number of the device's status page."""
+        return read_live(self._stage.place.state / "journal")[name]
 
     def keepers(self) -> tuple[int, ...]:
         """Keeper and guardian; none: there is no such thing."""
-        return (self._told()["keeper_pid"], self._told()["guardian_pid"]) if self.ours else ()
-
-    def _told(self) -> dict[str, int]:
-        return read_live(self._stage.place.state / "journal")
+        return (self.told("keeper_pid"), self.told("guardian_pid")) if self.ours else ()
 
     def kill_worker(self) -> None:
         with contextlib.suppress(ProcessLookupError, NoJournal):
@@ -171,20 +187,25 @@ class Outcome:
 
 def attempt(attack: Attack, made: Device, stage: Stage) -> Outcome:
     """One attack on one device, which is made to serve first."""
-    if attack.of_ours and not made.ours:
+    if (attack.of_ours or attack.campaign) and not made.ours:
         return Outcome("–", "there is none")
-    made.ready()
-    starts = made.starts
-    outcome = _attempt(attack, made, stage)
-    if attack.spoils:
-        made.kill_worker()
+    if attack.campaign is not None:
+        outcome, survived = Outcome("possible" if attack.campaign(made, stage) else "refused", ""), True
+    else:
+        made.ready()
+        starts = made.starts
+        outcome = _attempt(attack, made, stage)
+        if attack.spoils:
+            made.kill_worker()
+        made.ready()
+        survived = made.starts == starts
     stage.mended()
-    made.ready()
-    return Outcome(outcome.word, outcome.detail, made.starts == starts)
+    return Outcome(outcome.word, outcome.detail, survived)
 
 
 def _attempt(attack: Attack, made: Device, stage: Stage) -> Outcome:
-    by = Attacker(made.worker(), stage, made.inside(), made.keepers())
+    assert attack.attempt is not None
+    by = made.capture(by_main=attack.by_main)
     try:
         with by:
             if attack.attempt(by):
