@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.recovery.killer import is_dead
 from tests.security.attack import AT_FDCWD, O_PATH, Attack, Attacker
 from tests.security.stage import came, file_handle, soon
 
@@ -152,7 +153,8 @@ def _execute_memory(by: Attacker) -> bool:
 
 def _ran(by: Attacker, proof: Path) -> bool:
     by.release()
-    return soon(proof.exists)
+    soon(lambda: is_dead(by.pid))
+    return proof.exists()
 
 
 def _executable_memory(by: Attacker) -> bool:

@@ -16,7 +16,7 @@ from tests.play.daemons import ROOT
 from tests.security import files, keeper, kernel, page, processes
 from tests.security.attack import Attack
 from tests.security.stage import Place
-from tests.security.subjects import SUBJECTS, Outcome, Subject, attempt, device, title
+from tests.security.subjects import CONTROL, SUBJECTS, Outcome, Subject, attempt, device, title
 
 ATTACKS: tuple[Attack, ...] = (*files.ATTACKS, *processes.ATTACKS, *keeper.ATTACKS, *kernel.ATTACKS)
 Outcomes = dict[str, dict[str, Outcome]]
@@ -41,7 +41,7 @@ def attack_all(subject: Subject, attacks: Sequence[Attack] = ATTACKS) -> dict[st
 
 def run_all() -> Outcomes:
     """Each subject in a process of its own: most of the time a worker's successor is waited for. Raises RuntimeError."""
-    titles = {subject.name: told for subject in SUBJECTS if (told := title(subject)) is not None}
+    titles = {subject.name: told for subject in (CONTROL, *SUBJECTS) if (told := title(subject)) is not None}
     command = (sys.executable, "-m", __spec__.name)
     pipe = subprocess.PIPE
     running = {name: subprocess.Popen([*command, name], cwd=ROOT, stdout=pipe, stderr=pipe, text=True) for name in titles}
@@ -58,11 +58,12 @@ def main() -> int:
     """Returns 0."""
     if len(sys.argv) > 1:
         name, *words = sys.argv[1:]
-        (subject,) = (one for one in SUBJECTS if one.name == name)
+        (subject,) = (one for one in (CONTROL, *SUBJECTS) if one.name == name)
         attacks = [attack for attack in ATTACKS if not words or any(word in attack.name for word in words)]
         print(json.dumps({attack: asdict(outcome) for attack, outcome in attack_all(subject, attacks).items()}))
         return 0
     found = run_all()
+    del found[CONTROL.title]
     page.PAGE.write_text(page.renewed(page.PAGE.read_text(), ATTACKS, found))
     print(page.table(ATTACKS, found))
     return 0

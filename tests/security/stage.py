@@ -18,7 +18,7 @@ from tests.security.words import VICTIM_WORD
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-_AT_EMPTY_PATH = 0x1000
+_AT_SYMLINK_FOLLOW = 0x400
 _HANDLE_BYTES_MAX = 128
 _VICTIM = """
 import ctypes, os, sys
@@ -63,7 +63,7 @@ def file_handle(path: Path) -> bytes:
     """A struct file_handle of it: name_to_handle_at(2). Raises OSError."""
     handle = (ctypes.c_uint32 * (2 + _HANDLE_BYTES_MAX // 4))(_HANDLE_BYTES_MAX)
     mount = ctypes.c_int()
-    if _libc.name_to_handle_at(-100, os.fsencode(path), handle, ctypes.byref(mount), 0) < 0:
+    if _libc.name_to_handle_at(-100, os.fsencode(path), handle, ctypes.byref(mount), _AT_SYMLINK_FOLLOW) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return bytes(handle)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from tests.security.stage import NOBODY, Place, Stage, rust_version, soon
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One way to run a daemon. `peer`: where a Rust virtiofsd was unpacked, which runs with its defaults; None: it is ours, in
-    that `sandbox`."""
+    """One way to run a daemon: ours, in that `sandbox`; or a `peer`, a Rust virtiofsd that was unpacked there, with its defaults;
+    or none at all: a root process that nothing confines, on which every attack must succeed if it is one."""
 
     name: str
     title: str
@@ -34,9 +35,10 @@ class Subject:
 
     @property
     def ours(self) -> bool:
-        return self.peer is None
+        return bool(self.sandbox)
 
 
+CONTROL = Subject("control", "unconfined")
 SUBJECTS = (
     Subject("peer", "Rust", peer=RUST_UNPACKED),
     Subject("newer-peer", "Rust", peer=RUST_NEWER),
@@ -56,8 +58,26 @@ def title(subject: Subject) -> str | None:
     return version and f"{subject.title} {version}"
 
 
+_UNCONFINED = """
+import os, select, socket, sys
+at, share = sys.argv[1:]
+one = socket.socket(socket.AF_UNIX)
+one.bind(at)
+one.listen()
+open(at + ".pid", "w").write(f"{os.getpid()}\\n")
+os.chdir(share)
+os.open(os.path.dirname(at), os.O_RDONLY)
+select.poll().poll()
+"""
+_WITH_A_MOUNT = ("unshare", "--mount", "sh", "-c", 'mount -o bind,nosuid "$0" "$0" && exec "$@"')
+"""Of the share, with a mark that could be taken off."""
+
+
 def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
     """How it is started."""
+    if subject is CONTROL:
+        program = (sys.executable, "-S", "-c", _UNCONFINED)
+        return Kind(subject.name, lambda at, share, _: [*_WITH_A_MOUNT, str(share), *program, str(at), str(share)])
     if subject.peer is not None:
         start = rust_start(subject.peer)
         assert start is not None
@@ -89,6 +109,8 @@ class Device:
         self._daemon = Daemon(kind, place.share, place.state)
         self.starts += 1
         assert soon(place.listens, 20), self._daemon.log.read_text()
+        if self._subject is CONTROL:
+            return
         try:
             machine = self._guests.enter_context(Vmm(place.state / "socket"))
             machine.start()
@@ -104,11 +126,11 @@ class Device:
 
     def _serves(self) -> bool:
         assert self._daemon is not None
-        assert self._guest is not None
         if self._daemon.process.poll() is not None:
             return False
         try:
-            self._guest.statfs()
+            if self._guest is not None:
+                self._guest.statfs()
         except Exception:  # whatever an attack has made of it
             return False
         return True
@@ -143,16 +165,19 @@ class Device:
         with contextlib.suppress(ProcessLookupError, NoJournal):
             if pid := self.worker():
                 os.kill(pid, signal.SIGKILL)
+                soon(lambda: is_dead(pid))
 
     def inside(self) -> Path:
         """The worker's name for the share."""
-        return self._stage.place.share if self._subject.sandbox == "none" else Path("/")
+        return self._stage.place.share if self._subject.sandbox == "none" or self._subject is CONTROL else Path("/")
 
     def end(self) -> None:
         self._guests.close()
         if self._daemon is not None:
             self._daemon.stop()
             self._daemon = None
+        if self._subject is CONTROL:
+            (self._stage.place.state / "socket").unlink(missing_ok=True)
 
 
 @contextmanager
