@@ -11,5 +11,9 @@ class Open:
     why: str
 
 
-OPEN: dict[str, Open] = {}
+_ALL = frozenset({"namespace", "chroot", "none", "user-namespace", "user-none"})
+
+OPEN: dict[str, Open] = {
+    "write its own journal's file": Open(_ALL, "The journal's present is the worker's own to write."),
+}
 """An attack's name -> where it works."""

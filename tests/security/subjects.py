@@ -24,7 +24,7 @@ from tests.security.stage import NOBODY, Place, Stage, rust_version, soon
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One way to run a daemon: ours, in that `sandbox`; or a `peer`, a Rust virtiofsd that was unpacked there, with its defaults;
+    """One way to run a daemon: ours, in that `sandbox`; or a `peer`, a Rust virtiofsd with its defaults that was unpacked there;
     or none at all: a root process that nothing confines, on which every attack must succeed if it is one."""
 
     name: str
@@ -40,13 +40,13 @@ class Subject:
 
 CONTROL = Subject("control", "unconfined")
 SUBJECTS = (
-    Subject("peer", "Rust", peer=RUST_UNPACKED),
-    Subject("newer-peer", "Rust", peer=RUST_NEWER),
+    Subject("peer", "virtiofsd", peer=RUST_UNPACKED),
+    Subject("newer-peer", "virtiofsd", peer=RUST_NEWER),
     Subject("namespace", "ours", "namespace"),
-    Subject("chroot", "chroot", "chroot"),
-    Subject("none", "none", "none"),
-    Subject("user-namespace", "ours, unprivileged", "namespace", unprivileged=True),
-    Subject("user-none", "none, unprivileged", "none", unprivileged=True),
+    Subject("chroot", "ours, chroot", "chroot"),
+    Subject("none", "ours, none", "none"),
+    Subject("user-namespace", "ours, no root", "namespace", unprivileged=True),
+    Subject("user-none", "ours, none, no root", "none", unprivileged=True),
 )
 
 
