@@ -4,6 +4,7 @@
 """
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,18 +46,27 @@ def run_all() -> Outcomes:
     command = (sys.executable, "-m", __spec__.name)
     pipe = subprocess.PIPE
     running = {name: subprocess.Popen([*command, name], cwd=ROOT, stdout=pipe, stderr=pipe, text=True) for name in titles}
-    found: Outcomes = {}
+    ended = {name: _told_by(process) for name, process in running.items()}
     for name, process in running.items():
-        out, told = process.communicate(timeout=_SECONDS)
         if process.returncode != 0:
-            raise RuntimeError(f"{name}: {told}")
-        found[titles[name]] = {attack: Outcome(**fields) for attack, fields in json.loads(out).items()}
-    return found
+            raise RuntimeError(f"{name}: {ended[name][1]}")
+    outcomes = {name: json.loads(out) for name, (out, _) in ended.items()}
+    return {titles[name]: {attack: Outcome(**words) for attack, words in rows.items()} for name, rows in outcomes.items()}
+
+
+def _told_by(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Its standard output and error, at its end: which is asked for when it takes too long."""
+    try:
+        return process.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        return process.communicate()
 
 
 def main() -> int:
     """Returns 0."""
     if len(sys.argv) > 1:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
         name, *words = sys.argv[1:]
         (subject,) = (one for one in (CONTROL, *SUBJECTS) if one.name == name)
         attacks = [attack for attack in ATTACKS if not words or any(word in attack.name for word in words)]

@@ -24,7 +24,7 @@ from tests.security.stage import NOBODY, Place, Stage, rust_version, soon
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One way to run a daemon: ours, in that `sandbox`; or a `peer`, a Rust virtiofsd with its defaults that was unpacked there;
+    """One way to run a daemon: ours, in that `sandbox`; or a `peer`, a Rust virtiofsd with its defaults, unpacked there;
     or none at all: a root process that nothing confines, on which every attack must succeed if it is one."""
 
     name: str
@@ -88,6 +88,14 @@ def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
     return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options])
 
 
+class Attackable(Daemon):
+    """One whose filter is meant to refuse something."""
+
+    def __init__(self, kind: Kind, share: Path, directory: Path) -> None:
+        super().__init__(kind, share, directory)
+        self.may_be_refused = True
+
+
 class Device:
     """A running daemon with a guest. `end` is always called."""
 
@@ -106,7 +114,7 @@ class Device:
         assert soon(lambda: not self._stage.place.listens(), 20), "an earlier one is still there"
         kind = kind_of(self._subject, self._stage.as_user)
         place = self._stage.place
-        self._daemon = Daemon(kind, place.share, place.state)
+        self._daemon = Attackable(kind, place.share, place.state)
         self.starts += 1
         assert soon(place.listens, 20), self._daemon.log.read_text()
         if self._subject is CONTROL:
