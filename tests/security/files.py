@@ -202,6 +202,12 @@ def _setns(by: Attacker) -> bool:
     return os.path.samestat(os.stat(f"/proc/{by.pid}/ns/mnt"), host) and by.open_outside(by.place.secret) >= 0
 
 
+def _read_key(by: Attacker) -> bool:
+    """It is overwritten every second, so that whatever comes of it will do."""
+    fd = by.open_outside(by.place.key)
+    return fd >= 0 and by.call("pread64", fd, by.room, 4096, 0) > 0
+
+
 def _forge_journal(by: Attacker) -> bool:
     """The present is its own; the past is sealed."""
     for name in ("journal.db", "journal.db-wal"):
@@ -236,5 +242,8 @@ ATTACKS = (
            lambda by: _device(by, _BLOCK, _disk(), os.O_RDONLY)),
     Attack("make the node of /dev/kmsg and open it", "the descriptor's device number",
            lambda by: _device(by, _CHAR, _KMSG, os.O_WRONLY)),
+    Attack("read the key by which the journal is sealed", "reads it", _read_key, of_ours=True),
+    Attack("write the journal's seals", "opens the file to write",
+           lambda by: by.open_outside(by.place.seals, os.O_WRONLY) >= 0, of_ours=True),
     Attack("write its own journal's file", "opens it to write", _forge_journal, of_ours=True),
 )  # fmt: skip

@@ -97,6 +97,15 @@ class Place:
     def beside_socket(self) -> Path:
         return self.state / "beside"
 
+    @property
+    def key(self) -> Path:
+        """The sealing key, in a directory of its own; the seals lie beside it."""
+        return self.disk / "keys" / "key"
+
+    @property
+    def seals(self) -> Path:
+        return self.key.with_name("key.seals")
+
     def listens(self) -> bool:
         """Whether there is a listening socket, by the kernel's table: a connection made to find out would be a VMM's."""
         lines = Path("/proc/net/unix").read_text().splitlines()
@@ -104,7 +113,7 @@ class Place:
 
     def make(self, owner: int) -> None:
         """All of it, so that `owner` could use it if it were not confined."""
-        for directory in (self.share, self.state, self.share / "folder"):
+        for directory in (self.share, self.state, self.share / "folder", self.key.parent):
             directory.mkdir(parents=True)
             directory.chmod(0o755)
         for file in (self.secret, self.secret_in_memory, self.beside_socket):
@@ -114,6 +123,7 @@ class Place:
             os.chown(path, owner, owner)
         for path in (self.disk, self.memory, *(path for path in self.disk.parents if "pytest" in str(path))):
             path.chmod(0o755)
+        self.key.parent.chmod(0o700)
 
 
 class Stage:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from journal.errors import NoJournal
 from journal.live import read_live
-from tests.play.daemons import RUST_NEWER, RUST_UNPACKED, Daemon, Kind, rust_start, steadfs
+from tests.play.daemons import RUST_NEWER, RUST_UNPACKED, STEADFS, Daemon, Kind, rust_start, steadfs
 from tests.play.guest import Guest
 from tests.play.vmm import Vmm
 from tests.recovery.killer import is_dead
@@ -30,6 +30,7 @@ class Subject:
     name: str
     title: str
     sandbox: str = ""
+    seccomp: str = "kill"
     unprivileged: bool = False
     peer: Path | None = None
 
@@ -38,11 +39,13 @@ class Subject:
         return bool(self.sandbox)
 
 
+_AUDIT = STEADFS.with_name("steadfs-audit")
 CONTROL = Subject("control", "unconfined")
 SUBJECTS = (
     Subject("peer", "virtiofsd", peer=RUST_UNPACKED),
     Subject("newer-peer", "virtiofsd", peer=RUST_NEWER),
     Subject("namespace", "ours", "namespace"),
+    Subject("unfiltered", "ours, --seccomp=none", "namespace", "none"),
     Subject("chroot", "ours, chroot", "chroot"),
     Subject("none", "ours, none", "none"),
     Subject("user-namespace", "ours, no root", "namespace", unprivileged=True),
@@ -73,8 +76,8 @@ _WITH_A_MOUNT = ("unshare", "--mount", "sh", "-c", 'mount -o bind,nosuid "$0" "$
 """Of the share, with a mark that could be taken off."""
 
 
-def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
-    """How it is started."""
+def kind_of(subject: Subject, words: tuple[str, ...], key: Path) -> Kind:
+    """How it is started; `words`: by what command, `key`: what seals its journal."""
     if subject is CONTROL:
         program = (sys.executable, "-S", "-c", _UNCONFINED)
         return Kind(subject.name, lambda at, share, _: [*_WITH_A_MOUNT, str(share), *program, str(at), str(share)])
@@ -84,8 +87,9 @@ def kind_of(subject: Subject, words: tuple[str, ...]) -> Kind:
         return Kind(subject.name, lambda at, share, _: [*start, f"--socket-path={at}", f"--shared-dir={share}"])
     ours = steadfs()
     assert ours is not None, "steadfsd is not installed in .venv"
-    command, options = ours.command, (f"--sandbox={subject.sandbox}", "--keep-listening", "--watchdog=2")
-    return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options])
+    command, options = ours.command, ("--keep-listening", "--watchdog=2", f"--journal-seal-key={key}")
+    confined = (f"--sandbox={subject.sandbox}", f"--seccomp={subject.seccomp}")
+    return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options, *confined])
 
 
 class Attackable(Daemon):
@@ -112,8 +116,8 @@ class Device:
         """Raises AssertionError with its log when it does not come up."""
         self.end()
         assert soon(lambda: not self._stage.place.listens(), 20), "an earlier one is still there"
-        kind = kind_of(self._subject, self._stage.as_user)
         place = self._stage.place
+        kind = kind_of(self._subject, self._stage.as_user, place.key)
         self._daemon = Attackable(kind, place.share, place.state)
         self.starts += 1
         assert soon(place.listens, 20), self._daemon.log.read_text()
@@ -194,6 +198,10 @@ def device(subject: Subject, directories: Place) -> Iterator[tuple[Device, Stage
     directories.make(NOBODY if subject.unprivileged else 0)
     shutil.copy2("/bin/busybox", directories.share / "program")
     with Stage(directories, subject.unprivileged) as stage:
+        if subject.ours:
+            out, verification = directories.key, directories.key.with_name("verification")
+            command = (*stage.as_user, str(_AUDIT), "seal-key", "--out", str(out), "--verification-key", str(verification))
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
         made = Device(subject, stage)
         try:
             yield made, stage
