@@ -1,4 +1,4 @@
-"""Attacks by what a worker shares with its keeper: the pages in a memfd that every process of the daemon maps.
+"""Attacks by what a worker shares with its keeper: memory that every process of the daemon maps.
 
 Where the keeper's own words lie in it is for the device to know. So each word that looks like what is wanted is changed, by
 itself, in whatever way the worker can store there; then whoever reads it is made to.
@@ -11,7 +11,9 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tests.play.vmm import Vmm
@@ -19,8 +21,9 @@ from tests.play.wire import Disconnected, Request
 from tests.security.attack import Attack, Attacker
 from tests.security.stage import Stage, soon
 
-_NAME = "/memfd:steadfs-page"
-_PAGES_MAX = 16
+_NAMES = ("/memfd:", "/dev/zero")
+"""As proc_pid_maps(5) tells shared memory that is no file's."""
+_READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 _TORN_S = 0.3
 _NOTICED_S = 3.0
 """More than --watchdog, by which a keeper kills what it takes for a worker."""
@@ -40,64 +43,92 @@ class Attacked(Protocol):
     def vmm(self) -> Vmm: ...
 
 
-def _mappings(pid: int) -> Iterator[tuple[int, int, int, str]]:
-    """(address, bytes, offset in the memfd, rights) of each piece of it that a process maps."""
-    with open(f"/proc/{pid}/maps") as maps:
-        for line in maps:
-            if _NAME in line:
-                span, rights, offset, *_ = line.split()
-                begin, end = (int(word, 16) for word in span.split("-"))
-                yield begin, end - begin, int(offset, 16), rights
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A mapping of shared memory: `size` bytes from `offset` on of the object `inode`, at the address `at`."""
+
+    inode: int
+    offset: int
+    at: int
+    size: int
+    writable: bool
+
+    def holds(self, word: "Word") -> bool:
+        return word.inode == self.inode and self.offset <= word.offset < self.offset + self.size
+
+    def address(self, word: "Word") -> int:
+        return self.at + word.offset - self.offset
 
 
-def _content(keeper: int) -> bytes:
-    """All of it, as the keeper has it mapped."""
-    whole = bytearray(_PAGES_MAX * mmap.PAGESIZE)
-    with open(f"/proc/{keeper}/mem", "rb", buffering=0) as memory:
-        for at, size, offset, _ in _mappings(keeper):
-            memory.seek(at)
-            whole[offset : offset + size] = memory.read(size)
-    return bytes(whole)
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A place in shared memory, whoever maps it where."""
+
+    inode: int
+    offset: int
 
 
-def _store(by: Attacker, offset: int, data: bytes) -> bool:
-    """By a mapping that it may write, by a descriptor, by a mapping made anew or made writable; whether it is there now."""
-    for at, size, begin, rights in list(_mappings(by.pid)):
-        if begin <= offset < begin + size:
-            if "w" not in rights and by.call("mprotect", at, size, mmap.PROT_READ | mmap.PROT_WRITE) < 0:
+def _pieces(pid: int) -> list[Piece]:
+    found = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, rights, offset, _, inode, *name = line.split(maxsplit=5)
+        if rights[3] == "s" and name and name[0].startswith(_NAMES):
+            begin, end = (int(word, 16) for word in span.split("-"))
+            found.append(Piece(int(inode), int(offset, 16), begin, end - begin, "w" in rights))
+    return found
+
+
+def _read(pid: int, address: int, size: int) -> bytes:
+    """Nothing when it is dead."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        memory.seek(address)
+        return memory.read(size)
+    return b""
+
+
+def _words(keeper: int, values: Container[int], form: str) -> list[Word]:
+    """Where one of those values stands."""
+    found = []
+    for piece in _pieces(keeper):
+        for at, (value,) in enumerate(struct.iter_unpack(form, _read(keeper, piece.at, piece.size))):
+            if value in values:
+                found.append(Word(piece.inode, piece.offset + at * struct.calcsize(form)))
+    return list(dict.fromkeys(found))
+
+
+def _store(by: Attacker, word: Word, data: bytes) -> bool:
+    """By a mapping that it may write, made writable, or made anew, or by a descriptor; whether it is there now."""
+    for piece in _pieces(by.pid):
+        if piece.holds(word):
+            if not piece.writable and by.call("mprotect", piece.at, piece.size, _READ_WRITE) < 0:
                 continue
-            by.write(at + offset - begin, data)
+            by.write(piece.address(word), data)
     for fd in by.fds():
         with contextlib.suppress(FileNotFoundError):
-            if by.target(fd).startswith(_NAME):
-                by.call("pwrite64", fd, data, len(data), offset)
-                page = offset & ~(mmap.PAGESIZE - 1)
-                at = by.call("mmap", 0, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, page)
+            if by.target(fd).startswith(_NAMES) and by.behind(fd).st_ino == word.inode:
+                by.call("pwrite64", fd, data, len(data), word.offset)
+                page = word.offset & ~(mmap.PAGESIZE - 1)
+                at = by.call("mmap", 0, mmap.PAGESIZE, _READ_WRITE, mmap.MAP_SHARED, fd, page)
                 if at != -1:
-                    by.write(at + offset - page, data)
+                    by.write(at + word.offset - page, data)
                     by.call("munmap", at, mmap.PAGESIZE)
                 break
-    return _content(by.keeper_pids[0])[offset : offset + len(data)] == data
-
-
-def _words(made: Attacked, values: Container[int], form: str) -> list[int]:
-    """Offsets at which one of those values stands."""
-    content = _content(made.keepers()[0])
-    size = struct.calcsize(form)
-    return [at for at in range(0, len(content), size) if struct.unpack_from(form, content, at)[0] in values]
+    keeper = by.keeper_pids[0]
+    return any(_read(keeper, piece.address(word), len(data)) == data for piece in _pieces(keeper) if piece.holds(word))
 
 
 def _kills_for_it(made: Attacked, stage: Stage) -> bool:
     """Each word with the pid of one of ours names the victim instead; then keeper and worker die, and the device ends."""
     made.ready()
     tried = 0
-    while not (harmed := not stage.victim.alive()):
+    while stage.victim.alive():
         made.ready()
         soon(lambda: made.told("spare_pid") not in (0, made.told("worker_pid")))
         pids = {made.told("worker_pid"), made.told("spare_pid"), *made.keepers()}
-        words = _words(made, pids, "=i")
+        words = _words(made.keepers()[0], pids, "=i")
+        assert words, "no pid of ours in the shared memory: where else are they?"
         if tried == len(words):
-            break
+            return _fooled_by_garbage(made, stage)
         with made.capture() as by:
             stored = _store(by, words[tried], struct.pack("=i", stage.victim.pid))
         tried += 1
@@ -105,7 +136,19 @@ def _kills_for_it(made: Attacked, stage: Stage) -> bool:
             _die(made)
             soon(lambda: not stage.victim.alive(), _NOTICED_S)
             made.end()
-    return harmed
+    return True
+
+
+def _fooled_by_garbage(made: Attacked, stage: Stage) -> bool:
+    """The victim's pid in every word at once that it may write."""
+    with made.capture() as by:
+        for piece in _pieces(by.pid):
+            if piece.writable:
+                by.write(piece.at, struct.pack("=i", stage.victim.pid) * (piece.size // 4))
+    _die(made)
+    fooled = soon(lambda: not stage.victim.alive(), _NOTICED_S)
+    made.end()
+    return fooled
 
 
 def _die(made: Attacked) -> None:
@@ -120,32 +163,27 @@ def _die(made: Attacked) -> None:
 
 
 def _writes_for_it(made: Attacked, stage: Stage) -> bool:
-    """Each word that points into the pages themselves points at the keeper's environment instead, stored again and again while
+    """Each word that points into the memory itself points at the keeper's environment instead, stored again and again while
     the front-end sends messages; nothing but a fault ever writes there."""
-    tried: set[int] = set()
+    tried: set[Word] = set()
     while True:
         made.ready()
         keeper = made.keepers()[0]
         target = _environment(keeper)
-        before = _read(keeper, target)
-        pieces = [range(at, at + size) for at, size, _, _ in _mappings(keeper)]
-        offset = next((word for piece in pieces for word in _words(made, piece, "=Q") if word not in tried), -1)
-        if offset < 0:
+        before = _read(keeper, target, 64)
+        inside = [range(piece.at, piece.at + piece.size) for piece in _pieces(keeper)]
+        word = next((word for here in inside for word in _words(keeper, here, "=Q") if word not in tried), None)
+        assert word or tried, "no pointer in the shared memory: where else are they?"
+        if word is None:
             return False
-        tried.add(offset)
+        tried.add(word)
         with made.capture() as by:
-            stored = _store(by, offset, struct.pack("=Q", target))
-            places = _writable(by, offset)
+            stored = _store(by, word, struct.pack("=Q", target))
+            places = [piece.address(word) for piece in _pieces(by.pid) if piece.writable and piece.holds(word)]
         if stored and places:
             _tear(made, by.pid, places[0], target)
-            if _read(keeper, target) not in (before, b""):
+            if _read(keeper, target, 64) not in (before, b""):
                 return True
-
-
-def _writable(by: Attacker, word: int) -> list[int]:
-    """Where it may store that word of the memfd."""
-    pieces = [(at, size, offset) for at, size, offset, rights in _mappings(by.pid) if "w" in rights]
-    return [at + word - offset for at, size, offset in pieces if offset <= word < offset + size]
 
 
 def _tear(made: Attacked, worker: int, address: int, value: int) -> None:
@@ -172,15 +210,8 @@ def _environment(pid: int) -> int:
         return int(stat.read().rpartition(")")[2].split()[47])
 
 
-def _read(pid: int, address: int) -> bytes:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        memory.seek(address)
-        return memory.read(64)
-    return b""
-
-
 ATTACKS = (
-    Attack("have the keeper kill a process outside, by the pages that they share", "it is dead", campaign=_kills_for_it),
-    Attack("have the keeper write where the worker says, by the pages that they share", "the keeper's memory",
+    Attack("have the keeper kill a process outside, by the memory that they share", "it is dead", campaign=_kills_for_it),
+    Attack("have the keeper write where the worker says, by the memory that they share", "the keeper's memory",
            campaign=_writes_for_it),
 )  # fmt: skip

@@ -11,9 +11,23 @@ class Open:
     why: str
 
 
-_ALL = frozenset({"namespace", "chroot", "none", "user-namespace", "user-none"})
+_ALL = frozenset({"namespace", "unfiltered", "chroot", "none", "user-namespace", "user-none"})
+_ONLY_THE_FILTER = Open(frozenset({"unfiltered"}), "Where the filter of system calls is left out, nothing else keeps a worker")
 
 OPEN: dict[str, Open] = {
     "write its own journal's file": Open(_ALL, "The journal's present is the worker's own to write."),
+    **dict.fromkeys(
+        (
+            "execute a memfd",
+            "map memory that can be written and executed",
+            "make another process",
+            "io_uring_setup(2)",
+            "add_key(2)",
+            "keyctl(2): the user's keyring",
+            "a vsock socket",
+            "a netlink socket",
+        ),
+        _ONLY_THE_FILTER,
+    ),
 }
 """An attack's name -> where it works."""
