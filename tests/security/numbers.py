@@ -1,4 +1,4 @@
-"""Numbers of system calls on x86-64 (asm/unistd_64.h)."""
+"""Numbers of system calls on x86-64, as its C library has them."""
 
 NUMBERS = {
     "acct": 163,
