@@ -202,6 +202,39 @@ def _setns(by: Attacker) -> bool:
     return os.path.samestat(os.stat(f"/proc/{by.pid}/ns/mnt"), host) and by.open_outside(by.place.secret) >= 0
 
 
+def _change(by: Attacker, call: str, *words: int | bytes) -> bool:
+    """What a call that takes a directory and a name does to a file outside: its mode, its owner, its times."""
+    path = by.place.secret
+    before = path.stat()
+    for directory, name in by.ways(path):
+        by.call(call, directory, name, *words)
+    after = path.stat()
+    os.chmod(path, before.st_mode)
+    os.chown(path, before.st_uid, before.st_gid)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return (before.st_mode, before.st_gid, before.st_mtime) != (after.st_mode, after.st_gid, after.st_mtime)
+
+
+def _see(by: Attacker) -> bool:
+    """struct stat has the inode's number at its second word."""
+    path = by.place.secret
+    return any(
+        by.call("newfstatat", directory, name, by.room, 0) == 0 and by.taken(16)[8:] == struct.pack("=Q", path.stat().st_ino)
+        for directory, name in by.ways(path)
+    )
+
+
+def _remove(by: Attacker) -> bool:
+    path = by.place.disk / "to be removed"
+    path.touch()
+    os.chown(path, by.place.secret.stat().st_uid, -1)
+    for directory, name in by.ways(path):
+        by.call("unlinkat", directory, name, 0)
+    gone = not path.exists()
+    path.unlink(missing_ok=True)
+    return gone
+
+
 def _read_key(by: Attacker) -> bool:
     """It is overwritten every second, so that whatever comes of it will do."""
     fd = by.open_outside(by.place.key)
@@ -219,6 +252,7 @@ def _forge_journal(by: Attacker) -> bool:
     return False
 
 
+_GROUP = 65534
 _CHAR, _BLOCK = 0o020000, 0o060000
 _KMSG = os.makedev(1, 11)
 
@@ -231,6 +265,11 @@ ATTACKS = (
     Attack("open_by_handle_at: a file of the share's file system, outside of the share", "reads it",
            lambda by: _handle(by, by.place.secret)),
     Attack("open_by_handle_at: a file on the journal's tmpfs", "reads it", lambda by: _handle(by, by.place.secret_in_memory)),
+    Attack("see that a file outside is there, by stat(2)", "its inode's number", _see),
+    Attack("change a file's mode outside", "its mode", lambda by: _change(by, "fchmodat", 0o640)),
+    Attack("give a file outside to another group", "its group", lambda by: _change(by, "fchownat", -1, _GROUP, 0)),
+    Attack("set a file's times outside", "its times", lambda by: _change(by, "utimensat", bytes(32), 0)),
+    Attack("remove a file outside", "it is gone", _remove),
     Attack("read a file beside the socket", "reads it", _hidden),
     Attack("create a file beside the socket", "it is there", _create),
     Attack("connect to another socket beside its own", "that one accepts", _connect_beside),

@@ -5,8 +5,7 @@ import signal
 import struct
 
 from tests.security.attack import Attack, Attacker
-from tests.security.stage import soon
-from tests.security.words import VICTIM_WORD
+from tests.security.stage import VICTIM_WORD, soon
 
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
 _FIFO = 1

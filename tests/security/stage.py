@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.play.daemons import rust_start
-from tests.security.words import VICTIM_WORD
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+VICTIM_WORD = "untouched"
 _AT_SYMLINK_FOLLOW = 0x400
 _HANDLE_BYTES_MAX = 128
 _VICTIM = """

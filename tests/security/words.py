@@ -1,3 +1,0 @@
-"""What attackers write where they should not."""
-
-VICTIM_WORD = "untouched"
