@@ -25,7 +25,7 @@ _NAMES = ("/memfd:", "/dev/zero")
 """As proc_pid_maps(5) tells shared memory that is no file's."""
 _READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 _TORN_S = 0.3
-_NOTICED_S = 3.0
+_NOTICED_S = 5.0
 """More than --watchdog, by which a keeper kills what it takes for a worker."""
 
 
@@ -141,9 +141,10 @@ def _kills_for_it(made: Attacked, stage: Stage) -> bool:
 
 def _fooled_by_garbage(made: Attacked, stage: Stage) -> bool:
     """The victim's pid in every word at once that it may write."""
+    shared = {piece.inode for piece in _pieces(made.keepers()[0])}
     with made.capture() as by:
         for piece in _pieces(by.pid):
-            if piece.writable:
+            if piece.writable and piece.inode in shared:
                 by.write(piece.at, struct.pack("=i", stage.victim.pid) * (piece.size // 4))
     _die(made)
     fooled = soon(lambda: not stage.victim.alive(), _NOTICED_S)

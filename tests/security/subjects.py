@@ -87,7 +87,7 @@ def kind_of(subject: Subject, words: tuple[str, ...], key: Path) -> Kind:
         return Kind(subject.name, lambda at, share, _: [*start, f"--socket-path={at}", f"--shared-dir={share}"])
     ours = steadfs()
     assert ours is not None, "steadfsd is not installed in .venv"
-    command, options = ours.command, ("--keep-listening", "--watchdog=2", f"--journal-seal-key={key}")
+    command, options = ours.command, ("--keep-listening", "--watchdog=4", f"--journal-seal-key={key}")
     confined = (f"--sandbox={subject.sandbox}", f"--seccomp={subject.seccomp}")
     return Kind(subject.name, lambda at, share, state: [*words, *command(at, share, state), *options, *confined])
 
