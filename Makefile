@@ -24,6 +24,11 @@ torture-guest: setup
 side-by-side: setup
 	@$(PYTHON) -m tests.guest.commands.side_by_side
 
+# A captured worker's attacks, ours and the peer's: renews the table of docs/security.md.
+.PHONY: attacks
+attacks: setup
+	@$(PYTHON) -m tests.security.run
+
 lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy --strict steadfs machine specs journal device fuse tests tools

@@ -106,3 +106,7 @@ if [ ! -f "$cache/peers/rust/outcome" ]; then
     say "fetching the Rust virtiofsd for comparison (optional)"
     "$python" -m tools.fetch_peer_rust "$cache/peers/rust" || say "no Rust virtiofsd; benchmarks go without it"
 fi
+if [ ! -f "$cache/peers/rust-newer/outcome" ]; then
+    say "fetching a newer Rust virtiofsd for the attacks (optional)"
+    "$python" -m tools.fetch_peer_rust "$cache/peers/rust-newer" forky || say "no newer Rust virtiofsd; the attacks go without it"
+fi

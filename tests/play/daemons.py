@@ -13,6 +13,7 @@ from typing import Self
 ROOT = Path(__file__).resolve().parents[2]
 C_PEER = Path("/usr/lib/qemu/virtiofsd")
 RUST_UNPACKED = ROOT / ".cache" / "peers" / "rust"
+RUST_NEWER = RUST_UNPACKED.with_name("rust-newer")
 RUST_INSTALLED = (Path("/usr/libexec/virtiofsd"), Path("/usr/lib/virtiofsd"))
 STEADFS = ROOT / ".venv" / "bin" / "steadfsd"
 
@@ -40,16 +41,16 @@ def c_peer() -> Kind | None:
     )
 
 
-def rust_start() -> Command | None:
-    """The words that start the Rust virtiofsd: installed, or unpacked with its own loader and libraries."""
-    unpacked = RUST_UNPACKED / "usr" / "libexec" / "virtiofsd"
+def rust_start(tree: Path = RUST_UNPACKED) -> Command | None:
+    """The words that start the Rust virtiofsd: unpacked in `tree` with its own loader and libraries, or else installed."""
+    unpacked = tree / "usr" / "libexec" / "virtiofsd"
     if unpacked.exists():
-        loaders = sorted(RUST_UNPACKED.glob("usr/lib*/**/ld-linux*.so*"))
-        folders = sorted({str(found.parent) for found in RUST_UNPACKED.glob("usr/lib/**/*.so*")})
+        loaders = sorted(tree.glob("usr/lib*/**/ld-linux*.so*"))
+        folders = sorted({str(found.parent) for found in tree.glob("usr/lib/**/*.so*")})
         if loaders:
             return [str(loaders[0]), "--library-path", ":".join(folders), str(unpacked)]
         return [str(unpacked)]
-    for installed in RUST_INSTALLED:
+    for installed in RUST_INSTALLED if tree == RUST_UNPACKED else ():
         if installed.exists():
             return [str(installed)]
     return None
