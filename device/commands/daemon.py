@@ -51,12 +51,13 @@ def run(options: Options, tell: Tell) -> int:
         signal.signal(number, _end_early)
     with ExitStack() as undo:
         undo.callback(_ignore_signals)
-        sealing = take_seals(options)  # first: the sealer inherits nothing of what the others share
+        filters = make_filters(options)
+        sealing = take_seals(options, filters)  # first: the sealer inherits nothing of what the others share
         if sealing is not None:
             undo.callback(sealing.end)
         hold = take_journal(options)
         undo.callback(_let_go, hold.release)
-        made = _make(options, hold, sealing, undo)
+        made = _make(options, filters, hold, sealing, undo)
         guardian = _guardian(options, tell, hold, made)
         made.filters.guardian()
         code = guardian.run()
@@ -77,10 +78,9 @@ class Made:
     sealing: Sealing | None
 
 
-def _make(options: Options, hold: Hold, sealing: Sealing | None, undo: ExitStack) -> Made:
+def _make(options: Options, filters: Filters, hold: Hold, sealing: Sealing | None, undo: ExitStack) -> Made:
     """A start that is refused leaves no directory behind that we chose ourselves. Raises OperatorError, JournalError."""
     try:
-        filters = make_filters(options)
         archive = take_archive(options, filters)
         if archive is not None:
             undo.callback(_let_go, archive.release)
@@ -122,7 +122,7 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def take_seals(options: Options) -> Sealing | None:
+def take_seals(options: Options, filters: Filters) -> Sealing | None:
     """A sealer that runs, for --journal-seal-key. Raises OperatorError, SealsUnusable."""
     key = options.journal_seal_key
     if key is None:
@@ -132,8 +132,13 @@ def take_seals(options: Options) -> Sealing | None:
         _hide(options, option, path.parent, Exit.SEALS)
         _keep_from_workers(options, option, path)
     if options.sandbox == "none":
-        log.warning("--sandbox=none lets a captured worker read --journal-seal-key, and forge")
-    return start_sealing(key, seals, held_by(logging.getLogger("steadfs")), lambda: rights.hold(()))
+        log.warning("--sandbox=none without Landlock lets a captured worker read --journal-seal-key, and forge")
+
+    def confine() -> None:
+        rights.come_down(rights.NONE)
+        filters.sealer()
+
+    return start_sealing(key, seals, held_by(logging.getLogger("steadfs")), confine)
 
 
 def _keep_from_workers(options: Options, option: str, path: Path) -> None:
@@ -258,6 +263,7 @@ def make_filters(options: Options) -> Filters:
     given = {
         "--inode-file-handles": options.inode_file_handles != "never",
         "--journal-archive": options.journal_archive is not None,
+        "--journal-seal-key": options.journal_seal_key is not None,
         "--syslog": options.syslog,
     }
     return Filters(options.seccomp, [name for name, is_given in given.items() if is_given])

@@ -28,7 +28,7 @@ class Filters:
         if mode == "trap":
             kernel.tell_what_is_trapped()
         options = tuple(given)
-        wanted = heirs("guardian", ROLES, options)
+        wanted = heirs("guardian", ROLES, options) | ({"sealer"} if "--journal-seal-key" in options else set())
         self._programs = {
             role.name: program(role.name, options, REFUSED[mode]) for role in ROLES if role.filtered and role.name in wanted
         }
@@ -44,6 +44,10 @@ class Filters:
     def archiver(self) -> None:
         """A worker's child that has closed all but its own."""
         self._take("archiver")
+
+    def sealer(self) -> None:
+        """Made before the others, and no heir of theirs."""
+        self._take("sealer")
 
     def _take(self, role: str) -> None:
         if role in self._programs:

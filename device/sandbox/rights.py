@@ -74,6 +74,9 @@ class Rights:
     maker: frozenset[int]
 
 
+NONE = Rights(frozenset(), frozenset(), frozenset())
+
+
 def rights_of(conditions: Iterable[Condition], edits: Iterable[str] = ()) -> Rights:
     """By the table, where these conditions hold, and for the worker as --modcaps has it: `edits` like "+sys_admin"."""
     holding = {"always", *conditions}

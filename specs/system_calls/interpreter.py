@@ -2,8 +2,8 @@
 
 from machine.system_call_rows import OWN_PID, Argument, SystemCall
 
-_EVERY = ("guardian", "keeper", "newborn", "worker", "archiver")
-_LONG_LIVED = ("guardian", "keeper", "worker", "archiver")
+_EVERY = ("guardian", "keeper", "newborn", "worker", "archiver", "sealer")
+_LONG_LIVED = ("guardian", "keeper", "worker", "archiver", "sealer")
 
 # asm-generic/mman-common.h: PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4
 _NOT_EXECUTABLE = Argument(2, (0,), "no PROT_EXEC", bits=64, mask=0xFFFF_FFFF_FFFF_FFFC)
@@ -31,7 +31,7 @@ INTERPRETER = (
     # locks
     SystemCall("futex", _EVERY, "locks of threads, and of the interpreter", "futex(2)"),
     SystemCall("rseq", ("newborn", "worker", "archiver"), "the C library registers each thread", "rseq(2)"),
-    SystemCall("set_robust_list", ("worker", "archiver"), "the same", "set_robust_list(2)"),
+    SystemCall("set_robust_list", ("worker", "archiver", "sealer"), "the same", "set_robust_list(2)"),
     SystemCall("sched_yield", _LONG_LIVED, "a spare that waits for its word lets the keeper run", "sched_yield(2)"),
     SystemCall("sched_getaffinity", _LONG_LIVED, "malloc makes arenas by the number of processors", "sched_setaffinity(2)"),
     # signals
@@ -41,7 +41,7 @@ INTERPRETER = (
     SystemCall("restart_syscall", _EVERY, "the kernel has it called after a SIGCONT", "restart_syscall(2)"),
     # A filter knows the pid of who took it, and not those of its heirs: neither a keeper's nor an archiver's.
     SystemCall("tgkill", ("worker",), "abort", "tgkill(2)", (Argument(0, (OWN_PID,), "its own pid"),)),
-    SystemCall("tgkill", ("guardian", "keeper", "newborn"), "abort", "tgkill(2)", (Argument(2, (6,), "SIGABRT"),)),
+    SystemCall("tgkill", ("guardian", "keeper", "newborn", "sealer"), "abort", "tgkill(2)", (Argument(2, (6,), "SIGABRT"),)),
     # who
     SystemCall("getpid", _EVERY, "abort, SQLite's locks, log lines", "getpid(2)"),
     SystemCall("gettid", _EVERY, "abort, the interpreter's thread", "gettid(2)"),

@@ -33,6 +33,7 @@ NUMBERS = (
     Number("connect", 42, 203),
     Number("sendto", 44, 206),
     Number("recvfrom", 45, 207),
+    Number("shutdown", 48, 210),
     Number("getsockname", 51, 204),
     Number("getpeername", 52, 205),
     Number("socketpair", 53, 199),

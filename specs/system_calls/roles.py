@@ -11,4 +11,5 @@ ROLES = (
     Role("newborn", False, (("worker", ""),), "the keeper's clone, until it has given its rights up and settled"),
     Role("worker", True, (("archiver", "--journal-archive"),), "and the spare that it was"),
     Role("archiver", True, (), "the worker's child that writes the archive"),
+    Role("sealer", True, (), "made before all others; holds the key of --journal-seal-key, and makes the next sealer"),
 )
