@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from machine.cases import CaseTable
 from machine.check import Allowed, check
 from machine.rows import Flag, Limit, Message, Opcode, Primitive, Register, Witness
-from machine.system_call_rows import Role, SystemCall
+from machine.system_calls import Role, SystemCall
 from machine.table import Cause, Effect, Table
 
 _EVENTS_PER_ARROW_MAX = 4

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from machine.system_call_rows import OWN_PID, Argument, Number, SystemCall
+from machine.system_calls import OWN_PID, Argument, Number, SystemCall
 
 # include/uapi/linux/audit.h
 AUDIT_ARCH = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}

@@ -1,6 +1,6 @@
 """Files: the guest's, the journal's, the archive's, and the few that guardian and keeper write."""
 
-from machine.system_call_rows import Argument, SystemCall
+from machine.system_calls import Argument, SystemCall
 
 _KEEPERS = ("guardian", "keeper")
 

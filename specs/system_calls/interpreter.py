@@ -1,6 +1,6 @@
 """What Python and the C library need for themselves: memory, time, locks, signals, open files."""
 
-from machine.system_call_rows import OWN_PID, Argument, SystemCall
+from machine.system_calls import OWN_PID, Argument, SystemCall
 
 _EVERY = ("guardian", "keeper", "newborn", "worker", "archiver", "sealer")
 _LONG_LIVED = ("guardian", "keeper", "worker", "archiver", "sealer")

@@ -3,7 +3,7 @@
 arch/x86/entry/syscalls/syscall_64.tbl; asm-generic/unistd.h. From 424 on they are the same.
 """
 
-from machine.system_call_rows import Number
+from machine.system_calls import Number
 
 NUMBERS = (
     Number("read", 0, 63),

@@ -1,6 +1,6 @@
 """Processes and threads, what they are told, and the ends that they talk by."""
 
-from machine.system_call_rows import Argument, SystemCall
+from machine.system_calls import Argument, SystemCall
 
 _KEEPERS = ("guardian", "keeper")
 

@@ -1,6 +1,6 @@
 """The processes of the daemon, and which of them makes which."""
 
-from machine.system_call_rows import Role
+from machine.system_calls import Role
 
 # Guardian and keeper make each other without end, so that neither can take away more than the other may lack, and each needs
 # what the workers need that come of it. Theirs is the widest filter; a worker's is laid over it, and an archiver's over that.

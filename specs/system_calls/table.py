@@ -1,6 +1,6 @@
 """All rows: what each role needs, and what it is told that there isn't."""
 
-from machine.system_call_rows import SystemCall
+from machine.system_calls import SystemCall
 from specs.system_calls.files import FILES
 from specs.system_calls.interpreter import INTERPRETER
 from specs.system_calls.processes import PROCESSES

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from device.confine.filters import program
 from device.confine.program import ALLOW, AUDIT_ARCH, ENOSYS, REFUSED, Program
-from machine.system_call_rows import OWN_PID, Argument, SystemCall
-from machine.system_calls import permitted
+from machine.system_calls import OWN_PID, Argument, SystemCall, permitted
 from specs.system_calls.numbers import NEWEST, NUMBERS
 from specs.system_calls.roles import ROLES
 from specs.system_calls.table import MISSING, SYSTEM_CALLS

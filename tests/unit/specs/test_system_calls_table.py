@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from machine.errors import SpecError
-from machine.system_call_rows import Argument, Number, Role, SystemCall
-from machine.system_calls import check_system_calls
+from machine.system_calls import Argument, Number, Role, SystemCall, check_system_calls
 from specs.system_calls.numbers import NEWEST, NUMBERS
 from specs.system_calls.roles import ROLES
 from specs.system_calls.table import MISSING, SYSTEM_CALLS
