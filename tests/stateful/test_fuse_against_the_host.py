@@ -188,11 +188,15 @@ class ByDescriptor(TwoSides):
     gone_may_be_stale = False
 
 
+LIKE_US = ("--xattr", "--modcaps=+sys_admin")
+"""The other side is root, who sets trusted attributes."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def rigs() -> Iterator[None]:
     """One daemon for each way to hold inodes; examples have directories of their own."""
-    ByHandle.rig = Rig("--xattr", "--inode-file-handles=prefer")
-    ByDescriptor.rig = Rig("--xattr")
+    ByHandle.rig = Rig(*LIKE_US, "--inode-file-handles=prefer")
+    ByDescriptor.rig = Rig(*LIKE_US)
     yield
     for rig in (ByHandle.rig, ByDescriptor.rig):
         assert rig.daemon.process.poll() is None, "the daemon died"
