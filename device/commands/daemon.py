@@ -246,6 +246,7 @@ def _work(options: Options, hold: Hold, made: Made, spare: WaitingSpare) -> int:
         worker.live.set(landlock_abi=place.domain.abi, landlock_files=place.domain.files)
         worker.start()
         if promotion.generation == 1:
+            log.info("sandbox %s; %s", options.sandbox, place.domain)
             log.info("listening on %s; the journal is in %s", made.listener.name, hold.directory.absolute())
         gc.freeze()  # nor now, while the guest waits for its first reply: what was made so far is looked at no more
         gc.enable()

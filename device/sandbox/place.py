@@ -8,7 +8,6 @@ and keeper need has a path and no descriptor, since the table of descriptors is 
 """
 
 import errno
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from device.errors import OperatorError
 from device.exits import Exit
 from device.sandbox import landlock, namespaces, rights
 from device.sandbox.late_imports import load_everything, refuse_imports
-
-log = logging.getLogger("steadfs.sandbox")
 
 SandboxMode = Literal["namespace", "chroot", "none"]
 
@@ -152,7 +149,6 @@ def enter(wanted: Wanted) -> Sandbox:
         problem = f"{mode}: {error.strerror}; it takes root's rights{_OR_USER_NAMESPACES[mode]}, or say --sandbox={others}"
         raise OperatorError("--sandbox", problem, Exit.PRIVILEGES) from error
     refuse_imports()
-    log.info("sandbox %s; %s", mode, made.domain)
     return made
 
 

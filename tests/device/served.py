@@ -24,6 +24,8 @@ from tests.play.vmm import Vmm
 CTL = REPOSITORY / ".venv" / "bin" / "steadfsctl"
 SANDBOX = os.environ.get("STEADFS_SANDBOX", "")
 """The mode in which daemons of tests run that don't name one themselves; by default the daemon's own."""
+HANDLES = os.environ.get("STEADFS_HANDLES", "")
+"""Likewise how they find inodes again (--inode-file-handles)."""
 ENDED = ("inode", "handle", "mount", "vring", "region", "connection")
 
 
@@ -47,6 +49,8 @@ class Served:
         self.journal = state / "journal"
         if SANDBOX and not any(option.startswith("--sandbox") for option in options):
             options = (*options, f"--sandbox={SANDBOX}")
+        if HANDLES and not any(option.startswith("--inode-file-handles") for option in options):
+            options = (*options, f"--inode-file-handles={HANDLES}")
         self.daemon = Daemon(kind, share, state, options)
         self._start: Callable[[], Daemon] = lambda: Daemon(kind, share, state, options)
         self.socket_path = self.daemon.socket_path

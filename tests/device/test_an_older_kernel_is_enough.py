@@ -24,7 +24,7 @@ def old(tmp_path: Path) -> Iterator[Served]:
     kind = Kind("old", lambda *words: [sys.executable, old_kernel.__file__, *base.command(*words)])
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("file")
-    with serving(tmp_path, "--xattr", kind=kind) as served:
+    with serving(tmp_path, "--xattr", "--modcaps=+sys_admin", kind=kind) as served:
         yield served
 
 

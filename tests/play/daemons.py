@@ -211,11 +211,16 @@ def cpu_ticks_ns(pids: Sequence[int]) -> int:
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
+SHARE_INSIDE = "/share"
+"""Where guardian and keeper find the share in their mount namespace."""
+
+
 def open_in_share(pid: int, share: Path) -> list[str]:
-    """What the process's descriptors lead to in the share, but for the share itself. In a mount namespace of its own a path
-    tells nothing, but the mount does: all that the process sees is the share."""
+    """What the process's descriptors lead to in the share, but for the share itself. In a mount namespace of its own the share
+    has another path, and a worker sees nothing else."""
     own = Path(f"/proc/{pid}/ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-    mounts = {line.split()[0] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()}
+    points = {line.split()[0]: line.split()[4] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()}
+    mounts = {mount for mount, point in points.items() if f"{point}/".startswith(f"{SHARE_INSIDE}/")} or set(points)
     found: list[str] = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -223,7 +228,7 @@ def open_in_share(pid: int, share: Path) -> list[str]:
             mount = mount_of(pid, int(entry.name))
         except FileNotFoundError:
             continue  # closed while we looked
-        if target.startswith(f"{share}/") if own else mount in mounts and target not in ("/", "/share"):
+        if target.startswith(f"{share}/") if own else mount in mounts and target != SHARE_INSIDE:
             found.append(target)
     return sorted(found)
 

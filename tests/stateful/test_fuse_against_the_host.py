@@ -177,22 +177,26 @@ class TwoSides(TwoNamespaces):
 
 
 class ByHandle(TwoSides):
-    """Inodes held by file handles, the default."""
+    """Inodes held by file handles."""
 
     gone_may_be_stale = True
 
 
 class ByDescriptor(TwoSides):
-    """Inodes held by descriptors: one without a name lives as long as the guest knows it."""
+    """Inodes held by descriptors, the default: one without a name lives as long as the guest knows it."""
 
     gone_may_be_stale = False
+
+
+LIKE_US = ("--xattr", "--modcaps=+sys_admin")
+"""The other side is root, who sets trusted attributes."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def rigs() -> Iterator[None]:
     """One daemon for each way to hold inodes; examples have directories of their own."""
-    ByHandle.rig = Rig("--xattr")
-    ByDescriptor.rig = Rig("--xattr", "--inode-file-handles=never")
+    ByHandle.rig = Rig(*LIKE_US, "--inode-file-handles=prefer")
+    ByDescriptor.rig = Rig(*LIKE_US)
     yield
     for rig in (ByHandle.rig, ByDescriptor.rig):
         assert rig.daemon.process.poll() is None, "the daemon died"

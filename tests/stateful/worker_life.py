@@ -50,7 +50,7 @@ class WorkerLife:
             fd=0,
             request_queues=QUEUES - 1,
             poll_ns_max=0,
-            **options,
+            **{"inode_file_handles": "prefer", **options},
         )
         self.page = make_page()
         promotion = Promotion(self.page, 1, self.relay[1], frozenset(), ())

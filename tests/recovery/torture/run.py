@@ -33,6 +33,8 @@ STEADY_FDS_MAX = 8
 RSS_GROWTH_BYTES_MAX = 24 << 20
 JOURNAL_BYTES_MAX = 64 << 20
 SHARED_LOG = "log"
+HANDLES = ("never", "prefer")
+"""How inodes are held: by the seed."""
 SHARES = "/dev/shm"
 """On tmpfs, where requests are many: on a disk FSYNCs are what it would wait for."""
 
@@ -222,7 +224,7 @@ def main(words: Sequence[str]) -> int:
     print(f"torture: seed {seed}, {requests} requests, {kills} kills", flush=True)
     with tempfile.TemporaryDirectory(prefix="steadfs-torture-", dir=SHARES) as share:
         os.chmod(share, 0o755)
-        with serving(Path(share), "--xattr", "--log-level", "error") as served:
+        with serving(Path(share), "--xattr", "--log-level", "error", f"--inode-file-handles={HANDLES[seed % 2]}") as served:
             verdict = torture(served, seed, requests, kills)
     rate = verdict.requests / verdict.seconds
     print(f"{verdict.requests} requests, {verdict.kills} kills in {verdict.seconds:.0f} s ({rate:.0f}/s): all right")
