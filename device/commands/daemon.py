@@ -1,5 +1,6 @@
 """From options to a running keeper: takes the journal's directory, listens, and has workers serve."""
 
+import errno
 import gc
 import logging
 import os
@@ -52,7 +53,7 @@ def run(options: Options, tell: Tell) -> int:
         undo.callback(_let_go, hold.release)
         made = _make(options, hold, undo)
         code = _guardian(options, tell, hold, made).run()
-        _clear(options, hold, made.sandbox, code)
+        _clear(options, hold, made, code)
     return code
 
 
@@ -65,6 +66,8 @@ class Made:
     session: Session
     """One that nothing has happened to; each worker has a copy."""
     sandbox: Sandbox
+    directory: tuple[int, int]
+    """Device and inode of the journal's."""
 
 
 def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
@@ -73,6 +76,7 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
         archive = take_archive(options)
         if archive is not None:
             undo.callback(_let_go, archive.release)
+        directory = _identity(os.stat(hold.directory))
         listener = _listen(options)
         undo.callback(_let_go, listener.close)
         session = prepare(options)
@@ -83,7 +87,7 @@ def _make(options: Options, hold: Hold, undo: ExitStack) -> Made:
             hold.remove()
         raise
     undo.callback(_let_go, sandbox.close)
-    return Made(archive, listener, session, sandbox)
+    return Made(archive, listener, session, sandbox, directory)
 
 
 def _let_go(release: Callable[[], None]) -> None:
@@ -119,13 +123,19 @@ def _hide(options: Options, option: str, directory: Path, code: Exit) -> None:
         raise OperatorError(option, problem, code)
 
 
-def _clear(options: Options, hold: Hold, sandbox: Sandbox, code: int) -> None:
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _clear(options: Options, hold: Hold, made: Made, code: int) -> None:
     """A directory that we chose ourselves holds memory that nobody would free: it goes with an orderly end. Its name can't be
     reached from inside the sandbox, so the empty directory stays until the next daemon of this user starts."""
     if options.journal_dir is not None or code != Exit.OK:
         return
     try:
-        with sandbox.journal_directory() as fd:
+        with made.sandbox.journal_directory() as fd:
+            if _identity(os.fstat(fd)) != made.directory:  # a captured worker's: what it chose is not to be emptied for it
+                raise OSError(errno.EBADF, "its descriptor leads elsewhere")
             if not hold.clear(fd):
                 log.warning("a damaged journal is kept in %s", hold.directory)
         if options.sandbox == "none":
@@ -161,7 +171,7 @@ def _guardian(
             archive.write_pid(pid)
 
     def finish(code: int) -> None:
-        _clear(options, hold, sandbox, code)
+        _clear(options, hold, made, code)
         for release in (sandbox.close, listener.close, *((archive.release,) if archive else ()), hold.release):
             _let_go(release)
 
