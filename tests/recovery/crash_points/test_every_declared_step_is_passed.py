@@ -99,7 +99,8 @@ def test_a_keepers_life_passes_every_step_that_is_declared_as_its(tmp_path: Path
         points.trace()
         with served.guest() as guest:
             eventually(lambda: served.told("spare_pid"))
-            kill(served, "spare_pid")
+            dead = kill(served, "spare_pid")
+            eventually(lambda: served.told("spare_pid") not in (0, dead))
             kill_worker(served.journal)
             one_round(guest, 0)
         eventually(lambda: not missing - set(points.so_far()), SECONDS)
