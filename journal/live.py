@@ -123,10 +123,14 @@ class LivePage:
         self._map.close()
 
 
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 def read_live(directory: Path) -> dict[str, int]:
     """All fields by name; raises NoJournal when there is no page of this version."""
     try:
-        with (directory / NAME).open("rb") as file:
+        with open(directory / NAME, "rb", opener=_opener) as file:  # a captured worker may have put a pipe or a link there
             values = _LAYOUT.unpack(file.read(_LAYOUT.size))
     except (OSError, struct.error) as error:
         raise NoJournal(directory) from error

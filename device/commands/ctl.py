@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from journal.live import LOST_WHY, read_live
 from specs.worker import DEATHS
 
 _SIGNALLED = 128
+_SLOTS_BYTES_MAX = 16 << 20
+"""Ten times what the most queues take. A captured worker may have made the file, so it is no pipe and no link either."""
 _IN_FLIGHT = ("popped", "executing", "executed", "committed")
 
 
@@ -48,10 +51,15 @@ def death(noted: int) -> str:
 def in_flight(directory: Path) -> int:
     """Requests popped and not published, from the slots file; 0 when there is none."""
     try:
-        with (directory / "slots").open("rb") as file:
-            report = slots.validate(file.fileno())
+        fd = os.open(directory / "slots", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
+    try:
+        if os.fstat(fd).st_size > _SLOTS_BYTES_MAX:
+            raise slots.SlotsError("the slots are of a size that no daemon gives them")
+        report = slots.validate(fd)
+    finally:
+        os.close(fd)
     return sum(report.phases[phase] for phase in _IN_FLIGHT)
 
 

@@ -1,5 +1,6 @@
 """From options to a running keeper: takes the journal's directory, listens, and has workers serve."""
 
+import errno
 import gc
 import logging
 import os
@@ -61,7 +62,7 @@ def run(options: Options, tell: Tell) -> int:
         guardian = _guardian(options, tell, hold, made)
         made.filters.guardian()
         code = guardian.run()
-        _clear(options, hold, made.sandbox, code)
+        _clear(options, hold, made, code)
     return code
 
 
@@ -75,6 +76,8 @@ class Made:
     session: Session
     """One that nothing has happened to; each worker has a copy."""
     sandbox: Sandbox
+    directory: tuple[int, int]
+    """Device and inode of the journal's."""
     sealing: Sealing | None
 
 
@@ -84,6 +87,7 @@ def _make(options: Options, filters: Filters, hold: Hold, sealing: Sealing | Non
         archive = take_archive(options, filters)
         if archive is not None:
             undo.callback(_let_go, archive.release)
+        directory = _identity(os.stat(hold.directory))
         listener = _listen(options)
         undo.callback(_let_go, listener.close)
         session = prepare(options)
@@ -94,7 +98,7 @@ def _make(options: Options, filters: Filters, hold: Hold, sealing: Sealing | Non
             hold.remove()
         raise
     undo.callback(_let_go, sandbox.close)
-    return Made(filters, archive, listener, session, sandbox, sealing)
+    return Made(filters, archive, listener, session, sandbox, directory, sealing)
 
 
 def _wanted(options: Options, hold: Hold, listener: Listener, archive: Archive | None) -> Wanted:
@@ -173,13 +177,19 @@ def _hide(options: Options, option: str, directory: Path, code: Exit) -> None:
         raise OperatorError(option, problem, code)
 
 
-def _clear(options: Options, hold: Hold, sandbox: Sandbox, code: int) -> None:
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _clear(options: Options, hold: Hold, made: Made, code: int) -> None:
     """A directory that we chose ourselves holds memory that nobody would free: it goes with an orderly end. Its name can't be
     reached from inside the sandbox, so the empty directory stays until the next daemon of this user starts."""
     if options.journal_dir is not None or code != Exit.OK:
         return
     try:
-        with sandbox.journal_directory() as fd:
+        with made.sandbox.journal_directory() as fd:
+            if _identity(os.fstat(fd)) != made.directory:  # a captured worker's: what it chose is not to be emptied for it
+                raise OSError(errno.EBADF, "its descriptor leads elsewhere")
             if not hold.clear(fd):
                 log.warning("a damaged journal is kept in %s", hold.directory)
         if options.sandbox == "none":
@@ -216,7 +226,7 @@ def _guardian(
             archive.write_pid(pid)
 
     def finish(code: int) -> None:
-        _clear(options, hold, sandbox, code)
+        _clear(options, hold, made, code)
         for release in (sandbox.close, listener.close, *((archive.release,) if archive else ()), hold.release):
             _let_go(release)
         if sealing is not None:

@@ -116,7 +116,7 @@ class Spare:
     def tell(self, promotion: Promotion) -> None:
         """The word, to the process that is the worker. If it can't be told, another follows it."""
         try:
-            self._ours.send(encode(promotion, self._page.keeper_generation))
+            self._ours.send(encode(promotion, self._page.keeper_generation), socket.MSG_DONTWAIT)
         except OSError as error:
             log.error("the spare can't be told: %s", error)
             worker_of(self._page, self._proc).strike()

@@ -111,6 +111,7 @@ class WorkerLife:
         page.worker_pid = 0
         page.taken_generation = page.replaying_generation = page.ready_generation = page.progress = 0  # a captured one's
         page.worker_code = 0
+        page.reaped_pid = 0
         page.spare_deaths = page.spare_faults = 0
         page.ready_at_ms = 0
         page.generation += 1
@@ -233,7 +234,7 @@ class WorkerLife:
         if self.state not in WITH_PROCESS or page.worker_pid == 0:
             return False
         frozen = self.state == "stalled" and not _taken(self._page) and now_ms() >= page.take_by_ms + ABANDONED_AFTER_MS
-        return frozen or worker_of(page, self._proc).dead()
+        return frozen or page.reaped_pid == page.worker_pid or worker_of(page, self._proc).dead()
 
     def distrust(self, why: str) -> None:
         """It is killed like one that stands still: whoever captured it can end it, and the next one is honest."""

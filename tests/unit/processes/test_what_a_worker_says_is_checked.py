@@ -155,6 +155,17 @@ def test_whatever_a_worker_has_stored_its_death_is_noted_and_its_device_ends_wit
         page.end_by_ms = 0
 
 
+def test_a_worker_that_the_guardian_has_reaped_is_dead_whatever_its_descriptor_says(page: SharedPage) -> None:
+    sandbox, relay = cast("Sandbox", _Nothing()), cast("Relayed", _Nothing())
+    life = WorkerLife(page, lambda _: 0, lambda _: 0, sandbox, relay, frozenset, 0)
+    page.worker_state = WORKER.states.index("serving")
+    page.worker_pid = os.getppid()
+    put_at(os.pidfd_open(os.getppid()), page.worker_pidfd)
+    assert not life.died()
+    page.reaped_pid = os.getppid()
+    assert life.died()
+
+
 # ---- processes
 
 
