@@ -1,6 +1,7 @@
 """At its end a daemon empties the directory that it chose itself, and no other that a captured worker has put in its place."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,17 +10,20 @@ import pytest
 from device.commands.daemon import Made, _clear, _identity
 from device.exits import Exit
 from device.options.parsing import Options
-from device.sandbox.place import Sandbox
+from device.sandbox.place import Sandbox, Wanted
 from journal import Hold
 
 if TYPE_CHECKING:
+    from device.confine.filters import Filters
     from device.processes.listener import Listener
     from device.vhost.session import Session
 
 
 def made(tmp_path: Path, reached: Path, own: Path) -> Made:
-    nobody = cast("Listener", None), cast("Session", None)
-    return Made(None, *nobody, Sandbox("none", tmp_path, reached), _identity(own.stat()))
+    wanted = Wanted("none", tmp_path, reached, (), None, handles=False, inode_flags=False, modcaps=())
+    sandbox = Sandbox(wanted, -1, os.open(reached, os.O_PATH | os.O_DIRECTORY), None)
+    nobody = cast("Filters", None), None, cast("Listener", None), cast("Session", None)
+    return Made(*nobody, sandbox, _identity(own.stat()), None)
 
 
 @pytest.mark.parametrize("reached", ["journal", "share"])
