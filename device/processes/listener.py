@@ -15,6 +15,7 @@ from device.exits import Exit
 
 PATH_BYTES_MAX = 107  # sun_path of sockaddr_un with its NUL, unix(7)
 BACKLOG = 1  # one front-end at a time
+_PID_BYTES_MAX = 32
 UMASK = 0o077
 UMASK_WITH_GROUP = 0o007
 
@@ -166,7 +167,7 @@ def _write_pid(path: Path, pid: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         text = f"{pid}\n".encode()
-        os.pwrite(fd, text.ljust(os.fstat(fd).st_size, b"\n"), 0)
+        os.pwrite(fd, text.ljust(min(os.fstat(fd).st_size, _PID_BYTES_MAX), b"\n"), 0)
         os.ftruncate(fd, len(text))
     finally:
         os.close(fd)
