@@ -169,7 +169,7 @@ def _write_pid(path: Path, pid: int) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         text = f"{pid}\n".encode()
-        os.pwrite(fd, text.ljust(os.fstat(fd).st_size, b"\n"), 0)
+        os.pwrite(fd, text.ljust(min(os.fstat(fd).st_size, _PID_BYTES_MAX), b"\n"), 0)
         os.ftruncate(fd, len(text))
     finally:
         os.close(fd)
