@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from journal.errors import NoJournal
 from specs.machines import JOURNALED
 from tests.models.journal_reader import load_fold, verify_chain
 from tests.play.daemons import ROOT as REPOSITORY
@@ -63,8 +64,14 @@ class Served:
 
     def wait_ready(self) -> None:
         """Until it listens. Raises AssertionError with its log when it ends instead."""
-        eventually(lambda: (self._is_listening() and (self.journal / "live").exists()) or not self.alive(), 20)
+        eventually(lambda: (self._is_listening() and self._tells()) or not self.alive(), 20)
         assert self.alive(), self.log()
+
+    def _tells(self) -> bool:
+        """Whether the status page is there whole."""
+        with contextlib.suppress(NoJournal):
+            return self.told("version") > 0
+        return False
 
     def _is_listening(self) -> bool:
         """By the kernel's table: a connection made to find out would be a VMM's."""

@@ -15,7 +15,6 @@ import pytest
 
 from device.exits import Exit
 from device.processes.shared_page import Said
-from journal.errors import NoJournal
 from tests.device.served import Served, eventually
 from tests.recovery.captured.attacks import DATAGRAMS, HOSTILE
 from tests.recovery.captured.hostile_daemon import Orders
@@ -78,14 +77,6 @@ def processes_with(word: str) -> list[int]:
     return found
 
 
-def has_begun(served: Served) -> bool:
-    """Whether the status page is there whole."""
-    try:
-        return bool(served.told("keeper_pid"))
-    except NoJournal:
-        return False
-
-
 @contextmanager
 def running(share: Path, tmp_path: Path, *options: str) -> Iterator[Device]:
     victim = subprocess.Popen(["sleep", "600"])
@@ -94,7 +85,7 @@ def running(share: Path, tmp_path: Path, *options: str) -> Iterator[Device]:
     served = Served(share, state, ("--log-level", "error", "--keep-listening", *options), orders.kind())
     try:
         served.wait_ready()
-        eventually(lambda: has_begun(served))
+        eventually(lambda: served.told("keeper_pid"))
         guards = (served.pid, served.told("keeper_pid"))
         yield Device(served, orders, victim, {pid: cpu_s(pid) for pid in guards})
     finally:
