@@ -55,9 +55,11 @@ def memory() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For tests that run side by side (`--dist loadgroup`). What starts daemons or guests runs one after the other and first:
-    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, by modules."""
+    it waits for processes, and two such tests at once would see each other's load. Beside it others go on, by modules.
+    First: xdist takes the marks in the same hook."""
     here = Path(__file__).parent
     for item in items:
         folder = item.path.relative_to(here).parts[0]

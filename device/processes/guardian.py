@@ -124,7 +124,8 @@ class Guardian:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
-        hear_of_parents_death()
+        if os.getpid() != self._first:  # that one's parent is no keeper, and may have said itself what becomes of it
+            hear_of_parents_death()
         self._child = self._faults = 0
         told = False
         while not self._page.code:

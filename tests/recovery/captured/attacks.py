@@ -49,7 +49,7 @@ class Loot:
         self.fds = {name: int(getattr(page, name)) for name in (*FIXED_FDS, "empty_fd")}
         self.fds["keepers_relay"] = relay.fileno()
         self.fds |= {"workers_relay": relay.workers_end.fileno(), "keepers_spare": spare._ours.fileno()}
-        self.fds |= {"spares_end": spare._its.fileno(), "listener": listener[0], "lock": listener[1], "directory": listener[2]}
+        self.fds |= {"spares_end": spare._its.fileno(), "listener": listener[0], "lock": listener[1]}
         self.fds |= {"log": 2}
 
 
