@@ -79,7 +79,7 @@ def peak_fds(guest: Guest, daemon: Daemon, command: Command) -> int:
     return peak
 
 
-def test_a_find_over_100000_files_does_not_run_out_of_descriptors(
+def test_by_handles_a_find_over_100000_files_does_not_run_out_of_descriptors(
     images: tuple[pathlib.Path, pathlib.Path],
     daemon_kind: DaemonKind,
     new_run_directory: Callable[[], pathlib.Path],
@@ -90,7 +90,7 @@ def test_a_find_over_100000_files_does_not_run_out_of_descriptors(
     share = run_directory / "share"  # on tmpfs, where 10^5 files are a matter of a second
     make_many_files(share)
     with (
-        Daemon(daemon_kind, share, run_directory) as daemon,
+        Daemon(daemon_kind, share, run_directory, ("--inode-file-handles=prefer",)) as daemon,
         Guest(*images, run_directory, [FsDevice(daemon.socket)], smp=1, watch=daemon.check_alive) as guest,
     ):
         guest.mount()

@@ -107,7 +107,7 @@ def test_a_first_worker_that_cannot_start_says_why_in_one_line(share: Path, tmp_
     orders.fail_at((file, line), error)
     with Daemon(orders.kind(), share, tmp_path / "state", ("--journal-on-disk",)) as daemon:
         code = daemon.wait_exit(SECONDS)
-    memory = ERRORS[error] is MemoryError
+    memory = ERRORS[error] in (MemoryError, OSError)
     assert code == (Exit.LIMIT if memory else Exit.INTERNAL)
     [said] = [text for text in daemon.log.read_text().splitlines() if text.startswith("steadfsd: ")]
     assert ("memory: " if memory else "as the test told it") in said
