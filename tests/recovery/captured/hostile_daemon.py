@@ -20,6 +20,8 @@ from tests.recovery.captured.attacks import ATTACKS, Loot
 
 _NAME_BYTES = 128
 _PAGE_BYTES = 1 << 16
+NOTHING, FAILED = "nothing", "the attack itself failed: "
+"""What an attack is said to have found that found nothing, or that was none."""
 
 
 def _map(path: Path) -> mmap.mmap:
@@ -83,7 +85,10 @@ def main(words: list[str]) -> int:
             if name:
                 page[:_NAME_BYTES] = bytes(_NAME_BYTES)
                 attack, _, argument = name.partition(" ")
-                found = ATTACKS[attack](loot, argument).encode()
+                try:
+                    found = (ATTACKS[attack](loot, argument) or NOTHING).encode()
+                except (KeyError, IndexError, NameError, AttributeError, TypeError, ValueError) as error:
+                    found = f"{FAILED}{error!r}".encode()
                 page[_NAME_BYTES : _NAME_BYTES + len(found)] = found
             return super().turn(busy)
 

@@ -17,7 +17,7 @@ from device.exits import Exit
 from device.processes.shared_page import Said
 from tests.device.served import Served, eventually
 from tests.recovery.captured.attacks import DATAGRAMS, HOSTILE
-from tests.recovery.captured.hostile_daemon import Orders
+from tests.recovery.captured.hostile_daemon import FAILED, NOTHING, Orders
 from tests.recovery.killer import alive
 from tests.recovery.rounds import one_round
 
@@ -57,6 +57,7 @@ class Device:
     def check(self) -> None:
         """The guarantees that hold in each case, after the device's end."""
         assert self.victim.poll() is None, "a process of somebody else's was killed"
+        assert not self.orders.found().startswith(FAILED), self.orders.found()
         log = self.served.log()
         assert "Traceback" not in log, log
         assert len(log.splitlines()) < 60, log
@@ -102,7 +103,7 @@ def test_a_worker_can_neither_see_nor_change_what_is_not_its_own(share: Path, tm
         device.attack("confinement")
         with device.served.guest() as guest:
             one_round(guest, 0)
-        assert device.orders.found() == ""
+        assert eventually(device.orders.found) == NOTHING
         assert device.end() == Exit.OK
         device.check()
 

@@ -11,7 +11,7 @@ from device.processes.descriptors import open_fds
 from device.processes.front_end import FrontEnd
 from device.processes.listener import Listener, listen_at
 from device.processes.relay import Kind, decode
-from device.processes.shared_page import SharedPage, make_page, put_at
+from device.processes.shared_page import SharedPage, put_at
 from machine.errors import Refused
 from machine.step import compile_step
 from machine.table import Table
@@ -25,14 +25,6 @@ PAIRS = [
     for state in table.states
     for event in table.events
 ]
-
-
-@pytest.fixture
-def page() -> Iterator[SharedPage]:
-    made = make_page()
-    yield made
-    for fd in made.fixed_fds():
-        os.close(fd)
 
 
 @pytest.fixture

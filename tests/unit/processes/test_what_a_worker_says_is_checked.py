@@ -17,7 +17,7 @@ from device.processes.channel import FDS_SENT_MAX, Channel
 from device.processes.exit_status import Kin, boot_ms
 from device.processes.relay import DATAGRAM_BYTES_MAX, Kind, Note, drain, make_pair
 from device.processes.relayed import NOTES_UNASKED_MAX, Distrusted, Relayed
-from device.processes.shared_page import FRAME_BYTES_MAX, Said, SharedPage, make_page, put_at
+from device.processes.shared_page import FRAME_BYTES_MAX, Said, SharedPage, put_at
 from device.processes.worker_life import WorkerLife
 from specs.worker import DEATHS, WORKER
 from tests.device.served import eventually
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 
 SEEDS = 300
 FDS = frozenset({0, 1, 2})
-
-
-@pytest.fixture
-def page() -> Iterator[SharedPage]:
-    made = make_page()
-    yield made
-    for fd in made.fixed_fds():
-        os.close(fd)
 
 
 @pytest.fixture
